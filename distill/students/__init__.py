@@ -1,0 +1,1 @@
+"""What answers in the teacher's place: rungs, and the ladder they make."""

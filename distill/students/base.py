@@ -1,0 +1,30 @@
+"""The interface that every student offers to the router and to the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a rung would answer, and how sure it is."""
+
+    answer: str
+    confidence: float
+    """Calibrated probability that the teacher would give the same answer."""
+    alternatives: tuple[tuple[str, float], ...] = ()
+    """Answers with their probabilities, likeliest first, ``answer`` among them."""
+
+
+class Rung(Protocol):
+    """One student of a ladder."""
+
+    name: str
+    fast: bool
+    """Whether one prediction takes about a millisecond, so that the event loop may make it."""
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text. ``texts`` are varying texts as in ``policies.tasks.Prompt``."""
+        ...

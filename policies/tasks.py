@@ -1,0 +1,96 @@
+"""Which task a request belongs to, and what of it varies within the task.
+
+The caller may name the task in ``metadata.task``. Otherwise requests with the same instruction are
+one task. The instruction is the leading system (or developer) messages; a request that has none,
+or nothing but them, carries it at the head of its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import xxhash
+
+HEAD_WORDS = 8
+"""Words of a text that stand for its instruction where it has no system message."""
+
+_SLUG_WORDS = 4
+
+# What an application fills into an otherwise constant instruction: dates, times, identifiers.
+_VARYING = re.compile(
+    r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?\b"
+    r"|\b\d{1,2}:\d{2}(?::\d{2})?\b"
+    r"|\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b"
+    r"|\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{16,}\b"
+    r"|\b\d{5,}\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A request as its task sees it."""
+
+    task: str
+    text: str
+    """Everything but the constant instruction."""
+
+
+def read_prompt(body: Mapping[str, Any]) -> Prompt:
+    """The task and the varying text of a chat completion request that has valid ``messages``."""
+    messages: Sequence[Mapping[str, Any]] = body["messages"]
+    instruction, rest = _split(messages)
+    text = "\n".join(_text(message) for message in rest)
+    return Prompt(_named(body) or _fingerprint(instruction or _head(text), body), text)
+
+
+def _named(body: Mapping[str, Any]) -> str | None:
+    metadata = body.get("metadata")
+    name = metadata.get("task") if isinstance(metadata, Mapping) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _split(
+    messages: Sequence[Mapping[str, Any]],
+) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    """The instruction, empty where there is none apart from the text, and the other messages."""
+    leading = 0
+    # A system message with a name is an example (example_user), not an instruction.
+    while (
+        leading < len(messages)
+        and messages[leading].get("role") in ("system", "developer")
+        and not messages[leading].get("name")
+    ):
+        leading += 1
+    if leading == len(messages):
+        return "", messages
+    return "\n".join(_text(message) for message in messages[:leading]), messages[leading:]
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(
+        part["text"]
+        for part in parts
+        if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+    )
+
+
+def _head(text: str) -> str:
+    return " ".join(text.split(maxsplit=HEAD_WORDS)[:HEAD_WORDS])
+
+
+def _fingerprint(instruction: str, body: Mapping[str, Any]) -> str:
+    """A readable slug of the instruction and a hash of it and of the answer's required format."""
+    masked = _VARYING.sub("#", instruction)
+    digest = xxhash.xxh3_64()
+    for part in (masked, repr(body.get("tools")), repr(body.get("response_format"))):
+        digest.update(part.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    words = re.findall(r"[a-z0-9]+", masked.lower()[:200])[:_SLUG_WORDS]
+    return "-".join([*words, digest.hexdigest()[:8]])

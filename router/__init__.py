@@ -1,0 +1,1 @@
+"""Serves: the HTTP application, upstreams, students in traffic, and the command line."""

@@ -1,0 +1,1 @@
+"""Where answers that students do not give come from."""

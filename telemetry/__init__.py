@@ -1,0 +1,1 @@
+"""What happened: the exchange store, prices and metrics."""

@@ -1,0 +1,88 @@
+"""The record of one request and its answer, and the record of one student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Route = Literal["teacher", "student"]
+
+PICO = 10**12
+"""Money is kept in whole picodollars (1e-12 USD), so that sums are exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request, who answered it and what that took. Money is in picodollars."""
+
+    id: str
+    created: float
+    """Unix time in seconds."""
+    task: str
+    route: Route
+    """Who answered the caller."""
+    model: str
+    """The model that answered: the upstream's name, or the student's version."""
+    reason: str
+    status: int
+    """HTTP status that the caller received."""
+    stream: bool
+    sampled: bool
+    """Whether the teacher's answer was to be had whatever the policy decided: the exchanges so
+    marked are a uniform random sample of the task's traffic."""
+    confidence: float | None = None
+    """The student's probability of agreement, where a student was asked."""
+    student: str | None = None
+    """Version of the student that was asked."""
+    request: str | None = None
+    """The request body as JSON; None with ``store: false``."""
+    answer: str | None = None
+    """Text that the caller received; None with ``store: false`` and for tool calls alone."""
+    teacher_answer: str | None = None
+    """The teacher's text: ``answer`` on the teacher route, the audit's on the student route."""
+    response: str | None = None
+    """The teacher's message as JSON where it is more than a text (tool calls, reasoning)."""
+    agreed: bool | None = None
+    """On an audited student answer, whether the teacher gave the same."""
+    finish_reason: str | None = None
+    """None where the answer never finished: such an exchange teaches nobody."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: int = 0
+    """What the caller's answer cost."""
+    teacher_cost: int = 0
+    """What it costs, or would have cost, from the teacher."""
+    audit_cost: int = 0
+    latency_s: float = 0.0
+    first_token_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRecord:
+    """One trained student: where it lies and what became of it."""
+
+    version: str
+    task: str
+    created: float
+    path: str
+    """Folder of its files, relative to the data folder."""
+    serving: bool
+    verdict: str
+    """Why it serves or does not, in words."""
+    card: str
+    """Its card as JSON: data, metrics, threshold, lineage."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """What the learning loop remembers of a task between runs."""
+
+    task: str
+    epoch: float = 0.0
+    """Unix time from which exchanges count as evidence: moved forward by a demotion."""
+    attempts: int = 0
+    """Gate tests made in this epoch: each spends part of the error budget."""
+    trained_on: int = 0
+    """Teacher answers that the last training run saw."""
+    trained_at: float = 0.0
+    """Unix time of the last training run."""

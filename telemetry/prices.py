@@ -1,0 +1,90 @@
+"""What a call costs: litellm's price table, with the operator's prices over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from config.settings import PriceOverride
+from telemetry.exchange import PICO
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call; ``cached_tokens`` are part of ``prompt_tokens``."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Picodollars per token."""
+
+    input: int
+    output: int
+    cached_input: int
+
+    def cost(self, usage: Usage) -> int:
+        """Picodollars."""
+        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        return (
+            (usage.prompt_tokens - cached) * self.input
+            + cached * self.cached_input
+            + usage.completion_tokens * self.output
+        )
+
+
+class Prices:
+    """Looks prices up by model name; what the operator set goes before litellm's table."""
+
+    def __init__(self, overrides: Mapping[str, PriceOverride]) -> None:
+        self._overrides = overrides
+
+    def of(self, model: str) -> Price | None:
+        """The price of ``model``, with or without its provider's prefix; None if unknown."""
+        override = self._overrides.get(model)
+        if override is not None:
+            return _from_override(override)
+        table = _table()
+        entry = table.get(model) or table.get(model.partition("/")[2])
+        if entry is None or entry.get("input_cost_per_token") is None:
+            return None
+        return _from_entry(entry)
+
+
+def _from_override(override: PriceOverride) -> Price:
+    million = 10**6
+    cached = override.input if override.cached_input is None else override.cached_input
+    return Price(
+        round(override.input * PICO / million),
+        round(override.output * PICO / million),
+        round(cached * PICO / million),
+    )
+
+
+def _from_entry(entry: dict[str, Any]) -> Price:
+    usd_input = entry["input_cost_per_token"]
+    usd_cached = entry.get("cache_read_input_token_cost")
+    return Price(
+        round(usd_input * PICO),
+        round((entry.get("output_cost_per_token") or 0.0) * PICO),
+        round((usd_input if usd_cached is None else usd_cached) * PICO),
+    )
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    # Read from the package's file: importing litellm takes seconds and a hundred megabytes.
+    spec = find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return {}
+    path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
+    table: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return table

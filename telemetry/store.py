@@ -1,0 +1,263 @@
+"""The exchange store: every exchange, every student, and what the loop remembers.
+
+SQLite in WAL mode. All methods block; the event loop goes through ``telemetry.writer`` for writes
+and through a thread for reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    cast,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+
+from telemetry.exchange import Exchange, StudentRecord, TaskState
+
+metadata = MetaData()
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("task", String, nullable=False),
+    Column("route", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("sampled", Boolean, nullable=False),
+    Column("confidence", Float),
+    Column("student", String),
+    Column("request", Text),
+    Column("answer", Text),
+    Column("teacher_answer", Text),
+    Column("response", Text),
+    Column("agreed", Boolean),
+    Column("finish_reason", String),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("teacher_cost", BigInteger, nullable=False),
+    Column("audit_cost", BigInteger, nullable=False),
+    Column("latency_s", Float, nullable=False),
+    Column("first_token_s", Float),
+    Index("exchanges_task_created", "task", "created"),
+    Index("exchanges_audits", "student", sqlite_where=Column("agreed").is_not(None)),
+)
+
+students = Table(
+    "students",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("path", String, nullable=False),
+    Column("serving", Boolean, nullable=False),
+    Column("verdict", String, nullable=False),
+    Column("card", Text, nullable=False),
+    Index("students_task", "task", "created"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task", String, primary_key=True),
+    Column("epoch", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("trained_on", Integer, nullable=False),
+    Column("trained_at", Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The teacher's answer to a request that a student had answered."""
+
+    id: str
+    teacher_answer: str | None
+    """None with ``store: false``."""
+    agreed: bool
+    audit_cost: int
+    """Picodollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTally:
+    """Audited answers of one student, and how many of them the teacher contradicted."""
+
+    audits: int
+    disagreements: int
+
+
+class Store:
+    """Exchanges, students and task states in one SQLite file under ``data``.
+
+    Safe to use from several threads and processes at once.
+    """
+
+    def __init__(self, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self.path = data / "protege.db"
+        self.engine = create_engine(f"sqlite:///{self.path}")
+        event.listen(self.engine, "connect", _set_pragmas)
+        metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    # Exchanges
+
+    def write(self, new: Sequence[Exchange], audits: Sequence[Audit] = ()) -> None:
+        """Add exchanges and audits of exchanges in one transaction."""
+        with self.engine.begin() as connection:
+            if new:
+                connection.execute(insert(exchanges), [_row(exchange) for exchange in new])
+            for audit in audits:
+                values = {
+                    "teacher_answer": audit.teacher_answer,
+                    "agreed": audit.agreed,
+                    "audit_cost": audit.audit_cost,
+                }
+                connection.execute(
+                    update(exchanges).where(exchanges.c.id == audit.id).values(values)
+                )
+
+    def exchange(self, identifier: str) -> Exchange | None:
+        rows = self._exchanges(exchanges.c.id == identifier)
+        return rows[0] if rows else None
+
+    def teacher_answers(self, task: str, since: float = 0.0) -> list[Exchange]:
+        """Exchanges of ``task`` from Unix time ``since`` on whose teacher answer is complete and
+        stored, oldest first."""
+        return self._exchanges(*_teaches(task, since))
+
+    def teacher_answer_counts(self) -> dict[str, int]:
+        """Usable teacher answers by task, each counted from the task's epoch on."""
+        epoch = func.coalesce(tasks.c.epoch, 0.0)
+        query = (
+            select(exchanges.c.task, func.count().label("answers"))
+            .outerjoin_from(exchanges, tasks, exchanges.c.task == tasks.c.task)
+            .where(*_USABLE, exchanges.c.created >= epoch)
+            .group_by(exchanges.c.task)
+        )
+        with self.engine.connect() as connection:
+            return {row.task: row.answers for row in connection.execute(query)}
+
+    def audit_tally(self, version: str) -> AuditTally:
+        query = select(
+            func.count(), func.coalesce(func.sum(1 - cast(exchanges.c.agreed, Integer)), 0)
+        ).where(exchanges.c.student == version, exchanges.c.agreed.is_not(None))
+        with self.engine.connect() as connection:
+            audits, disagreements = connection.execute(query).one()
+        return AuditTally(audits, disagreements)
+
+    # Students
+
+    def add_student(self, record: StudentRecord) -> None:
+        """Register a student; one that is ``serving`` takes over its task in the same
+        transaction."""
+        with self.engine.begin() as connection:
+            if record.serving:
+                _retire(connection, record.task, f"replaced by {record.version}")
+            connection.execute(insert(students), dataclasses.asdict(record))
+
+    def serving(self) -> list[StudentRecord]:
+        """The students that take traffic now, at most one a task."""
+        return self._students(students.c.serving)
+
+    def students(self, task: str) -> list[StudentRecord]:
+        """All students of ``task``, oldest first."""
+        return self._students(students.c.task == task)
+
+    def demote(self, task: str, verdict: str, now: float) -> None:
+        """Take the task's student out of service; evidence counts afresh from ``now`` on."""
+        with self.engine.begin() as connection:
+            if _retire(connection, task, verdict):
+                _save(connection, TaskState(task, epoch=now))
+
+    # Task states
+
+    def task_states(self) -> dict[str, TaskState]:
+        with self.engine.connect() as connection:
+            return {
+                row.task: TaskState(**row._mapping) for row in connection.execute(select(tasks))
+            }
+
+    def save_task_state(self, state: TaskState) -> None:
+        with self.engine.begin() as connection:
+            _save(connection, state)
+
+    def _exchanges(self, *conditions: Any) -> list[Exchange]:
+        query = select(exchanges).where(*conditions).order_by(exchanges.c.created)
+        with self.engine.connect() as connection:
+            return [Exchange(**row._mapping) for row in connection.execute(query)]
+
+    def _students(self, *conditions: Any) -> list[StudentRecord]:
+        query = select(students).where(*conditions).order_by(students.c.created)
+        with self.engine.connect() as connection:
+            return [StudentRecord(**row._mapping) for row in connection.execute(query)]
+
+
+# A truncated, filtered or broken answer is never training data.
+_USABLE = (
+    exchanges.c.teacher_answer.is_not(None),
+    exchanges.c.request.is_not(None),
+    exchanges.c.finish_reason == "stop",
+)
+
+
+def _teaches(task: str, since: float) -> Iterable[Any]:
+    return (*_USABLE, exchanges.c.task == task, exchanges.c.created >= since)
+
+
+def _row(exchange: Exchange) -> dict[str, Any]:
+    return {name: getattr(exchange, name) for name in Exchange.__slots__}
+
+
+def _retire(connection: Connection, task: str, verdict: str) -> bool:
+    """Take the task's serving student out of service; False where it has none."""
+    result = connection.execute(
+        update(students)
+        .where(students.c.task == task, students.c.serving)
+        .values(serving=False, verdict=verdict)
+    )
+    return result.rowcount > 0
+
+
+def _save(connection: Connection, state: TaskState) -> None:
+    values = dataclasses.asdict(state)
+    upsert = sqlite.insert(tasks).values(values)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["task"], set_=values))
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a commit survives a power cut, not only a killed process. Group commit pays for it.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
