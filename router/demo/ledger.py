@@ -1,0 +1,94 @@
+"""What the product's own store says of the run: costs, audits and students."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import and_, func, select
+
+from policies.agreement import agree
+from router.demo.drive import Reply
+from router.demo.replay import REPLAYED, usage_of
+from router.demo.report import Outcome
+from telemetry.exchange import PICO, StudentRecord
+from telemetry.prices import Price, Prices
+from telemetry.store import Store, exchanges
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Read once, when the run is over."""
+
+    rows: Mapping[str, Any]
+    """Cost, teacher_cost, audit_cost and agreed by exchange."""
+    students: list[StudentRecord]
+
+    @classmethod
+    def read(cls, data: Path) -> Ledger:
+        store = Store(data)
+        columns = exchanges.c
+        query = select(
+            columns.id, columns.cost, columns.teacher_cost, columns.audit_cost, columns.agreed
+        )
+        with store.engine.connect() as connection:
+            rows = {row.id: row for row in connection.execute(query)}
+        students = [student for task in store.task_states() for student in store.students(task)]
+        store.close()
+        return cls(rows, students)
+
+    @property
+    def audit_cost_usd(self) -> float:
+        """Of all audits."""
+        return sum(int(row.audit_cost) for row in self.rows.values()) / PICO
+
+    def error(self, reply: Reply) -> str | None:
+        """Why ``reply`` counts as failed: also where its answer is not in the store."""
+        if reply.error is None and reply.exchange not in self.rows:
+            return "an answer was received that is not in the store"
+        return reply.error
+
+    def students_in_words(self) -> str:
+        serving = sum(student.serving for student in self.students)
+        return f"{len(self.students)} students were trained, {serving} serve at the end"
+
+    def outcome(self, reply: Reply, replayed: bool) -> Outcome:
+        """``reply`` with its costs. A replay makes known what the teacher would have said and
+        charged; a real teacher has said it only where it answered or audited."""
+        row = self.rows[reply.exchange]
+        served = reply.route == "student"
+        agreed, teacher_cost = row.agreed, row.teacher_cost
+        if served and replayed:
+            agreed = agree(reply.text, reply.sample.answer)
+            teacher_cost = _replay_price().cost(
+                usage_of(reply.sample.messages, reply.sample.answer)
+            )
+        return Outcome(
+            task=reply.sample.task,
+            route=reply.route,
+            agreed=agreed if served else None,
+            cost=row.cost + row.audit_cost,
+            teacher_cost=teacher_cost,
+            latency_s=reply.latency_s,
+            at_s=reply.at_s,
+        )
+
+
+def _replay_price() -> Price:
+    price = Prices({}).of(REPLAYED)
+    if price is None:
+        raise LookupError(f"no price of {REPLAYED}")
+    return price
+
+
+def audits_due(data: Path) -> int:
+    """Student answers whose audit is not in yet."""
+    store = Store(data)
+    columns = exchanges.c
+    waiting = and_(columns.route == "student", columns.sampled, columns.agreed.is_(None))
+    with store.engine.connect() as connection:
+        due = connection.execute(select(func.count()).where(waiting)).scalar_one()
+    store.close()
+    return int(due)
