@@ -1,0 +1,198 @@
+"""Sentence embeddings: what the second label rung reads beside n-grams.
+
+The encoder runs in ONNX Runtime in 8-bit integers; torch exports it once into a cache folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+Embeddings = npt.NDArray[np.float32]
+
+MOST_TOKENS = 128
+"""Tokens that are read of a text."""
+
+_BATCH = 16
+_SQL_VARIABLES = 500
+
+
+class EncoderError(Exception):
+    """The encoder cannot be found or exported."""
+
+
+class SentenceEncoder:
+    """Mean-pooled, unit-length sentence embeddings of a Hugging Face encoder folder.
+
+    Embeddings are kept in a file under ``cache``, so no text is embedded twice.
+    """
+
+    def __init__(self, model: Path, tokenizer: Path, cache: Path) -> None:
+        self._model = model
+        self._tokenizer_file = tokenizer
+        self._cache = _EmbeddingCache(cache / "embeddings.db")
+
+    @classmethod
+    def open(cls, name: str, cache: Path) -> SentenceEncoder:
+        """The encoder in folder ``name``, or the one that package ``name`` carries in ``model/``.
+
+        Raises EncoderError.
+        """
+        folder = _folder(name)
+        exported = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
+        if not exported.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            _export(folder, exported)
+        return cls(exported, folder / "tokenizer.json", cache)
+
+    def embed(self, texts: Sequence[str], threads: int = 1) -> Embeddings:
+        """Embeddings [n, dim] of ``texts``, from the cache where they are in it."""
+        keys = [xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
+        known = self._cache.get(list(dict.fromkeys(keys)))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            fresh = self._compute(list(missing.values()), threads)
+            new = dict(zip(missing, fresh, strict=True))
+            self._cache.put(new)
+            known |= new
+        return np.stack([known[key] for key in keys])
+
+    def embed_now(self, texts: Sequence[str]) -> Embeddings:
+        """Embeddings [n, dim] of ``texts``, past the cache: for a request being answered."""
+        return self._compute(texts, 1)
+
+    def _compute(self, texts: Sequence[str], threads: int) -> Embeddings:
+        encodings = self._tokenizer.encode_batch(list(texts))
+        # Texts of like length together: padding costs as much as text.
+        order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
+        batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+        session = self._session(threads)
+        parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
+        result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+        result[order] = np.concatenate(parts)
+        return result
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
+        tokenizer.enable_truncation(MOST_TOKENS)
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _sessions(self) -> dict[int, Any]:
+        return {}
+
+    def _session(self, threads: int) -> Any:
+        if threads not in self._sessions:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+            self._sessions[threads] = onnxruntime.InferenceSession(str(self._model), options)
+        return self._sessions[threads]
+
+
+def _run(session: Any, encodings: Sequence[Any]) -> Embeddings:
+    length = max(len(encoding.ids) for encoding in encodings)
+    ids = np.zeros((len(encodings), length), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding.ids)] = encoding.ids
+        mask[row, : len(encoding.ids)] = 1
+    embedding: Embeddings = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    return embedding
+
+
+class _EmbeddingCache:
+    """Embeddings by hash of their text, in half precision, in one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Embeddings]:
+        found: dict[bytes, Embeddings] = {}
+        with closing(self._connect()) as connection:
+            for start in range(0, len(keys), _SQL_VARIABLES):
+                some = keys[start : start + _SQL_VARIABLES]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT hash, vector FROM embeddings WHERE hash IN ({marks})"
+                for key, vector in connection.execute(query, some):
+                    found[key] = np.frombuffer(vector, dtype=np.float16).astype(np.float32)
+        return found
+
+    def put(self, new: dict[bytes, Embeddings]) -> None:
+        rows = [(key, vector.astype(np.float16).tobytes()) for key, vector in new.items()]
+        with closing(self._connect()) as connection, connection:
+            connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS embeddings (hash BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+        )
+        return connection
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name)
+    if not folder.is_dir() and name.isidentifier():
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            folder = Path(spec.origin).parent / "model"
+    if not (folder / "tokenizer.json").is_file():
+        raise EncoderError(f"no sentence encoder: {name!r} is neither a folder nor a package's")
+    return folder.resolve()
+
+
+def _export(folder: Path, target: Path) -> None:
+    """Write the encoder in ``folder`` to ``target`` as an 8-bit ONNX graph with pooling."""
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from transformers import AutoModel
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
+            weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            mean = (hidden * weight).sum(1) / weight.sum(1)
+            return torch.nn.functional.normalize(mean, dim=1)
+
+    example = torch.ones(2, 8, dtype=torch.long)
+    dynamic = {0: "batch", 1: "length"}
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        plain, quantised = Path(scratch) / "plain.onnx", Path(scratch) / "int8.onnx"
+        torch.onnx.export(
+            Pooled(),
+            (example, example),
+            str(plain),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["embedding"],
+            dynamic_axes={
+                "input_ids": dynamic,
+                "attention_mask": dynamic,
+                "embedding": {0: "batch"},
+            },
+            dynamo=False,
+        )
+        quantize_dynamic(str(plain), str(quantised), weight_type=QuantType.QInt8)
+        shutil.move(str(quantised), target)
