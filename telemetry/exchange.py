@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Route = Literal["teacher", "student"]
+Route = Literal["teacher", "student", "model"]
+"""``model``: another configured model that the caller named. It teaches nobody."""
 
 PICO = 10**12
 """Money is kept in whole picodollars (1e-12 USD), so that sums are exact."""

@@ -58,6 +58,11 @@ class Prices:
             return None
         return _from_entry(entry)
 
+    def provider(self, model: str) -> str | None:
+        """litellm's name of the provider of ``model``; None if unknown."""
+        entry = _table().get(model)
+        return None if entry is None else entry.get("litellm_provider")
+
 
 def _from_override(override: PriceOverride) -> Price:
     million = 10**6

@@ -1,0 +1,145 @@
+"""The HTTP application: its parts put together, and the endpoints beside chat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from config.settings import Settings
+from policies.scores import Scores
+from router.audit import Auditor
+from router.chat import Chat
+from router.errors import (
+    MethodNotAllowedError,
+    ModelNotFoundError,
+    NotReadyError,
+    ProtegeError,
+    UnexpectedError,
+    UnknownPathError,
+    render,
+)
+from router.ledger import Ledger
+from router.models import Models
+from router.serving import Students
+from router.turn import Arrival
+from telemetry import metrics
+from telemetry.store import Store
+from telemetry.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+
+def create(settings: Settings) -> FastAPI:
+    """The application of one server process. Raises ConfigError if the settings cannot work."""
+    store = Store(settings.data)
+    writer = Writer(store)
+    meters = metrics.Metrics()
+    models = Models(settings)
+    scores = Scores()
+    students = Students(store, settings.data, meters)
+    ledger = Ledger(writer, meters, scores, models.teacher)
+    auditor = Auditor(models.teacher, settings.policy, store, students, ledger)
+    chat = Chat(models, settings.policy, students, scores, ledger, auditor, meters)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
+        writer.start()
+        await models.start()
+        await students.start()
+        yield
+        await auditor.finish()
+        await students.stop()
+        await models.close()
+        await asyncio.to_thread(writer.close)
+        store.close()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
+    _add_models(app, models)
+    _add_probes(app, store, meters)
+    _add_errors(app)
+    return app
+
+
+def _add_models(app: FastAPI, models: Models) -> None:
+    created = int(time.time())
+
+    def describe(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": created, "owned_by": "protege"}
+
+    @app.get("/v1/models")
+    async def list_models() -> Response:
+        return _json({"object": "list", "data": [describe(name) for name in models.names()]})
+
+    @app.get("/v1/models/{name:path}")
+    async def get_model(name: str) -> Response:
+        if name not in models.names():
+            raise ModelNotFoundError(f"The model '{name}' does not exist.", "model")
+        return _json(describe(name))
+
+
+def _add_probes(app: FastAPI, store: Store, meters: metrics.Metrics) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        try:
+            await asyncio.to_thread(store.serving)
+        except Exception as error:
+            raise NotReadyError(f"The store cannot be read: {error}") from error
+        return _json({"status": "ready"})
+
+    @app.get("/metrics")
+    async def scrape() -> Response:
+        return Response(meters.render(), media_type=metrics.CONTENT_TYPE)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            return _error(UnknownPathError(f"Unknown path: {request.method} {request.url.path}"))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            wrong = f"{request.url.path} does not answer to {request.method}."
+            return _error(MethodNotAllowedError(wrong), error.headers)
+        return _error(UnexpectedError(str(error.detail)))
+
+    @app.exception_handler(ProtegeError)
+    async def our_error(_request: Request, error: ProtegeError) -> Response:
+        return _error(error)
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error_: Exception) -> Response:
+        return _error(UnexpectedError("The router failed."))
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json", headers=_identified())
+
+
+def _error(error: ProtegeError, headers: Any = None) -> Response:
+    rendered = render(error)
+    return Response(
+        rendered.content,
+        rendered.status,
+        media_type="application/json",
+        headers={**rendered.headers, **(headers or {}), **_identified()},
+    )
+
+
+def _identified() -> dict[str, str]:
+    return {"x-request-id": Arrival(None).id}

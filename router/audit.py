@@ -1,0 +1,99 @@
+"""Audits: the teacher is asked what a student has answered, after the caller has its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from config.settings import PolicySettings
+from policies.agreement import agree
+from policies.promise import broken
+from router.errors import UpstreamError
+from router.ledger import Ledger
+from router.models import Model
+from router.serving import Student, Students
+from router.turn import Opinion, Turn
+from router.upstreams.answer import read_completion
+from telemetry.prices import Usage
+from telemetry.store import Audit, Store
+
+AT_ONCE = 8
+"""Audits under way at the same time: callers go first."""
+WAITING = 1000
+"""Audits under way or waiting; beyond it a student answer goes without."""
+
+_log = logging.getLogger(__name__)
+
+
+class Auditor:
+    """Audits in the background, and takes a student out of service that breaks its promise."""
+
+    def __init__(
+        self,
+        teacher: Model,
+        policy: PolicySettings,
+        store: Store,
+        students: Students,
+        ledger: Ledger,
+    ) -> None:
+        self._teacher = teacher
+        self._policy = policy
+        self._store = store
+        self._students = students
+        self._ledger = ledger
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, turn: Turn, opinion: Opinion) -> None:
+        """Audit an exchange that is in the store."""
+        if len(self._tasks) >= WAITING:
+            _log.warning("too many audits are waiting: one is left out")
+            return
+        task = asyncio.create_task(self._audit(turn, opinion))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait for the audits under way."""
+        await asyncio.gather(*self._tasks)
+
+    async def _audit(self, turn: Turn, opinion: Opinion) -> None:
+        async with self._slots:
+            try:
+                await self._ask(turn, opinion.prediction.answer)
+                await self._judge(turn.task, opinion.student)
+            except UpstreamError as error:
+                _log.info("an audit of task %s failed: %s", turn.task, error)
+            except Exception:
+                _log.exception("an audit of task %s failed", turn.task)
+
+    async def _ask(self, turn: Turn, answer: str) -> None:
+        upstream = self._teacher.upstream
+        body = turn.request.for_upstream(upstream.model, stream=False)
+        said = read_completion(await upstream.complete(body, turn.arrival.authorization))
+        # A truncated or filtered answer is not what the student gave, and teaches nobody.
+        text = said.text if said.finish_reason == "stop" else None
+        audit = Audit(
+            id=turn.arrival.id,
+            teacher_answer=text if turn.request.store else None,
+            agreed=text is not None and agree(answer, text),
+            audit_cost=self._teacher.price.cost(said.usage or Usage()),
+        )
+        await self._ledger.record_audit(turn.task, audit)
+
+    async def _judge(self, task: str, student: Student) -> None:
+        tally = await asyncio.to_thread(self._store.audit_tally, student.version)
+        if not broken(
+            tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta
+        ) or not self._serves(task, student):
+            return
+        verdict = f"demoted: {tally.disagreements} of {tally.audits} audits disagree"
+        await asyncio.to_thread(self._store.demote, task, verdict, time.time())
+        self._ledger.metrics.demoted(task)
+        await self._students.refresh()
+
+    def _serves(self, task: str, student: Student) -> bool:
+        """Whether it still serves: audits of one that was replaced say nothing of the next."""
+        serving = self._students.of(task)
+        return serving is not None and serving.version == student.version

@@ -1,0 +1,115 @@
+"""The command line: ``protege serve`` and ``protege demo``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import ConfigError, Settings, load
+from telemetry.store import Store
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def protege() -> None:
+    """A model router with built-in distilled fallbacks."""
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the exchange store and the students.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model that defines quality.")
+    ] = None,
+    teacher_base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Root of the OpenAI-compatible API it is behind."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of server processes.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML file of settings.")
+    ] = None,
+) -> None:
+    """Serve the OpenAI API: prompts are answered by the teacher, or by a student it has taught."""
+    flags: dict[str, Any] = {
+        "port": port,
+        "host": host,
+        "data": data,
+        "workers": workers,
+        "teacher": _given({"model": teacher, "base_url": teacher_base_url}) or None,
+    }
+    try:
+        _serve(load(config, _given(flags)))
+    except ConfigError as error:
+        for line in error.lines:
+            typer.echo(f"protege: {line}", err=True)
+        raise typer.Exit(2) from error
+
+
+def main() -> None:
+    """Entry point of the ``protege`` command."""
+    if sys.argv[1:2] != ["serve"]:
+        # The demo brings plotting and progress bars, which would delay the server's start.
+        from router.demo.command import demo
+
+        app.command()(demo)
+    app()
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _serve(settings: Settings) -> None:
+    from router.models import Models
+    from router.supervise import serve as run
+
+    Models(settings)  # Says what is wrong with them before any process starts.
+    _prepare_data(settings)
+    listener = _listen(settings.host, settings.port)
+    port = listener.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    run(settings, listener, lambda: typer.echo(f"Protege serves on http://{host}:{port}/v1"))
+
+
+def _prepare_data(settings: Settings) -> None:
+    try:
+        Store(settings.data).close()
+        if settings.workers > 1:
+            metrics = settings.data / "metrics"
+            shutil.rmtree(metrics, ignore_errors=True)
+            metrics.mkdir()
+            # Read by prometheus_client when the workers import it.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    except OSError as error:
+        _fail(f"cannot write to {settings.data}: {error.strerror}")
+    except SQLAlchemyError as error:
+        _fail(f"cannot open the store in {settings.data}: {error.__cause__ or error}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        _fail(f"cannot listen on {host}:{port}: {error.strerror}")
+    listener.set_inheritable(True)
+    return listener
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"protege: {message}", err=True)
+    raise typer.Exit(1)

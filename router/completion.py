@@ -1,0 +1,118 @@
+"""A student's answer in OpenAI's wire format: one completion, or the events of a stream."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from distill.students.base import Prediction
+from telemetry.prices import Usage
+
+DONE = b"data: [DONE]\n\n"
+
+_LEAST_PROBABILITY = 1e-12
+"""Keeps logarithms finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudentAnswer:
+    """What a student says, with all that the wire format wants to know."""
+
+    id: str
+    created: int
+    """Unix time in seconds."""
+    version: str
+    prediction: Prediction
+    usage: Usage
+    top_logprobs: int | None
+    """Alternatives to show; None leaves logprobs out."""
+
+
+def completion(answer: StudentAnswer) -> bytes:
+    """A ``chat.completion`` object."""
+    message = {"role": "assistant", "content": answer.prediction.answer, "refusal": None}
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": _logprobs(answer),
+        "finish_reason": "stop",
+    }
+    return orjson.dumps(
+        {
+            "id": f"chatcmpl-{answer.id}",
+            "object": "chat.completion",
+            "created": answer.created,
+            "model": answer.version,
+            "choices": [choice],
+            "usage": _usage(answer.usage),
+        }
+    )
+
+
+def events(answer: StudentAnswer, *, include_usage: bool) -> bytes:
+    """All events of the stream: a student knows its whole answer at once."""
+    deltas: list[tuple[dict[str, Any], dict[str, Any] | None, str | None]] = [
+        ({"role": "assistant", "content": "", "refusal": None}, None, None),
+        ({"content": answer.prediction.answer}, _logprobs(answer), None),
+        ({}, None, "stop"),
+    ]
+    chunks = [
+        [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]
+        for delta, logprobs, finish_reason in deltas
+    ]
+    stream = b"".join(_chunk(answer, choices) for choices in chunks)
+    if include_usage:
+        stream += _chunk(answer, [], _usage(answer.usage))
+    return stream + DONE
+
+
+def event(content: bytes) -> bytes:
+    """One server-sent event around a line of JSON."""
+    return b"data: " + content + b"\n\n"
+
+
+def _chunk(
+    answer: StudentAnswer, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
+) -> bytes:
+    chunk: dict[str, Any] = {
+        "id": f"chatcmpl-{answer.id}",
+        "object": "chat.completion.chunk",
+        "created": answer.created,
+        "model": answer.version,
+        "choices": choices,
+    }
+    if usage is not None:
+        chunk["usage"] = usage
+    return event(orjson.dumps(chunk))
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def _logprobs(answer: StudentAnswer) -> dict[str, Any] | None:
+    """The whole answer as one token: a label student does not write token by token."""
+    if answer.top_logprobs is None:
+        return None
+    prediction = answer.prediction
+    alternatives = prediction.alternatives[: answer.top_logprobs]
+    token = {
+        **_token(prediction.answer, prediction.confidence),
+        "top_logprobs": [_token(text, probability) for text, probability in alternatives],
+    }
+    return {"content": [token], "refusal": None}
+
+
+def _token(text: str, probability: float) -> dict[str, Any]:
+    return {
+        "token": text,
+        "logprob": math.log(min(max(probability, _LEAST_PROBABILITY), 1.0)),
+        "bytes": list(text.encode()),
+    }

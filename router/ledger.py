@@ -1,0 +1,111 @@
+"""Writes down every exchange: to the store first, then to the metrics and the scores.
+
+One place for what an answer cost, so that store, metrics and headers cannot disagree.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from policies.scores import Scores
+from router.errors import StoreUnavailableError
+from router.models import Model
+from router.turn import Opinion, Turn
+from router.upstreams.answer import Answer
+from telemetry.exchange import Exchange
+from telemetry.metrics import Metrics
+from telemetry.prices import Usage
+from telemetry.store import Audit
+from telemetry.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where exchanges are written down. ``teacher`` prices what the teacher would have cost."""
+
+    writer: Writer
+    metrics: Metrics
+    scores: Scores
+    teacher: Model
+
+    def from_upstream(self, turn: Turn, model: Model, answer: Answer) -> Exchange:
+        """The exchange in which ``model``, the teacher or another, gave ``answer``."""
+        usage = answer.usage or self._expected(turn, answer.text)
+        exchange = replace(
+            self._exchange(turn, model.upstream.model, 200),
+            finish_reason=answer.finish_reason,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cost=model.price.cost(usage),
+            teacher_cost=self.teacher.price.cost(usage),
+        )
+        if turn.request.store:
+            exchange = replace(
+                exchange,
+                answer=answer.text,
+                teacher_answer=answer.text if turn.route == "teacher" else None,
+                response=answer.response,
+            )
+        if answer.usage is not None and turn.route == "teacher":
+            self.scores.saw_usage(turn.task, len(turn.request.raw), usage)
+        return exchange
+
+    def from_student(self, turn: Turn, opinion: Opinion) -> Exchange:
+        """The exchange in which the student gave its ``opinion`` as the answer."""
+        usage = opinion.usage
+        return replace(
+            self._exchange(turn, opinion.student.version, 200),
+            answer=opinion.prediction.answer if turn.request.store else None,
+            finish_reason="stop",
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            teacher_cost=self.teacher.price.cost(usage),
+        )
+
+    async def record(self, exchange: Exchange) -> None:
+        """Return once the exchange is stored. Raises StoreUnavailableError if it cannot be."""
+        try:
+            await self.writer.write(exchange)
+        except Exception as error:
+            _log.error("an exchange could not be stored: %s", error)
+            raise StoreUnavailableError("The answer could not be stored.") from error
+        self.metrics.exchange(exchange)
+        if exchange.status == 200 and exchange.route != "model":
+            self.scores.saw_latency(exchange.route, exchange.latency_s)
+
+    async def record_failure(self, turn: Turn, model: Model, status: int) -> None:
+        """Write down that nobody answered. Nothing is lost if that fails, so it is only logged."""
+        try:
+            await self.record(self._exchange(turn, model.upstream.model, status))
+        except StoreUnavailableError:
+            _log.error("the failed request %s is not in the store", turn.arrival.id)
+
+    async def record_audit(self, task: str, audit: Audit) -> None:
+        """Return once the audit is stored; raise what the database raised if it cannot be."""
+        await self.writer.write(audit)
+        self.metrics.audit(task, agreed=audit.agreed, cost=audit.audit_cost)
+
+    def _exchange(self, turn: Turn, model: str, status: int) -> Exchange:
+        arrival, opinion = turn.arrival, turn.opinion
+        return Exchange(
+            id=arrival.id,
+            created=arrival.created,
+            task=turn.task,
+            route=turn.route,
+            model=model,
+            reason=turn.reason,
+            status=status,
+            stream=turn.request.stream,
+            sampled=turn.sampled,
+            confidence=opinion.prediction.confidence if opinion else None,
+            student=opinion.student.version if opinion else None,
+            request=turn.request.raw.decode() if turn.request.store else None,
+            latency_s=arrival.elapsed_s(),
+            first_token_s=turn.first_token_s,
+        )
+
+    def _expected(self, turn: Turn, answer: str | None) -> Usage:
+        return self.scores.expected_usage(turn.task, len(turn.request.raw), answer or "")

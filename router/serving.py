@@ -1,0 +1,184 @@
+"""The students in service: kept up to date with the store, and asked.
+
+A student that is promoted or demoted by any process takes effect here within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from distill.students.base import Prediction, Rung
+from telemetry.exchange import StudentRecord
+from telemetry.metrics import Metrics
+from telemetry.prices import Usage
+from telemetry.store import Store
+
+if TYPE_CHECKING:
+    from distill.students.ladder import Ladder
+
+POLL_S = 0.25
+BATCH = 32
+"""Most texts that a slow rung is asked about at once."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Question:
+    text: str
+    answered: asyncio.Future[Prediction]
+
+
+class _Asked(Protocol):
+    async def predict(self, text: str) -> Prediction: ...
+
+
+class _Inline:
+    """A rung that takes about a millisecond is asked on the event loop."""
+
+    def __init__(self, rung: Rung) -> None:
+        self._rung = rung
+
+    async def predict(self, text: str) -> Prediction:
+        return self._rung.predict([text])[0]
+
+
+class _Batched:
+    """A slower rung is asked in a thread: while it answers, the next batch gathers."""
+
+    def __init__(self, rung: Rung, executor: ThreadPoolExecutor) -> None:
+        self._rung = rung
+        self._executor = executor
+        self._waiting: list[_Question] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def predict(self, text: str) -> Prediction:
+        question = _Question(text, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if self._work is None:
+            self._work = asyncio.create_task(self._answer())
+        return await question.answered
+
+    async def _answer(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            texts = [question.text for question in batch]
+            try:
+                predictions = await loop.run_in_executor(self._executor, self._rung.predict, texts)
+            except Exception as error:
+                for question in batch:
+                    question.answered.set_exception(error)
+            else:
+                for question, prediction in zip(batch, predictions, strict=True):
+                    question.answered.set_result(prediction)
+        self._work = None
+
+
+class Student:
+    """A ladder in service."""
+
+    def __init__(self, ladder: Ladder, executor: ThreadPoolExecutor) -> None:
+        self.version = ladder.version
+        self.threshold = ladder.threshold
+        """The least confidence at which an answer may be given."""
+        self._ladder = ladder
+        self._rungs: list[_Asked] = [
+            _Inline(rung) if rung.fast else _Batched(rung, executor) for rung in ladder.rungs
+        ]
+
+    async def predict(self, text: str) -> Prediction:
+        """The answer of the cheapest rung that is sure enough, else the surest of all."""
+        varying = self._ladder.varying(text)
+        surest: Prediction | None = None
+        for rung in self._rungs:
+            prediction = await rung.predict(varying)
+            if prediction.confidence >= self.threshold:
+                return prediction
+            if surest is None or prediction.confidence > surest.confidence:
+                surest = prediction
+        assert surest is not None, "a ladder has at least one rung"
+        return surest
+
+    def usage(self, text: str, answer: str) -> Usage:
+        """The tokens that the teacher would count."""
+        return self._ladder.usage.estimate(text, answer)
+
+
+class Students:
+    """The student of each task, as the store has it."""
+
+    def __init__(self, store: Store, data: Path, metrics: Metrics) -> None:
+        self._store = store
+        self._data = data
+        self._metrics = metrics
+        # One thread: the rungs' own libraries use what cores there are.
+        self._executor = ThreadPoolExecutor(1, "student")
+        self._serving: dict[str, Student] = {}
+        self._unusable: set[str] = set()
+        self._refreshing = asyncio.Lock()
+        self._poll: asyncio.Task[None] | None = None
+
+    def of(self, task: str) -> Student | None:
+        return self._serving.get(task)
+
+    async def start(self) -> None:
+        await self.refresh()
+        self._poll = asyncio.create_task(self._keep_fresh())
+
+    async def stop(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._poll
+        self._executor.shutdown(cancel_futures=True)
+
+    async def refresh(self) -> None:
+        """Take over what the store says now. Requests under way keep the student they have."""
+        async with self._refreshing:
+            records = await asyncio.to_thread(self._store.serving)
+            before = self._serving
+            now = await asyncio.to_thread(self._load, records)
+            self._serving = now
+        for record in records:
+            if record.task in now and now[record.task] is not before.get(record.task):
+                self._metrics.promoted(record.task, record.created)
+        for task in before.keys() - now.keys():
+            self._metrics.retired(task)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self.refresh()
+            except Exception:
+                _log.exception("the students in service could not be read; the old ones stay")
+
+    def _load(self, records: list[StudentRecord]) -> dict[str, Student]:
+        before = self._serving
+        return {
+            record.task: student
+            for record in records
+            if (student := self._student(record, before.get(record.task))) is not None
+        }
+
+    def _student(self, record: StudentRecord, before: Student | None) -> Student | None:
+        """The student of ``record``; the one ``before`` if it is the same or cannot be loaded."""
+        known = before is not None and before.version == record.version
+        if known or record.version in self._unusable:
+            return before
+        # Only here: a server without students does without the machine learning libraries.
+        from distill.students.ladder import Ladder
+
+        try:
+            return Student(Ladder.load(self._data / record.path), self._executor)
+        except Exception:
+            _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
+            self._unusable.add(record.version)
+            return before

@@ -1,0 +1,190 @@
+"""The processes of one server: its workers, and the trainer beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import orjson
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from config.settings import Settings
+
+TRAINER_NICENESS = 10
+KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections, so that none is closed under a request."""
+GRACE_S = 30
+"""How long requests in flight may take to finish when the server stops."""
+
+STARTUP_S = 60.0
+STOP_S = 5.0
+"""How long the trainer may take to stop before it is killed."""
+
+_FIRST_RESTART_S = 1.0
+_LAST_RESTART_S = 60.0
+_PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve on ``listener`` until told to stop; ``ready`` is called when requests are taken."""
+    # uvicorn hands a signal on to whoever held it before, once it has stopped serving.
+    signal.signal(signal.SIGTERM, _exit)
+    with _trainer(settings):
+        if settings.workers == 1:
+            _Server(_config(settings, None), ready).run([listener])
+        else:
+            _Workers(_config(settings, os.getpid()), [listener], ready).run()
+
+
+def _exit(_signal: int, _frame: object) -> None:
+    sys.exit(0)
+
+
+def _config(settings: Settings, parent: int | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        partial(_create, settings, parent),
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        workers=settings.workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def _create(settings: Settings, parent: int | None) -> Any:
+    """The application; in a worker, a process that ends with its ``parent``."""
+    if parent is not None:
+        _end_with(parent)
+    from router.app import create
+
+    return create(settings)
+
+
+def _end_with(parent: int) -> None:
+    """Be sent SIGTERM when ``parent`` dies, even if it is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+class _Workers(Multiprocess):
+    """Says when all workers are ready."""
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config, sockets)
+        self._ready = ready
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        if all(process.wait_until_ready(STARTUP_S) for process in self.processes):
+            self._ready()
+
+
+@contextmanager
+def _trainer(settings: Settings) -> Generator[None, None, None]:
+    """The learning loop beside the server, if the settings want one."""
+    if not settings.loop.enabled:
+        yield
+        return
+    trainer = _Trainer(settings)
+    trainer.start()
+    try:
+        yield
+    finally:
+        trainer.stop()
+
+
+class _Trainer:
+    """A process of low priority, started again whenever it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        handed_over = {
+            "data": str(settings.data),
+            "policy": settings.policy.model_dump(mode="json"),
+            "loop": settings.loop.model_dump(mode="json"),
+        }
+        self._environment = {**os.environ, "PROTEGE_TRAINER": orjson.dumps(handed_over).decode()}
+        self._stopping = threading.Event()
+        self._changing = threading.Lock()
+        self._process = self._spawn()
+        self._thread = threading.Thread(target=self._watch, name="trainer-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._changing:
+            self._stopping.set()
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._thread.join()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # A group of its own: Ctrl-C is for the server, which then stops the trainer.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distill.trainer"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+        )
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, TRAINER_NICENESS)
+        return process
+
+    def _watch(self) -> None:
+        pause = _FIRST_RESTART_S
+        while True:
+            started = time.monotonic()
+            self._process.wait()
+            if time.monotonic() - started > _LAST_RESTART_S:
+                pause = _FIRST_RESTART_S
+            if not self._stopping.is_set():
+                _log.error("the trainer ended; it starts again in %g s", pause)
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, _LAST_RESTART_S)
+            with self._changing:
+                if self._stopping.is_set():
+                    return
+                self._process = self._spawn()

@@ -1,0 +1,32 @@
+"""The interface to whoever answers over the network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+
+class Upstream(Protocol):
+    """One model of one provider.
+
+    ``body`` is a chat completion request with the upstream's own model name in it, and
+    ``authorization`` the caller's header, which is used where the upstream has no key of its own.
+    Both methods raise the errors under ``router.errors.UpstreamError``.
+    """
+
+    model: str
+    """What the provider calls it."""
+    timeout_s: float
+    """Seconds until the answer must have begun, and between two parts of it."""
+
+    async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
+        """A ``chat.completion`` object as JSON."""
+        ...
+
+    def stream(
+        self, body: dict[str, Any], authorization: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        """Server-sent events as they arrive, each whole and with the blank line that ends it."""
+        ...
+
+    async def close(self) -> None: ...

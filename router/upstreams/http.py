@@ -1,0 +1,117 @@
+"""OpenAI-compatible servers: what the caller sent passes through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from router.errors import (
+    UpstreamBrokenError,
+    UpstreamError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+from router.upstreams.sse import EventSplitter
+
+OPENAI = "https://api.openai.com/v1"
+CONNECT_S = 5.0
+
+# Below the 5 s after which common servers close an idle connection: a request sent at that very
+# moment would be lost.
+_KEEP_ALIVE_S = 4.0
+_RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+
+
+class HttpUpstream:
+    """A model behind an OpenAI-compatible API at ``base_url``."""
+
+    def __init__(self, model: str, base_url: str, api_key: str | None, timeout_s: float) -> None:
+        self.model = model
+        self.timeout_s = timeout_s
+        self._authorization = f"Bearer {api_key}" if api_key else None
+        self._url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
+        # The transport alone: the client around it would add cookies, redirects and hooks, none
+        # of which an API call needs, and half as much time again.
+        self._transport = AiohttpTransport(client=_session)
+        self._timeout = {"connect": CONNECT_S, "read": timeout_s}
+
+    async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                response = await self._send(body, authorization)
+                return await response.aread()
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise _translated(error, self.timeout_s) from error
+
+    async def stream(
+        self, body: dict[str, Any], authorization: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            response = await self._send(body, authorization)
+            try:
+                if "text/event-stream" not in response.headers.get("content-type", ""):
+                    raise UpstreamBrokenError("The upstream did not answer with a stream.")
+                splitter = EventSplitter()
+                async for received in response.aiter_raw():
+                    for event in splitter.feed(received):
+                        yield event
+                for event in splitter.end():
+                    yield event
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise _translated(error, self.timeout_s) from error
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+    async def _send(self, body: dict[str, Any], authorization: str | None) -> httpx.Response:
+        """The response, its body not yet read. Raises UpstreamRefusedError on an error status."""
+        headers = {
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "protege",
+        }
+        authorization = self._authorization or authorization
+        if authorization:
+            headers["authorization"] = authorization
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers=headers,
+            content=orjson.dumps(body),
+            extensions={"timeout": self._timeout},
+        )
+        response = await self._transport.handle_async_request(request)
+        if response.status_code == 200:
+            return response
+        said = await response.aread()
+        retry = {
+            name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers
+        }
+        status = response.status_code if response.status_code >= 400 else 502
+        raise UpstreamRefusedError(status, said, retry)
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+    )
+
+
+def _translated(error: Exception, timeout_s: float) -> UpstreamError:
+    """Our error for one of httpx, aiohttp or the operating system."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return UpstreamUnreachableError(f"The upstream cannot be reached: {said}")
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return UpstreamTimeoutError(f"The upstream did not answer within {timeout_s:g} s.")
+    return UpstreamUnreachableError(f"The connection to the upstream was lost: {said}")

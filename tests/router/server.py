@@ -1,0 +1,87 @@
+"""The real ``protege serve``, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import openai
+
+from telemetry.store import Store
+
+ROOT = Path(__file__).parents[2]
+START_S = 60
+
+
+class Server:
+    """A running server; use as a context manager."""
+
+    def __init__(self, data: Path, *flags: str, **environment: str) -> None:
+        self.data = data
+        self.process = run_cli("serve", "--port", "0", "--data", str(data), *flags, **environment)
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(START_S, self.process.kill)
+        watchdog.start()
+        announced = re.search(r"http://\S+/v1", self.process.stdout.readline())
+        watchdog.cancel()
+        assert announced, self.process.communicate()
+        self.url = announced.group()
+        self._drain = threading.Thread(target=self._read_errors, daemon=True)
+        self.errors: list[str] = []
+        self._drain.start()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Ask it to stop, as an operator would; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(40)
+        self._drain.join(10)
+        return code
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def client(self, **options: object) -> openai.OpenAI:
+        return openai.OpenAI(**self._options(options))  # type: ignore[arg-type]
+
+    def async_client(self, **options: object) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(**self._options(options))  # type: ignore[arg-type]
+
+    def store(self) -> Store:
+        return Store(self.data)
+
+    def _options(self, options: dict[str, object]) -> dict[str, object]:
+        return {"base_url": self.url, "api_key": "caller-key", "max_retries": 0, **options}
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self.errors.extend(self.process.stderr)
+
+
+def run_cli(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """``protege`` with these arguments and nothing of the tester's own configuration."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PROTEGE_", "OPENAI_"))
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", "from router.cli import main; main()", *arguments],
+        cwd=ROOT,
+        env={**inherited, "NO_COLOR": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -1,0 +1,187 @@
+"""An OpenAI-compatible server for tests: real HTTP on a real port, answers and faults to order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+PROMPT_TOKENS = 40
+COMPLETION_TOKENS = 8
+
+
+def label(text: str) -> str:
+    """The stub's own classification: whether a text speaks of a cat."""
+    return "cat" if "cat" in text else "dog"
+
+
+@dataclass
+class Received:
+    """A request as the upstream got it."""
+
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+@dataclass
+class StubUpstream:
+    """Runs in a thread from ``start`` to ``stop``. What it does may be changed at any time."""
+
+    answer: Callable[[str], str] = label
+    """The answer to the text of the last message."""
+    status: int = 200
+    """Anything else is answered with an error in OpenAI's shape."""
+    error_body: bytes | None = None
+    """Replaces the body of errors."""
+    error_headers: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    """Before the answer, or before the first token of a stream."""
+    gap_s: float = 0.0
+    """Between the tokens of a stream."""
+    break_after: int | None = None
+    """Drop the connection after so many tokens of a stream."""
+    error_after: int | None = None
+    """Send an error event after so many tokens of a stream, and end it."""
+    key: str | None = None
+    """The only key that is let in, if set."""
+    message: dict[str, Any] | None = None
+    """Replaces the message of a completion."""
+    finish_reason: str = "stop"
+    byte_by_byte: bool = False
+    """Whether streams arrive in network chunks of a few bytes."""
+    requests: list[Received] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self) -> StubUpstream:
+        ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+        return self
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._complete)
+        runner = web.AppRunner(app)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
+        self._loop.run_until_complete(site.start())
+        self.port = runner.addresses[0][1]
+        ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(Received(body, {k.lower(): v for k, v in request.headers.items()}))
+        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        # A stream is slow at its first token, not at its headers: that is what providers do.
+        if not body.get("stream") or self.status != 200:
+            await asyncio.sleep(self.delay_s)
+        if self.status != 200:
+            if self.error_body is not None:
+                return web.Response(
+                    status=self.status, body=self.error_body, headers=self.error_headers
+                )
+            return _error(self.status, "The stub is out of order.", None, self.error_headers)
+        content = body["messages"][-1]["content"]
+        answer = self.answer(content if isinstance(content, str) else "")
+        if body.get("stream"):
+            return await self._stream(request, body, answer)
+        return web.json_response(self._completion(body, answer))
+
+    def _completion(self, body: dict[str, Any], answer: str) -> dict[str, Any]:
+        message = self.message or {"role": "assistant", "content": answer, "refusal": None}
+        choices = [
+            {
+                "index": index,
+                "message": message,
+                "logprobs": None,
+                "finish_reason": self.finish_reason,
+            }
+            for index in range(body.get("n") or 1)
+        ]
+        return {
+            "id": "chatcmpl-stub",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": choices,
+            "usage": _usage(),
+        }
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], answer: str
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+
+        async def send(data: str) -> None:
+            event = f"data: {data}\n\n".encode()
+            size = 3 if self.byte_by_byte else len(event)
+            for start in range(0, len(event), size):
+                await response.write(event[start : start + size])
+
+        def chunk(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> str:
+            content = {
+                "id": "chatcmpl-stub",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": body["model"],
+                "choices": choices,
+                "usage": usage,
+            }
+            return json.dumps(content, ensure_ascii=False)
+
+        def choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+            return {"index": 0, "delta": delta, "finish_reason": finish_reason}
+
+        await send(chunk([choice({"role": "assistant", "content": ""})]))
+        await asyncio.sleep(self.delay_s)
+        for index, token in enumerate(answer):
+            if index == self.break_after:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+            if index == self.error_after:
+                await send('{"error": {"message": "The stub broke off.", "type": "server_error"}}')
+                return response
+            await send(chunk([choice({"content": token})]))
+            await asyncio.sleep(self.gap_s)
+        await send(chunk([choice({}, self.finish_reason)]))
+        if (body.get("stream_options") or {}).get("include_usage"):
+            await send(chunk([], _usage()))
+        await send("[DONE]")
+        return response
+
+
+def _usage() -> dict[str, int]:
+    return {
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": COMPLETION_TOKENS,
+        "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+    }
+
+
+def _error(
+    status: int, message: str, code: str | None, headers: dict[str, str] | None = None
+) -> web.Response:
+    content = {"error": {"message": message, "type": "stub_error", "param": None, "code": code}}
+    return web.json_response(content, status=status, headers=headers)
