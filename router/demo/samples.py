@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +73,8 @@ def read_file(path: Path) -> dict[str, list[Sample]]:
 def _sample(line: bytes, default_task: str) -> Sample:
     """Raises ValueError with what is wrong."""
     try:
-        fields = json.loads(line)
-    except ValueError as error:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
         raise ValueError(f"not valid JSON ({error})") from error
     if not isinstance(fields, dict):
         raise ValueError("must be a JSON object")
@@ -111,11 +110,12 @@ def share_out(total: int, available: Sequence[int]) -> list[int]:
     left = min(total, sum(available))
     while left:
         hungry = [i for i, most in enumerate(available) if shares[i] < most]
-        each, extra = divmod(left, len(hungry))
-        for rank, i in enumerate(hungry):
-            portion = min(each + (rank < extra), available[i] - shares[i])
-            shares[i] += portion
-            left -= portion
+        # All that are still hungry have had the same; only the last round may not reach everyone.
+        portion = max(1, left // len(hungry))
+        for i in hungry[:left]:
+            given = min(portion, available[i] - shares[i])
+            shares[i] += given
+            left -= given
     return shares
 
 
