@@ -9,12 +9,20 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from concurrent.futures import Future
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 
-_Item = tuple[Exchange | Audit, "Future[None]"]
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A record, and who waits for it on which event loop."""
+
+    record: Exchange | Audit
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
 
 
 class Writer:
@@ -35,9 +43,10 @@ class Writer:
 
     async def write(self, record: Exchange | Audit) -> None:
         """Return once ``record`` is committed; raise what the database raised if it cannot be."""
-        done: Future[None] = Future()
-        self._queue.put((record, done))
-        await asyncio.wrap_future(done)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._queue.put(_Item(record, loop, done))
+        await done
 
     def _run(self) -> None:
         open_ = True
@@ -57,14 +66,25 @@ class Writer:
                 self._commit(batch)
 
     def _commit(self, batch: list[_Item]) -> None:
+        failure: Exception | None = None
         try:
             self._store.write(
-                [record for record, _ in batch if isinstance(record, Exchange)],
-                [record for record, _ in batch if isinstance(record, Audit)],
+                [item.record for item in batch if isinstance(item.record, Exchange)],
+                [item.record for item in batch if isinstance(item.record, Audit)],
             )
         except Exception as error:
-            for _, done in batch:
-                done.set_exception(error)
+            failure = error
+        # One call a batch: waking the loop costs more than all that it then does.
+        for loop in {item.loop for item in batch}:
+            waiting = [item.done for item in batch if item.loop is loop]
+            loop.call_soon_threadsafe(_release, waiting, failure)
+
+
+def _release(waiting: Iterable[asyncio.Future[None]], failure: Exception | None) -> None:
+    for done in waiting:
+        if done.cancelled():
+            continue
+        if failure is None:
+            done.set_result(None)
         else:
-            for _, done in batch:
-                done.set_result(None)
+            done.set_exception(failure)

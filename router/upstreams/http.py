@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
@@ -39,7 +40,7 @@ class HttpUpstream:
         self._url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
         # The transport alone: the client around it would add cookies, redirects and hooks, none
         # of which an API call needs, and half as much time again.
-        self._transport = AiohttpTransport(client=_session)
+        self._transport = AiohttpTransport(client=_session, proxy=_proxy(self._url))
         self._timeout = {"connect": CONNECT_S, "read": timeout_s}
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
@@ -102,9 +103,16 @@ class HttpUpstream:
 
 def _session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
-    )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _proxy(url: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment names for ``url``. Looked up once: aiohttp would look for it
+    in a thread on every request."""
+    proxy = getproxies().get(url.scheme)
+    if proxy is None or proxy_bypass(url.host):
+        return None
+    return httpx.Proxy(proxy)
 
 
 def _translated(error: Exception, timeout_s: float) -> UpstreamError:
