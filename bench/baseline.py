@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +24,13 @@ import numpy.typing as npt
 import orjson
 import typer
 import xxhash
+from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
-from config.settings import PolicySettings, Settings, load
+from config.settings import LoopSettings, PolicySettings, Settings, load
+from distill.dataset import common_head, is_held_out
 from distill.students.encoder import SentenceEncoder
 from policies.agreement import agree
-from policies.calibration import least_answers, upper_bound
 from router.demo.report import Outcome, Summary, summarise
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -87,12 +88,14 @@ class _Heard:
 
 
 def _play(requests: Sequence[Request], settings: Settings, embed: Embed) -> Iterable[Outcome]:
-    embeddings = cache(lambda: embed([request.text for request in requests]))
+    texts = [request.text for request in requests]
+    head = len(common_head(texts))
+    embeddings = cache(lambda: embed([text[head:] for text in texts]))
     heard = _Heard()
     student: _Student | None = None
     due: float = settings.loop.first
     for position, request in enumerate(requests):
-        audited = _chance(request.text, "audit") < settings.policy.audit_rate
+        audited = _is_audited(request.text, settings.policy.audit_rate)
         full = request.teacher_cost
         if student is None or student.confidences[position] < student.threshold:
             yield Outcome(request.task, "teacher", None, full, full)
@@ -101,7 +104,7 @@ def _play(requests: Sequence[Request], settings: Settings, embed: Embed) -> Iter
             yield Outcome(request.task, "student", agreed, full if audited else 0, full)
             if not audited:
                 continue
-        if _chance(request.text, "hold out") >= settings.loop.holdout:
+        if not is_held_out(request.text, settings.loop.holdout):
             heard.train.append(position)
         else:
             heard.held_out.append(position)
@@ -112,9 +115,8 @@ def _play(requests: Sequence[Request], settings: Settings, embed: Embed) -> Iter
             student = _train(requests, heard, settings, embeddings) or student
 
 
-def _chance(text: str, purpose: str) -> float:
-    """A number in [0, 1) that is always the same for a prompt."""
-    return xxhash.xxh3_64_intdigest(f"{purpose}\0{text}".encode()) / 2**64
+def _is_audited(text: str, share: float) -> bool:
+    return xxhash.xxh3_64_intdigest(f"audit\0{text}".encode()) < share * 2**64
 
 
 def _train(
@@ -128,7 +130,7 @@ def _train(
     known = set(answers[heard.train])
     can_be_right = sum(answer in known for answer in answers[heard.sample])
     alpha, delta = settings.policy.alpha, settings.policy.delta
-    if can_be_right < least_answers(alpha, delta):
+    if upper_bounds(np.array([0]), np.array([can_be_right]), delta)[0] > alpha:
         return None
     best, sure = _classify(embeddings(), answers, heard.train)
     right = best[heard.sample] == answers[heard.sample]
@@ -153,14 +155,20 @@ def threshold(
     """The threshold that most of ``confidences`` reach while the Clopper-Pearson bound on the error
     of those is at most ``alpha``; None where there is none."""
     order = np.argsort(-confidences, kind="stable")
-    wrong = np.cumsum(~right[order])
-    for last in range(len(order) - 1, -1, -1):
-        split_tie = (
-            last + 1 < len(order) and confidences[order[last]] == confidences[order[last + 1]]
-        )
-        if not split_tie and upper_bound(int(wrong[last]), last + 1, delta) <= alpha:
-            return float(confidences[order[last]])
-    return None
+    sorted_ = confidences[order]
+    ends_tie = np.append(sorted_[1:] != sorted_[:-1], True)[: len(order)]
+    answered = np.arange(1, len(order) + 1)
+    keeps = upper_bounds(np.cumsum(~right[order]), answered, delta) <= alpha
+    good = sorted_[ends_tie & keeps]
+    return float(good[-1]) if len(good) else None
+
+
+def upper_bounds(
+    wrong: npt.NDArray[np.integer[Any]], answered: npt.NDArray[np.integer[Any]], delta: float
+) -> Floats:
+    """Clopper-Pearson upper bounds on error rates, each with confidence ``1 - delta``."""
+    bounds = beta.ppf(1 - delta, wrong + 1, np.maximum(answered - wrong, 1))
+    return np.where(wrong < answered, bounds, 1.0)
 
 
 def main(
@@ -170,8 +178,13 @@ def main(
 ) -> None:
     """Print the plain baseline's figures for a recorded stream, as JSON."""
     settings = load(flags={"policy": {"alpha": alpha}})
-    encoder = SentenceEncoder.open(settings.loop.encoder or "", data)
-    embed = partial(encoder.embed, threads=os.cpu_count() or 1)
+    name = settings.loop.encoder or LoopSettings().encoder or ""
+    # Opened at need: it is exported first, where the trainer has not done so.
+    encoder = cache(lambda: SentenceEncoder.open(name, data / "encoder", remember=True))
+
+    def embed(texts: Sequence[str]) -> Floats:
+        return encoder().embed(texts, threads=os.cpu_count() or 1)
+
     summary = run(read_stream(stream), settings, embed)
     print(json.dumps(dataclasses.asdict(summary), indent=2))
 

@@ -164,8 +164,10 @@ def play_baseline(tasks: Sequence[str], options: Options) -> Summary:
     if done.returncode:
         raise DemoError(f"the baseline stopped; its output is in {options.baseline_log}")
     figures = orjson.loads(done.stdout)
-    rows = {fields["task"]: Row(**fields) for fields in figures["tasks"]}
-    return Summary([rows[task] for task in tasks if task in rows], Row(**figures["totals"]))
+    # A task none of whose requests was answered is not in the stream.
+    rows = {row.task: row for row in summarise([], tasks).tasks}
+    rows |= {fields["task"]: Row(**fields) for fields in figures["tasks"]}
+    return Summary([rows[task] for task in tasks], Row(**figures["totals"]))
 
 
 def _comment(product: Summary, ledger: Ledger, options: Options, console: Console) -> None:

@@ -11,14 +11,15 @@ from router.demo.options import Options
 from router.demo.processes import free_port, running
 from router.demo.samples import Sample
 
+_PROTEGE = [sys.executable, "-c", "from router.cli import main; main()"]
+
 
 @contextmanager
 def serving(options: Options, stream: Sequence[Sample]) -> Iterator[str]:
     """The product is up, its teacher too; gives the root of its API."""
     port = free_port()
-    command = [sys.executable, "-m", "router.cli", "serve", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--data", str(options.server_data)]
-    command += ["--teacher", options.teacher_name]
+    command = [*_PROTEGE, "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--data", str(options.server_data), "--teacher", options.teacher_name]
     environment = {"PROTEGE_POLICY__ALPHA": str(options.alpha)}
     with ExitStack() as stack:
         if options.replayed:

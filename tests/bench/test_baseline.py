@@ -5,10 +5,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
-from bench.baseline import Request, read_stream, run, threshold
+from bench.baseline import Request, read_stream, run, threshold, upper_bounds
 from config.settings import load
-from policies.calibration import upper_bound
 
 
 def embed(texts):
@@ -85,11 +85,17 @@ def test_the_threshold_is_the_lowest_that_keeps_the_bound(held_out, alpha):
 
     def keeps(level: float) -> bool:
         served = confidences >= level
-        wrong = int((~right[served]).sum())
-        return bool(upper_bound(wrong, int(served.sum()), 0.05) <= alpha)
+        wrong = (~right[served]).sum()
+        return bool(wrong < served.sum() and binom.cdf(wrong, served.sum(), alpha) <= 0.05)
 
     good = [level for level in set(confidences.tolist()) if keeps(level)]
     assert threshold(confidences, right, alpha, 0.05) == (min(good) if good else None)
+
+
+def test_the_bound_is_where_so_few_errors_become_unlikely():
+    (bound,) = upper_bounds(np.array([3]), np.array([100]), 0.05)
+    assert binom.cdf(3, 100, bound) == pytest.approx(0.05)
+    assert upper_bounds(np.array([5, 0]), np.array([5, 0]), 0.05).tolist() == [1.0, 1.0]
 
 
 def test_a_stream_file_is_read_back(tmp_path):
