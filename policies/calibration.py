@@ -1,27 +1,61 @@
-"""The threshold that keeps the promise: learn then test.
+"""The threshold that keeps the promise: learn, then test.
 
 Each threshold of a sequence fixed beforehand is a null hypothesis, "of the answers given at or
-above it, more than ``alpha`` disagree with the teacher", tested on held-out data by the exact
-binomial test (Clopper and Pearson 1934). The sequence runs from the strictest threshold to the
-laxest. A test that rejects passes its level on to the next (fixed-sequence testing in its fallback
-form, Wiens 2003), so all rejections hold together with confidence ``1 - delta`` and the laxest
-rejected threshold may be picked freely (learn then test: Angelopoulos, Bates, Candes, Jordan and
-Lei 2021).
+above it, more than ``alpha`` disagree with the teacher's", tested on held-out data by the exact
+binomial test (Clopper and Pearson 1934). The sequence runs from strict to lax; a test that passes
+hands its level on to the next (fixed-sequence testing in its fallback form: Wiens 2003), so all
+that passed hold together with confidence ``1 - delta`` and the laxest of them may be used (learn
+then test: Angelopoulos, Bates, Candes, Jordan and Lei 2021). The sequence, and where in it testing
+starts, is laid out on training data alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, binom
 
-STARTS = 4
-"""Places in the sequence at which testing may start afresh after a failure."""
+_STEP = 0.04
+"""Share of requests between one threshold and the next."""
 
-_FINEST_STEP = 0.05
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What each rung of a ladder makes of n requests whose teacher answers are known."""
+
+    confidences: npt.NDArray[np.float64]
+    """[n, rungs], cheapest rung first."""
+    agreed: npt.NDArray[np.bool_]
+    """[n, rungs]: whether the rung's answer is the teacher's."""
+
+    def __len__(self) -> int:
+        return len(self.confidences)
+
+    def tally(self, threshold: float) -> Tally:
+        """Who would answer at ``threshold``: the first rung whose confidence reaches it."""
+        confident = self.confidences >= threshold
+        answered = confident.any(axis=1)
+        rung = confident.argmax(axis=1)[answered]
+        right = self.agreed[answered, rung].sum()
+        return Tally(int(answered.sum()), int(answered.sum() - right))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Answers that a student gives, and how many of them disagree with the teacher's."""
+
+    answered: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Thresholds from strict to lax, and the part of the error budget that starts at each."""
+
+    thresholds: tuple[float, ...]
+    levels: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +64,17 @@ class Tested:
 
     threshold: float
     answered: int
-    """Held-out requests that would be answered at this threshold."""
     wrong: int
-    """How many of those answers disagree with the teacher's."""
     upper: float
-    """Upper confidence bound on the share that disagrees, at the level of this test."""
+    """Upper confidence bound on the share of answers that disagree, at the level of the test."""
     passed: bool
 
 
-def upper_bound(wrong: int, answered: int, delta: float) -> float:
-    """Clopper-Pearson upper bound on a proportion, with confidence ``1 - delta``."""
-    if wrong >= answered:
+def upper_bound(tally: Tally, delta: float) -> float:
+    """Clopper-Pearson upper bound on the share of wrong answers, with confidence ``1 - delta``."""
+    if tally.wrong >= tally.answered:
         return 1.0
-    return float(beta.ppf(1 - delta, wrong + 1, answered - wrong))
+    return float(beta.ppf(1 - delta, tally.wrong + 1, tally.answered - tally.wrong))
 
 
 def least_answers(alpha: float, delta: float) -> int:
@@ -59,45 +91,50 @@ def attempt_delta(delta: float, attempt: int) -> float:
     return delta / (attempt * (attempt + 1))
 
 
-def threshold_sequence(
-    confidences: npt.NDArray[np.float64], held_out: int, alpha: float, delta: float
-) -> list[float]:
-    """Thresholds from strict to lax, equally spaced in the share of requests they would answer.
+def plan(training: Outcomes, held_out: int, alpha: float, delta: float) -> Plan | None:
+    """Lay out a test on ``held_out`` requests; None where it is foretold to fail.
 
-    ``confidences`` must not come from the held-out data that the thresholds are tested on. The
-    first threshold is the strictest that ``held_out`` requests can be enough to pass.
+    ``training`` holds cross-validated outcomes on training data. The thresholds are equally spaced
+    in the share of requests answered. Testing starts at the strictest that is foretold to pass and
+    at the one foretold to pass by the widest margin, with half of ``delta`` each: the former is
+    the surest to be right, the latter the surest to be enough answers to tell.
     """
-    if not len(confidences) or not held_out:
-        return []
-    first = least_answers(alpha, delta / STARTS) / held_out
-    if first > 1:
-        return []
-    steps = int(np.ceil((1 - first) / _FINEST_STEP)) + 1
-    shares = np.linspace(first, 1, steps)
-    thresholds = np.quantile(confidences, 1 - shares, method="lower")
-    return sorted({float(threshold) for threshold in thresholds}, reverse=True)
+    least = least_answers(alpha, delta / 2) / held_out if held_out else 1.0
+    if least >= 1:
+        return None
+    steps = int(np.ceil((1 - least) / _STEP)) + 1
+    surest = training.confidences.max(axis=1)
+    quantiles = np.quantile(surest, 1 - np.linspace(least, 1, steps), method="lower")
+    thresholds = sorted({float(threshold) for threshold in quantiles}, reverse=True)
+    scale = held_out / len(training)
+    foretold = [_foretell(training.tally(threshold), scale, alpha) for threshold in thresholds]
+    hopeful = [index for index, p_value in enumerate(foretold) if p_value <= delta / 2]
+    if not hopeful:
+        return None
+    levels = [0.0] * len(thresholds)
+    levels[hopeful[0]] += delta / 2
+    levels[int(np.argmin(foretold))] += delta / 2
+    return Plan(tuple(thresholds), tuple(levels))
 
 
-def walk(
-    thresholds: Sequence[float],
-    answered: Sequence[int],
-    wrong: Sequence[int],
-    alpha: float,
-    delta: float,
-) -> list[Tested]:
-    """Test each threshold in order; ``answered`` and ``wrong`` have one entry for each."""
-    tested = []
-    carried = 0.0
-    for index, threshold in enumerate(thresholds):
-        level = carried + _own_level(index, len(thresholds), delta)
-        passed = level > 0 and bool(binom.cdf(wrong[index], answered[index], alpha) <= level)
-        upper = upper_bound(wrong[index], answered[index], level) if level else 1.0
-        tested.append(Tested(threshold, answered[index], wrong[index], upper, passed))
-        carried = level if passed else 0.0
+def _foretell(tally: Tally, scale: float, alpha: float) -> float:
+    """The p-value to expect of a test on ``scale`` times as many requests."""
+    answered, wrong = round(tally.answered * scale), round(tally.wrong * scale)
+    return float(binom.cdf(wrong, answered, alpha))
+
+
+def walk(planned: Plan, held_out: Outcomes, alpha: float) -> list[Tested]:
+    """Test the thresholds of a plan in order.
+
+    One passes where its upper bound, at the level that is its own and what the threshold before it
+    hands on, is at most ``alpha``.
+    """
+    tested: list[Tested] = []
+    handed_on = 0.0
+    for threshold, own in zip(planned.thresholds, planned.levels, strict=True):
+        level = own + handed_on
+        tally = held_out.tally(threshold)
+        upper = upper_bound(tally, level) if level else 1.0
+        tested.append(Tested(threshold, tally.answered, tally.wrong, upper, upper <= alpha))
+        handed_on = level if tested[-1].passed else 0.0
     return tested
-
-
-def _own_level(index: int, length: int, delta: float) -> float:
-    """``delta`` shared equally among the starts, which are spread evenly over the sequence."""
-    starts = {round(start * length / STARTS) for start in range(STARTS)}
-    return delta / len(starts) if index in starts else 0.0

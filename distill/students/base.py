@@ -21,9 +21,13 @@ class Prediction:
 class Rung(Protocol):
     """One student of a ladder."""
 
-    name: str
-    fast: bool
-    """Whether one prediction takes about a millisecond, so that the event loop may make it."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fast(self) -> bool:
+        """Whether one prediction takes about a millisecond, so that the event loop may make it."""
+        ...
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction a text. ``texts`` are varying texts as in ``policies.tasks.Prompt``."""

@@ -85,6 +85,8 @@ class Fitted:
     classifier: Classifier
     confidences: Array
     """Calibrated confidence of the classifier trained without the row."""
+    agreed: npt.NDArray[np.bool_]
+    """Whether that classifier's answer was the teacher's."""
 
 
 def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
@@ -107,14 +109,14 @@ def fit(features: Matrix, answers: Sequence[str], labels: Sequence[str]) -> Fitt
     model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span, y)
     weights, intercepts = _rows(model, len(labels))
     classifier = Classifier(tuple(labels), weights @ back, intercepts, calibration)
-    return Fitted(classifier, calibration(raw))
+    return Fitted(classifier, calibration(raw), best == y)
 
 
 def _constant(labels: Sequence[str], rows: int, width: int) -> Fitted:
     """Where every answer seen is the same, so is the student's."""
     calibration = Calibration(0.0, float(logit((rows + 1) / (rows + 2))))
     classifier = Classifier(tuple(labels), np.zeros((1, width)), np.zeros(1), calibration)
-    return Fitted(classifier, calibration(np.ones(rows)))
+    return Fitted(classifier, calibration(np.ones(rows)), np.ones(rows, dtype=bool))
 
 
 def _span(features: Matrix) -> tuple[Matrix, Matrix]:
@@ -159,7 +161,9 @@ def _cross_validate(
         if len(seen) == 1:
             probabilities[np.ix_(test, columns)] = 1.0
             continue
-        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(features[train], y[train])
+        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(
+            features[train], y[train]
+        )
         probabilities[np.ix_(test, columns)] = model.predict_proba(features[test])
     return probabilities
 

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,78 +33,73 @@ class EncoderError(Exception):
 
 
 class SentenceEncoder:
-    """Mean-pooled, unit-length sentence embeddings of a Hugging Face encoder folder.
+    """Mean-pooled, unit-length sentence embeddings of a Hugging Face encoder folder."""
 
-    Embeddings are kept in a file under ``cache``, so no text is embedded twice.
-    """
-
-    def __init__(self, model: Path, tokenizer: Path, cache: Path) -> None:
+    def __init__(self, model: Path, tokenizer: Path, memory: EmbeddingMemory | None) -> None:
         self._model = model
         self._tokenizer_file = tokenizer
-        self._cache = _EmbeddingCache(cache / "embeddings.db")
+        self._memory = memory
 
     @classmethod
-    def open(cls, name: str, cache: Path) -> SentenceEncoder:
+    def open(cls, name: str, cache: Path, remember: bool = False) -> SentenceEncoder:
         """The encoder in folder ``name``, or the one that package ``name`` carries in ``model/``.
 
-        Raises EncoderError.
+        What was exported lies in ``cache``. With ``remember``, so do the embeddings: no text is
+        embedded twice, at the price of a write to disk. Raises EncoderError.
         """
         folder = _folder(name)
         exported = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
         if not exported.exists():
             cache.mkdir(parents=True, exist_ok=True)
             _export(folder, exported)
-        return cls(exported, folder / "tokenizer.json", cache)
+        memory = EmbeddingMemory(cache / "embeddings.db") if remember else None
+        return cls(exported, folder / "tokenizer.json", memory)
 
     def embed(self, texts: Sequence[str], threads: int = 1) -> Embeddings:
-        """Embeddings [n, dim] of ``texts``, from the cache where they are in it."""
+        """Embeddings [n, dim] of ``texts``."""
+        if self._memory is None:
+            return self._compute(texts, threads)
         keys = [xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
-        known = self._cache.get(list(dict.fromkeys(keys)))
+        known = self._memory.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             fresh = self._compute(list(missing.values()), threads)
             new = dict(zip(missing, fresh, strict=True))
-            self._cache.put(new)
+            self._memory.put(new)
             known |= new
         return np.stack([known[key] for key in keys])
 
-    def embed_now(self, texts: Sequence[str]) -> Embeddings:
-        """Embeddings [n, dim] of ``texts``, past the cache: for a request being answered."""
-        return self._compute(texts, 1)
-
     def _compute(self, texts: Sequence[str], threads: int) -> Embeddings:
-        encodings = self._tokenizer.encode_batch(list(texts))
+        encodings = _tokenizer(self._tokenizer_file).encode_batch(list(texts))
         # Texts of like length together: padding costs as much as text.
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        session = self._session(threads)
+        session = _session(self._model, threads)
         parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
         result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         result[order] = np.concatenate(parts)
         return result
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
-        tokenizer.enable_truncation(MOST_TOKENS)
-        tokenizer.no_padding()
-        return tokenizer
+# Shared by all encoders of a process: every ladder of a server opens its own.
+@lru_cache
+def _tokenizer(path: Path) -> Any:
+    from tokenizers import Tokenizer
 
-    @cached_property
-    def _sessions(self) -> dict[int, Any]:
-        return {}
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(MOST_TOKENS)
+    tokenizer.no_padding()
+    return tokenizer
 
-    def _session(self, threads: int) -> Any:
-        if threads not in self._sessions:
-            import onnxruntime
 
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
-            self._sessions[threads] = onnxruntime.InferenceSession(str(self._model), options)
-        return self._sessions[threads]
+@lru_cache
+def _session(model: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(model), options)
 
 
 def _run(session: Any, encodings: Sequence[Any]) -> Embeddings:
@@ -118,7 +113,7 @@ def _run(session: Any, encodings: Sequence[Any]) -> Embeddings:
     return embedding
 
 
-class _EmbeddingCache:
+class EmbeddingMemory:
     """Embeddings by hash of their text, in half precision, in one SQLite file."""
 
     def __init__(self, path: Path) -> None:

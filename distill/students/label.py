@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from distill.students import classifier
@@ -36,7 +37,7 @@ class LabelRung:
         return self.encoder is None
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        embeddings = None if self.encoder is None else self.encoder.embed_now(texts)
+        embeddings = None if self.encoder is None else self.encoder.embed(texts)
         features = _beside(self.tfidf(count_ngrams(texts)), embeddings)
         return self.classifier.predict(features)
 
@@ -55,10 +56,11 @@ class LabelRung:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A rung and its cross-validated confidence in each training row [n]."""
+    """A rung, and for each training text [n] what it made of it when trained without it."""
 
     rung: LabelRung
     confidences: Array
+    agreed: npt.NDArray[np.bool_]
 
 
 def train(
@@ -75,7 +77,8 @@ def train(
     tfidf = TfIdf.fit(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
     fitted = classifier.fit(_beside(tfidf(counts), embeddings), answers, labels)
-    return Trained(LabelRung(tfidf, fitted.classifier, encoder), fitted.confidences)
+    rung = LabelRung(tfidf, fitted.classifier, encoder)
+    return Trained(rung, fitted.confidences, fitted.agreed)
 
 
 def _beside(ngrams: sparse.csr_matrix, embeddings: Matrix | None) -> Matrix:

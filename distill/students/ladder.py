@@ -1,0 +1,94 @@
+"""A task's students from cheapest to dearest, under one threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from distill.dataset import Example
+from distill.students.encoder import SentenceEncoder
+from distill.students.label import LabelRung
+from distill.students.usage import UsageModel
+from policies.agreement import agree
+from policies.calibration import Outcomes
+
+_MANIFEST = "ladder.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The first rung whose confidence reaches ``threshold`` answers; if none does, the teacher."""
+
+    version: str
+    task: str
+    threshold: float
+    head: str
+    """What the task's texts begin with, which no rung reads."""
+    rungs: tuple[LabelRung, ...]
+    usage: UsageModel
+
+    def varying(self, text: str) -> str:
+        """``text`` without the constant beginning."""
+        return text.removeprefix(self.head)
+
+    def save(self, folder: Path, encoder: str | None) -> None:
+        """Write the ladder's files; ``encoder`` is the name that its encoder was opened by."""
+        folder.mkdir(parents=True)
+        for rung in self.rungs:
+            rung.save(folder)
+        manifest = {
+            "version": self.version,
+            "task": self.task,
+            "threshold": self.threshold,
+            "head": self.head,
+            "encoder": encoder,
+            "rungs": [rung.name for rung in self.rungs],
+            "usage": dataclasses.asdict(self.usage),
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=1)
+        (folder / _MANIFEST).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Ladder:
+        """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files."""
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        rungs = []
+        for name in manifest["rungs"]:
+            encoder = None
+            if name == "encoder":
+                encoder = SentenceEncoder.open(manifest["encoder"], encoder_cache(folder))
+            rungs.append(LabelRung.load(folder, encoder))
+        return cls(
+            manifest["version"],
+            manifest["task"],
+            manifest["threshold"],
+            manifest["head"],
+            tuple(rungs),
+            UsageModel(**manifest["usage"]),
+        )
+
+
+def encoder_cache(student: Path) -> Path:
+    """Where the encoder of a student that lies in ``DATA/students/VERSION`` is kept."""
+    return student.parent.parent / "encoder"
+
+
+def outcomes(rungs: Sequence[LabelRung], examples: Sequence[Example]) -> Outcomes:
+    """What ``rungs`` make of ``examples``, whose texts are without the head."""
+    texts = [example.text for example in examples]
+    predictions = [rung.predict(texts) for rung in rungs]
+    shape = (len(rungs), len(examples))
+    confidences = np.array([[p.confidence for p in row] for row in predictions]).reshape(shape)
+    agreed = np.array(
+        [
+            [agree(p.answer, example.answer) for p, example in zip(row, examples, strict=True)]
+            for row in predictions
+        ],
+        dtype=bool,
+    ).reshape(shape)
+    return Outcomes(confidences.T, agreed.T)

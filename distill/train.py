@@ -1,0 +1,125 @@
+"""One training run: from a dataset to a ladder that passed the gate, or to the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from config.settings import PolicySettings
+from distill import gate
+from distill.dataset import Dataset
+from distill.gate import Verdict
+from distill.students import label, usage
+from distill.students.classifier import frequent_labels
+from distill.students.encoder import SentenceEncoder
+from distill.students.label import LabelRung, Trained
+from distill.students.ladder import Ladder, outcomes
+from policies.calibration import Outcomes, Plan, attempt_delta, plan
+
+_LEAST_COVER = 0.2
+"""Share of the answers that frequent labels must make up for the set to count as closed."""
+
+_ENOUGH = 0.97
+"""Share of requests from which a dearer rung could hardly add any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a training run came to; ``ladder`` is there iff the verdict promotes it."""
+
+    verdict: Verdict
+    labels: tuple[str, ...] = ()
+    rungs: tuple[str, ...] = ()
+    ladder: Ladder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Rungs to be tested together, and what training data say of them."""
+
+    rungs: tuple[LabelRung, ...]
+    plan: Plan | None
+    share: float
+    """Share of requests that it can be expected to answer within the bound."""
+
+
+def retrain(
+    task: str,
+    version: str,
+    data: Dataset,
+    champion: Ladder | None,
+    attempt: int,
+    policy: PolicySettings,
+    encoder: SentenceEncoder | None,
+) -> Run:
+    """Train the cheapest ladder that is expected to serve the most, and put it to the gate.
+
+    ``attempt`` counts the task's gate tests, this one included; a test that training data foretell
+    to fail is not made, and spends nothing.
+    """
+    delta = attempt_delta(policy.delta, attempt)
+    answers = [example.answer for example in data.train]
+    labels = frequent_labels(answers)
+    if sum(answer in set(labels) for answer in answers) < _LEAST_COVER * max(len(answers), 1):
+        return Run(Verdict(False, "the answers are not from a small closed set"))
+    candidate = _best_candidate(data, labels, policy.alpha, delta, encoder)
+    names = tuple(rung.name for rung in candidate.rungs)
+    if candidate.plan is None:
+        reason = "cross-validation foretells that no threshold meets the bound"
+        return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
+    served = champion_share(champion, data)
+    if candidate.share <= served:
+        reason = f"cross-validation foretells no more than the champion's {served:.0%}"
+        return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
+    tested = outcomes(candidate.rungs, data.held_out)
+    verdict = gate.judge(candidate.plan, tested, served, policy.alpha)
+    if not verdict.promoted or verdict.threshold is None:
+        return Run(verdict, labels, names)
+    tokens = usage.fit([*data.train, *data.held_out])
+    ladder = Ladder(version, task, verdict.threshold, data.head, candidate.rungs, tokens)
+    return Run(verdict, labels, names, ladder)
+
+
+def champion_share(champion: Ladder | None, data: Dataset) -> float:
+    """Share of the held-out requests that the serving ladder answers."""
+    if champion is None or not data.held_out:
+        return 0.0
+    texts = [champion.varying(data.head + example.text) for example in data.held_out]
+    confident = np.zeros(len(texts), dtype=bool)
+    for rung in champion.rungs:
+        predictions = rung.predict(texts)
+        confident |= np.array([p.confidence >= champion.threshold for p in predictions])
+    return float(confident.mean())
+
+
+def _best_candidate(
+    data: Dataset,
+    labels: Sequence[str],
+    alpha: float,
+    delta: float,
+    encoder: SentenceEncoder | None,
+) -> _Candidate:
+    """The n-grams alone, unless a second rung behind them is expected to serve more."""
+    texts = [example.text for example in data.train]
+    answers = [example.answer for example in data.train]
+    cheap = label.train(texts, answers, labels)
+    alone = _candidate([cheap], len(data.held_out), alpha, delta)
+    if encoder is None or alone.share >= _ENOUGH:
+        return alone
+    dear = label.train(texts, answers, labels, encoder)
+    both = _candidate([cheap, dear], len(data.held_out), alpha, delta)
+    return both if both.share > alone.share else alone
+
+
+def _candidate(trained: Sequence[Trained], held_out: int, alpha: float, delta: float) -> _Candidate:
+    training = Outcomes(
+        np.stack([one.confidences for one in trained], axis=1),
+        np.stack([one.agreed for one in trained], axis=1),
+    )
+    planned = plan(training, held_out, alpha, delta)
+    tallies = [training.tally(threshold) for threshold in planned.thresholds] if planned else []
+    within = [tally.answered for tally in tallies if tally.wrong <= alpha * tally.answered]
+    share = max(within, default=0) / len(training)
+    return _Candidate(tuple(one.rung for one in trained), planned, share)

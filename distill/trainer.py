@@ -1,0 +1,170 @@
+"""The learning loop's process: watch the exchanges, retrain what is due, register what passes.
+
+Runs beside the server at low priority: ``python -m distill.trainer`` with its settings as JSON in
+the environment variable ``PROTEGE_TRAINER``. It stops when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel
+from threadpoolctl import threadpool_limits
+
+from config.settings import LoopSettings, PolicySettings
+from distill import schedule
+from distill.dataset import Dataset, build
+from distill.students.encoder import EncoderError, SentenceEncoder
+from distill.students.ladder import Ladder
+from distill.train import Run, retrain
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.store import Store
+
+logger = logging.getLogger("protege.trainer")
+
+SETTINGS_VARIABLE = "PROTEGE_TRAINER"
+
+_PAUSE_S = 0.25
+_PATIENCE = 20
+"""Looking for work may take one part in this many of the time."""
+
+_SLUG_LENGTH = 40
+
+
+class TrainerSettings(BaseModel):
+    """What the trainer needs of the server's settings."""
+
+    data: Path
+    policy: PolicySettings
+    loop: LoopSettings
+
+
+class Trainer:
+    """Retrains tasks of one exchange store."""
+
+    def __init__(self, settings: TrainerSettings) -> None:
+        self._settings = settings
+        self._store = Store(settings.data)
+        self._encoder: SentenceEncoder | None = None
+        self._opened = settings.loop.encoder is None
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Retrain what falls due until ``stopped()``."""
+        while not stopped():
+            started = time.monotonic()
+            task = self._next_due()
+            if task is None:
+                looked = time.monotonic() - started
+                time.sleep(max(_PAUSE_S, _PATIENCE * looked))
+            else:
+                self._retrain(task)
+
+    def _next_due(self) -> str | None:
+        answers = self._store.teacher_answer_counts()
+        states = self._store.task_states()
+        due = schedule.due(answers, states, time.time(), self._settings.loop)
+        return due[0] if due else None
+
+    def _retrain(self, task: str) -> None:
+        started = time.time()
+        state = self._store.task_states().get(task, TaskState(task))
+        exchanges = self._store.teacher_answers(task, state.epoch)
+        data = build(exchanges, self._settings.loop.holdout)
+        version = f"{_slug(task)}-{data.version[:8]}"
+        run = retrain(
+            task,
+            version,
+            data,
+            self._champion(task),
+            state.attempts + 1,
+            self._settings.policy,
+            self._open_encoder(),
+        )
+        # The attempt is booked before its student serves: a crash in between costs budget, never
+        # the promise.
+        tested = run.verdict.delta is not None
+        self._store.save_task_state(
+            TaskState(task, state.epoch, state.attempts + tested, len(exchanges), started)
+        )
+        self._register(task, version, run, _card(data, run, state, started))
+        logger.info("%s: %s (%.1f s)", version, run.verdict.reason, time.time() - started)
+
+    def _champion(self, task: str) -> Ladder | None:
+        for record in self._store.serving():
+            if record.task == task:
+                return Ladder.load(self._settings.data / record.path)
+        return None
+
+    def _register(self, task: str, version: str, run: Run, card: str) -> None:
+        path = Path("students") / version
+        if run.ladder is not None:
+            folder = self._settings.data / path
+            run.ladder.save(folder, self._settings.loop.encoder)
+            (folder / "card.json").write_text(card, encoding="utf-8")
+        self._store.add_student(
+            StudentRecord(
+                version=version,
+                task=task,
+                created=time.time(),
+                path=str(path) if run.ladder else "",
+                serving=run.ladder is not None,
+                verdict=run.verdict.reason,
+                card=card,
+            )
+        )
+
+    def _open_encoder(self) -> SentenceEncoder | None:
+        name = self._settings.loop.encoder
+        if not self._opened and name is not None:
+            self._opened = True
+            try:
+                cache = self._settings.data / "encoder"
+                self._encoder = SentenceEncoder.open(name, cache, remember=True)
+            except EncoderError as error:
+                logger.error("%s; students will read n-grams alone", error)
+        return self._encoder
+
+
+def _card(data: Dataset, run: Run, state: TaskState, started: float) -> str:
+    """The student's card as JSON."""
+    verdict = dataclasses.asdict(run.verdict) | {"share": run.verdict.share}
+    usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
+    card = {
+        "data": {
+            "version": data.version,
+            "train": len(data.train),
+            "held_out": len(data.held_out),
+            "since": state.epoch,
+        },
+        "labels": list(run.labels),
+        "rungs": list(run.rungs),
+        "gate": verdict,
+        "usage": usage,
+        "training_s": round(time.time() - started, 3),
+    }
+    return json.dumps(card, ensure_ascii=False, indent=1)
+
+
+def _slug(task: str) -> str:
+    """A name for a folder and a model, whatever the task is called."""
+    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:_SLUG_LENGTH] or "task"
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    settings = TrainerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
+    parent = os.getppid()
+    # Serving needs the cores more than training does.
+    with threadpool_limits(1):
+        Trainer(settings).run(lambda: os.getppid() != parent)
+
+
+if __name__ == "__main__":
+    main()
