@@ -64,13 +64,24 @@ class Trainer:
                 looked = time.monotonic() - started
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))
             else:
-                self._retrain(task)
+                self._attempt(task)
 
     def _next_due(self) -> str | None:
         answers = self._store.teacher_answer_counts()
         states = self._store.task_states()
         due = schedule.due(answers, states, time.time(), self._settings.loop)
         return due[0] if due else None
+
+    def _attempt(self, task: str) -> None:
+        """Retrain ``task``; one that fails waits for its next turn, so that others get theirs."""
+        try:
+            self._retrain(task)
+        except Exception:
+            logger.exception("training %s failed", task)
+            state = self._store.task_states().get(task, TaskState(task))
+            answers = self._store.teacher_answer_counts().get(task, 0)
+            failed = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
+            self._store.save_task_state(failed)
 
     def _retrain(self, task: str) -> None:
         started = time.time()
@@ -87,14 +98,13 @@ class Trainer:
             self._settings.policy,
             self._open_encoder(),
         )
-        # The attempt is booked before its student serves: a crash in between costs budget, never
-        # the promise.
-        tested = run.verdict.delta is not None
-        self._store.save_task_state(
-            TaskState(task, state.epoch, state.attempts + tested, len(exchanges), started)
+        attempts = state.attempts + (run.verdict.delta is not None)
+        kept = self._store.close_run(
+            TaskState(task, state.epoch, attempts, len(exchanges), started),
+            self._record(task, version, run, _card(data, run, state, started)),
         )
-        self._register(task, version, run, _card(data, run, state, started))
-        logger.info("%s: %s (%.1f s)", version, run.verdict.reason, time.time() - started)
+        verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
+        logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
 
     def _champion(self, task: str) -> Ladder | None:
         for record in self._store.serving():
@@ -102,22 +112,21 @@ class Trainer:
                 return Ladder.load(self._settings.data / record.path)
         return None
 
-    def _register(self, task: str, version: str, run: Run, card: str) -> None:
+    def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:
+        """The run's student, its files written if it is to serve."""
         path = Path("students") / version
         if run.ladder is not None:
             folder = self._settings.data / path
             run.ladder.save(folder, self._settings.loop.encoder)
             (folder / "card.json").write_text(card, encoding="utf-8")
-        self._store.add_student(
-            StudentRecord(
-                version=version,
-                task=task,
-                created=time.time(),
-                path=str(path) if run.ladder else "",
-                serving=run.ladder is not None,
-                verdict=run.verdict.reason,
-                card=card,
-            )
+        return StudentRecord(
+            version=version,
+            task=task,
+            created=time.time(),
+            path=str(path) if run.ladder else "",
+            serving=run.ladder is not None,
+            verdict=run.verdict.reason,
+            card=card,
         )
 
     def _open_encoder(self) -> SentenceEncoder | None:

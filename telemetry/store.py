@@ -177,13 +177,21 @@ class Store:
 
     # Students
 
-    def add_student(self, record: StudentRecord) -> None:
-        """Register a student; one that is ``serving`` takes over its task in the same
-        transaction."""
+    def close_run(self, state: TaskState, record: StudentRecord) -> bool:
+        """Keep what a training run came to: the task's new state and its student.
+
+        A student that is ``serving`` takes over its task. All in one transaction; False, and
+        nothing kept, where the task's epoch has moved on since the run began.
+        """
         with self.engine.begin() as connection:
+            epoch = connection.scalar(select(tasks.c.epoch).where(tasks.c.task == state.task))
+            if (epoch or 0.0) != state.epoch:
+                return False
+            _save(connection, state)
             if record.serving:
                 _retire(connection, record.task, f"replaced by {record.version}")
             connection.execute(insert(students), dataclasses.asdict(record))
+        return True
 
     def serving(self) -> list[StudentRecord]:
         """The students that take traffic now, at most one a task."""
