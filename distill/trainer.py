@@ -52,8 +52,7 @@ class Trainer:
     def __init__(self, settings: TrainerSettings) -> None:
         self._settings = settings
         self._store = Store(settings.data)
-        self._encoder: SentenceEncoder | None = None
-        self._opened = settings.loop.encoder is None
+        self._encoder = _open_encoder(settings)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Retrain what falls due until ``stopped()``."""
@@ -96,7 +95,7 @@ class Trainer:
             self._champion(task),
             state.attempts + 1,
             self._settings.policy,
-            self._open_encoder(),
+            self._encoder,
         )
         attempts = state.attempts + (run.verdict.delta is not None)
         kept = self._store.close_run(
@@ -129,16 +128,16 @@ class Trainer:
             card=card,
         )
 
-    def _open_encoder(self) -> SentenceEncoder | None:
-        name = self._settings.loop.encoder
-        if not self._opened and name is not None:
-            self._opened = True
-            try:
-                cache = self._settings.data / "encoder"
-                self._encoder = SentenceEncoder.open(name, cache, remember=True)
-            except EncoderError as error:
-                logger.error("%s; students will read n-grams alone", error)
-        return self._encoder
+
+def _open_encoder(settings: TrainerSettings) -> SentenceEncoder | None:
+    """The encoder that the settings name; without one, students read n-grams alone."""
+    if settings.loop.encoder is None:
+        return None
+    try:
+        return SentenceEncoder.open(settings.loop.encoder, settings.data / "encoder", remember=True)
+    except EncoderError as error:
+        logger.error("%s; students will read n-grams alone", error)
+        return None
 
 
 def _card(data: Dataset, run: Run, state: TaskState, started: float) -> str:
@@ -167,7 +166,8 @@ def _slug(task: str) -> str:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logger.setLevel(logging.INFO)
     settings = TrainerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
     parent = os.getppid()
     # Serving needs the cores more than training does.

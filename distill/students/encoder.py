@@ -35,25 +35,21 @@ class EncoderError(Exception):
 class SentenceEncoder:
     """Mean-pooled, unit-length sentence embeddings of a Hugging Face encoder folder."""
 
-    def __init__(self, model: Path, tokenizer: Path, memory: EmbeddingMemory | None) -> None:
-        self._model = model
-        self._tokenizer_file = tokenizer
+    def __init__(self, folder: Path, cache: Path, memory: EmbeddingMemory | None) -> None:
+        self._folder = folder
+        self._exported = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
         self._memory = memory
 
     @classmethod
     def open(cls, name: str, cache: Path, remember: bool = False) -> SentenceEncoder:
         """The encoder in folder ``name``, or the one that package ``name`` carries in ``model/``.
 
-        What was exported lies in ``cache``. With ``remember``, so do the embeddings: no text is
-        embedded twice, at the price of a write to disk. Raises EncoderError.
+        It is exported into ``cache`` when first used. With ``remember`` embeddings are kept there
+        too: no text is embedded twice, at the price of a write to disk. Raises EncoderError.
         """
-        folder = _folder(name)
-        exported = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
-        if not exported.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            _export(folder, exported)
+        cache.mkdir(parents=True, exist_ok=True)
         memory = EmbeddingMemory(cache / "embeddings.db") if remember else None
-        return cls(exported, folder / "tokenizer.json", memory)
+        return cls(_find(name), cache, memory)
 
     def embed(self, texts: Sequence[str], threads: int = 1) -> Embeddings:
         """Embeddings [n, dim] of ``texts``."""
@@ -70,11 +66,13 @@ class SentenceEncoder:
         return np.stack([known[key] for key in keys])
 
     def _compute(self, texts: Sequence[str], threads: int) -> Embeddings:
-        encodings = _tokenizer(self._tokenizer_file).encode_batch(list(texts))
+        if not self._exported.exists():
+            _export(self._folder, self._exported)
+        encodings = _tokenizer(self._folder / "tokenizer.json").encode_batch(list(texts))
         # Texts of like length together: padding costs as much as text.
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        session = _session(self._model, threads)
+        session = _session(self._exported, threads)
         parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
         result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         result[order] = np.concatenate(parts)
@@ -144,7 +142,7 @@ class EmbeddingMemory:
         return connection
 
 
-def _folder(name: str) -> Path:
+def _find(name: str) -> Path:
     folder = Path(name)
     if not folder.is_dir() and name.isidentifier():
         spec = find_spec(name)
