@@ -230,7 +230,8 @@ def _is_down(error: UpstreamError) -> bool:
 
 
 def _authorization(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    for name, value in headers:
         if name == b"authorization":
             return value.decode("latin-1")
     return None

@@ -108,7 +108,7 @@ class Student:
 
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""
-        return self._ladder.usage.estimate(text, answer)
+        return self._ladder.usage.estimate(self._ladder.varying(text), answer)
 
 
 class Students:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from aiohttp import web
@@ -36,13 +36,15 @@ class StubUpstream:
     """The answer to the text of the last message."""
     status: int = 200
     """Anything else is answered with an error in OpenAI's shape."""
-    error_body: bytes | None = None
-    """Replaces the body of errors."""
+    content: bytes | None = None
+    """Replaces the body of errors and completions."""
     error_headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     """Before the answer, or before the first token of a stream."""
     gap_s: float = 0.0
     """Between the tokens of a stream."""
+    hold: threading.Event | None = None
+    """Streams wait for it after their first token."""
     break_after: int | None = None
     """Drop the connection after so many tokens of a stream."""
     error_after: int | None = None
@@ -60,6 +62,14 @@ class StubUpstream:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    def reset(self) -> None:
+        """Behave again, and forget what has been asked."""
+        for attribute in fields(self):
+            if attribute.name != "port":
+                fresh = attribute.default_factory
+                value = attribute.default if fresh is MISSING else fresh()
+                setattr(self, attribute.name, value)
 
     def start(self) -> StubUpstream:
         ready = threading.Event()
@@ -95,14 +105,12 @@ class StubUpstream:
         # A stream is slow at its first token, not at its headers: that is what providers do.
         if not body.get("stream") or self.status != 200:
             await asyncio.sleep(self.delay_s)
+        if self.content is not None:
+            return web.Response(status=self.status, body=self.content)
         if self.status != 200:
-            if self.error_body is not None:
-                return web.Response(
-                    status=self.status, body=self.error_body, headers=self.error_headers
-                )
             return _error(self.status, "The stub is out of order.", None, self.error_headers)
-        content = body["messages"][-1]["content"]
-        answer = self.answer(content if isinstance(content, str) else "")
+        text = body["messages"][-1]["content"]
+        answer = self.answer(text if isinstance(text, str) else "")
         if body.get("stream"):
             return await self._stream(request, body, answer)
         return web.json_response(self._completion(body, answer))
@@ -164,6 +172,8 @@ class StubUpstream:
                 await send('{"error": {"message": "The stub broke off.", "type": "server_error"}}')
                 return response
             await send(chunk([choice({"content": token})]))
+            while self.hold is not None and not self.hold.is_set():
+                await asyncio.sleep(0.01)
             await asyncio.sleep(self.gap_s)
         await send(chunk([choice({}, self.finish_reason)]))
         if (body.get("stream_options") or {}).get("include_usage"):

@@ -1,0 +1,63 @@
+"""A stub upstream and a real server, started once and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.router.server import Server
+from tests.router.upstream import StubUpstream
+
+TEACHER = "gpt-5.4"
+
+
+@pytest.fixture(scope="session")
+def shared_upstream() -> Iterator[StubUpstream]:
+    upstream = StubUpstream().start()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def upstream(shared_upstream: StubUpstream) -> StubUpstream:
+    """The stub, on its best behaviour."""
+    shared_upstream.reset()
+    return shared_upstream
+
+
+def teacher_flags(upstream: StubUpstream) -> tuple[str, ...]:
+    return ("--teacher", TEACHER, "--teacher-base-url", upstream.url)
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "protege.yaml"
+    config.write_text(
+        f"""
+        teacher: {{timeout_s: 1}}
+        models:
+          other: {{model: gpt-5.4-mini, base_url: "{shared_upstream.url}", api_key: other-key}}
+          gone: {{model: gpt-5.4, base_url: "http://127.0.0.1:9/v1"}}
+        policy: {{audit_rate: 0.000001}}
+        loop: {{enabled: false}}
+        """
+    )
+    flags = (*teacher_flags(shared_upstream), "--config", str(config))
+    with Server(folder / "data", *flags) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: Server, upstream: StubUpstream) -> Server:
+    """A server whose teacher is ``upstream``, with a deadline of a second and hardly any audits."""
+    return shared_server
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"

@@ -1,0 +1,58 @@
+"""Real students for tests: trained in a moment on sentences about cats and dogs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from distill.students import label as label_student
+from distill.students.label import LabelRung
+from distill.students.ladder import Ladder
+from distill.students.usage import UsageModel
+from telemetry.exchange import StudentRecord
+from telemetry.store import Store
+from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, label
+
+TASK = "animals"
+
+_ANIMALS = ("cat", "dog")
+_VERBS = ("sleeps", "eats", "runs", "waits", "hides", "plays", "drinks", "barks")
+_PLACES = ("in the garden", "on the roof", "under the bed", "at home", "by the river")
+
+SENTENCES = [
+    f"the {animal} {verb} {place}"
+    for animal, verb, place in itertools.product(_ANIMALS, _VERBS, _PLACES)
+]
+
+
+def opposite(text: str) -> str:
+    """What a student says that has learnt it all wrong."""
+    return "dog" if label(text) == "cat" else "cat"
+
+
+def promote(
+    store: Store,
+    data: Path,
+    version: str,
+    *,
+    task: str = TASK,
+    teacher: Callable[[str], str] = label,
+    threshold: float = 0.6,
+) -> None:
+    """Put a student of ``teacher`` into service, as the learning loop does."""
+    usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(_ANIMALS, COMPLETION_TOKENS), 0.0)
+    ladder = Ladder(version, task, threshold, "", (_rung(teacher),), usage)
+    path = f"students/{version}"
+    ladder.save(data / path, None)
+    store.add_student(
+        StudentRecord(version, task, time.time(), path, True, "passed its test", "{}")
+    )
+
+
+@cache
+def _rung(teacher: Callable[[str], str]) -> LabelRung:
+    answers = [teacher(sentence) for sentence in SENTENCES]
+    return label_student.train(SENTENCES, answers, _ANIMALS).rung

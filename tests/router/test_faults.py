@@ -1,0 +1,166 @@
+"""What goes wrong upstream, without a student to stand in: OpenAI's errors, never a false end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from telemetry.exchange import Exchange
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server
+from tests.router.upstream import StubUpstream
+
+MESSAGES: list[Any] = [{"role": "user", "content": "a cat"}]
+
+
+def latest(server: Server, model: str) -> Exchange:
+    """The last exchange with a model."""
+    store = server.store()
+    with store.engine.connect() as connection:
+        query = "select id from exchanges where model = ? order by created desc limit 1"
+        identifier = connection.exec_driver_sql(query, (model,)).scalar_one()
+    exchange = store.exchange(identifier)
+    store.close()
+    assert exchange is not None
+    return exchange
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+def test_status_and_body_pass_on(
+    server: Server, upstream: StubUpstream, status: int, stream: bool
+) -> None:
+    upstream.status = status
+    upstream.error_headers = {"retry-after": "7"}
+    with pytest.raises(openai.APIStatusError, match="out of order") as caught:
+        server.client().chat.completions.create(model="auto", messages=MESSAGES, stream=stream)
+    assert caught.value.status_code == status
+    assert caught.value.type == "stub_error"
+    assert caught.value.response.headers["retry-after"] == "7"
+    assert caught.value.response.headers["x-protege-route"] == "teacher"
+    exchange = latest(server, "gpt-5.4")
+    assert exchange.id == caught.value.response.headers["x-request-id"]
+    assert (exchange.status, exchange.finish_reason, exchange.cost) == (status, None, 0)
+
+
+def test_an_error_that_is_not_openais(server: Server, upstream: StubUpstream) -> None:
+    upstream.status = 503
+    upstream.content = b"<html>Back soon</html>"
+    with pytest.raises(openai.InternalServerError, match="Back soon") as caught:
+        server.client().chat.completions.create(model="auto", messages=MESSAGES)
+    assert caught.value.code == "upstream_error"
+
+
+def test_unreachable(server: Server) -> None:
+    with pytest.raises(openai.InternalServerError) as caught:
+        server.client().chat.completions.create(model="gone", messages=MESSAGES)
+    assert caught.value.status_code == 502
+    assert caught.value.code == "upstream_unreachable"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_past_the_deadline(server: Server, upstream: StubUpstream, stream: bool) -> None:
+    upstream.delay_s = 3.0
+    started = time.monotonic()
+    with pytest.raises(openai.InternalServerError) as caught:
+        server.client().chat.completions.create(model="auto", messages=MESSAGES, stream=stream)
+    assert caught.value.status_code == 504
+    assert caught.value.code == "upstream_timeout"
+    assert time.monotonic() - started < upstream.delay_s
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"{}", b'{"choices": []}'])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_none(
+    server: Server, upstream: StubUpstream, content: bytes, stream: bool
+) -> None:
+    upstream.content = content
+    with pytest.raises(openai.InternalServerError) as caught:
+        server.client().chat.completions.create(model="auto", messages=MESSAGES, stream=stream)
+    assert caught.value.status_code == 502
+    assert caught.value.code == "upstream_broken"
+
+
+@pytest.mark.parametrize("fault", ["break_after", "error_after"])
+def test_a_broken_stream_ends_with_an_error(
+    server: Server, upstream: StubUpstream, fault: str
+) -> None:
+    setattr(upstream, fault, 2)
+    text = ""
+    with pytest.raises(openai.APIError):  # noqa: PT012
+        for chunk in server.client().chat.completions.create(
+            model="auto", messages=MESSAGES, stream=True
+        ):
+            text += chunk.choices[0].delta.content or ""
+    assert text == "ca"
+    raw = httpx.post(
+        f"{server.url}/chat/completions",
+        json={"model": "auto", "messages": MESSAGES, "stream": True},
+    )
+    assert "[DONE]" not in raw.text
+    assert '"code":"upstream_' in raw.text.splitlines()[-2]
+    exchange = latest(server, "gpt-5.4")
+    assert (exchange.answer, exchange.finish_reason) == ("ca", None)
+    # It was paid for, though the upstream never said how much it was.
+    assert exchange.cost > 0
+    assert exchange.id not in {row.id for row in server.store().teacher_answers(exchange.task)}
+
+
+def test_a_stream_that_dies_before_its_first_token(server: Server, upstream: StubUpstream) -> None:
+    upstream.break_after = 0
+    with pytest.raises(openai.InternalServerError) as caught:
+        server.client().chat.completions.create(model="auto", messages=MESSAGES, stream=True)
+    assert caught.value.status_code == 502
+
+
+def test_a_caller_that_hangs_up_is_on_record(server: Server, upstream: StubUpstream) -> None:
+    upstream.gap_s = 0.1
+    upstream.answer = lambda text: "a long story about a cat"
+    stream = server.client().chat.completions.create(model="auto", messages=MESSAGES, stream=True)
+    for chunk in stream:
+        if chunk.choices[0].delta.content:
+            break
+    identifier = stream.response.headers["x-request-id"]
+    stream.close()
+    store = server.store()
+    deadline = time.monotonic() + 10
+    while (exchange := store.exchange(identifier)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert exchange is not None
+    assert exchange.answer is not None
+    assert upstream.answer("").startswith(exchange.answer)
+    assert exchange.answer != upstream.answer("")
+    assert exchange.finish_reason is None
+    store.close()
+
+
+def test_a_truncated_answer_teaches_nobody(server: Server, upstream: StubUpstream) -> None:
+    upstream.finish_reason = "length"
+    raw = server.client().chat.completions.with_raw_response.create(
+        model="auto", messages=MESSAGES, metadata={"task": "truncated"}
+    )
+    assert raw.parse().choices[0].finish_reason == "length"
+    assert not server.store().teacher_answers("truncated")
+
+
+def test_an_answer_that_cannot_be_stored_is_not_given(upstream: StubUpstream, data: Path) -> None:
+    with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
+        store = server.store()
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("alter table exchanges rename to elsewhere")
+        client = server.client()
+        for stream in (False, True):
+            with pytest.raises(openai.APIError) as caught:  # noqa: PT012
+                answer = client.chat.completions.create(
+                    model="auto", messages=MESSAGES, stream=stream
+                )
+                list(answer)
+            assert caught.value.code == "store_unavailable"
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("alter table elsewhere rename to exchanges")
+        assert client.chat.completions.create(model="auto", messages=MESSAGES).choices
