@@ -44,6 +44,7 @@ def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]
     """Serve on ``listener`` until told to stop; ``ready`` is called when requests are taken."""
     # uvicorn hands a signal on to whoever held it before, once it has stopped serving.
     signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
     with _trainer(settings):
         if settings.workers == 1:
             _Server(_config(settings, None), ready).run([listener])

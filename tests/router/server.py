@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import openai
@@ -53,6 +54,10 @@ class Server:
         self.process.kill()
         self.process.wait(10)
 
+    def workers(self) -> list[Child]:
+        """Its worker processes, where it has several."""
+        return [child for child in children(self.process.pid) if "spawn_main" in child.command]
+
     def client(self, **options: object) -> openai.OpenAI:
         return openai.OpenAI(**self._options(options))  # type: ignore[arg-type]
 
@@ -68,6 +73,31 @@ class Server:
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         self.errors.extend(self.process.stderr)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that another has started."""
+
+    pid: int
+    command: str
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def children(parent: int) -> list[Child]:
+    """The living children of a process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, ppid = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            command = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if int(ppid) == parent and state != "Z":
+            found.append(Child(int(folder.name), command))
+    return found
 
 
 def run_cli(*arguments: str, **environment: str) -> subprocess.Popen[str]:

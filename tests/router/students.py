@@ -12,7 +12,7 @@ from distill.students import label as label_student
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
-from telemetry.exchange import StudentRecord
+from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, label
 
@@ -47,9 +47,8 @@ def promote(
     ladder = Ladder(version, task, threshold, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)
-    store.add_student(
-        StudentRecord(version, task, time.time(), path, True, "passed its test", "{}")
-    )
+    record = StudentRecord(version, task, time.time(), path, True, "passed its test", "{}")
+    assert store.close_run(store.task_states().get(task, TaskState(task)), record)
 
 
 @cache

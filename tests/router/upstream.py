@@ -172,7 +172,7 @@ class StubUpstream:
                 await send('{"error": {"message": "The stub broke off.", "type": "server_error"}}')
                 return response
             await send(chunk([choice({"content": token})]))
-            while self.hold is not None and not self.hold.is_set():
+            while self.hold is not None and not self.hold.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await asyncio.sleep(self.gap_s)
         await send(chunk([choice({}, self.finish_reason)]))

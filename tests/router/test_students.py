@@ -1,0 +1,339 @@
+"""Requests that a student answers: real students, promoted and demoted while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from telemetry.exchange import Exchange
+from telemetry.store import Store
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server
+from tests.router.students import SENTENCES, TASK, opposite, promote
+from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream, label
+
+SURE = "the cat sleeps under the bed"
+WITHIN_S = 1.0
+
+
+def request(text: str = SURE, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": text}]
+    return {"model": "auto", "messages": messages, "metadata": {"task": TASK}, **more}
+
+
+def ask(server: Server, text: str = SURE, **more: Any) -> Any:
+    return server.client().chat.completions.with_raw_response.create(**request(text, **more))
+
+
+def stored(server: Server, answer: Any) -> Exchange:
+    store = server.store()
+    exchange = store.exchange(answer.headers["x-request-id"])
+    store.close()
+    assert exchange is not None
+    return exchange
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture(scope="module")
+def running(
+    shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    data = tmp_path_factory.mktemp("students")
+    store = Store(data)
+    promote(store, data, "animals-1")
+    promote(store, data, "doubtful-1", task="doubtful", threshold=1.01)
+    store.close()
+    environment = {
+        "PROTEGE_LOOP__ENABLED": "false",
+        "PROTEGE_POLICY__AUDIT_RATE": "0.000001",
+        "PROTEGE_TEACHER__TIMEOUT_S": "1",
+    }
+    with Server(data, *teacher_flags(shared_upstream), **environment) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Server, upstream: StubUpstream) -> Server:
+    """A server with a student for one task, and with one for another that is never sure."""
+    return running
+
+
+def test_a_sure_student_answers(server: Server, upstream: StubUpstream) -> None:
+    answer = ask(server)
+    completion = answer.parse()
+    assert completion.choices[0].message.content == "cat"
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.choices[0].logprobs is None
+    assert completion.model == "animals-1"
+    assert completion.usage.prompt_tokens == PROMPT_TOKENS
+    assert completion.usage.completion_tokens == COMPLETION_TOKENS
+    assert answer.headers["x-protege-route"] == "student"
+    assert answer.headers["x-protege-reason"] == "student_confident"
+    assert answer.headers["x-protege-model"] == "animals-1"
+    assert answer.headers["x-protege-cost"] == "0"
+    assert not upstream.requests
+
+    exchange = stored(server, answer)
+    assert exchange.route == "student"
+    assert exchange.answer == "cat"
+    assert exchange.teacher_answer is None
+    assert exchange.student == "animals-1"
+    assert exchange.confidence is not None
+    assert exchange.confidence > 0.6
+    assert (exchange.cost, exchange.teacher_cost) == (0, 220_000_000)
+    assert not exchange.sampled
+
+
+def test_a_student_that_is_unsure_asks_the_teacher(server: Server) -> None:
+    answer = ask(server, metadata={"task": "doubtful"})
+    assert answer.headers["x-protege-route"] == "teacher"
+    assert answer.headers["x-protege-reason"] == "student_unsure"
+    exchange = stored(server, answer)
+    assert exchange.student == "doubtful-1"
+    assert exchange.confidence is not None
+    assert exchange.teacher_answer == "cat"
+
+
+def test_student_stream(server: Server) -> None:
+    chunks = list(
+        server.client().chat.completions.create(
+            **request(stream=True, stream_options={"include_usage": True})
+        )
+    )
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "cat"
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+    assert chunks[-1].usage.prompt_tokens == PROMPT_TOKENS
+    assert len({chunk.id for chunk in chunks}) == 1
+    plain = list(server.client().chat.completions.create(**request(stream=True)))
+    assert all(chunk.choices and chunk.usage is None for chunk in plain)
+
+
+def test_logprobs(server: Server) -> None:
+    choice = ask(server, logprobs=True, top_logprobs=2).parse().choices[0]
+    (token,) = choice.logprobs.content
+    assert token.token == "cat"
+    assert bytes(token.bytes) == b"cat"
+    assert math.exp(token.logprob) > 0.6
+    assert [alternative.token for alternative in token.top_logprobs] == ["cat", "dog"]
+    assert sum(math.exp(a.logprob) for a in token.top_logprobs) == pytest.approx(1, abs=1e-6)
+    (bare,) = ask(server, logprobs=True).parse().choices[0].logprobs.content
+    assert bare.top_logprobs == []
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
+        ({"n": 2}, "n"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"max_tokens": COMPLETION_TOKENS - 1}, "max_tokens"),
+        ({"max_completion_tokens": 1}, "max_tokens"),
+        ({"stop": ["a"]}, "stop"),
+        ({"metadata": {"task": "never seen before"}}, "no_student"),
+        ({"model": "teacher"}, "forced"),
+    ],
+)
+def test_what_only_the_teacher_can_do(server: Server, more: dict[str, Any], reason: str) -> None:
+    answer = ask(server, **more)
+    assert answer.headers["x-protege-route"] == "teacher"
+    assert answer.headers["x-protege-reason"] == reason
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": []},
+        {"n": 1},
+        {"response_format": {"type": "text"}},
+        {"max_tokens": COMPLETION_TOKENS},
+        {"stop": "\n"},
+        {"model": "student"},
+        {"temperature": 0.0, "seed": 7},
+    ],
+)
+def test_what_a_student_can_do(server: Server, more: dict[str, Any]) -> None:
+    assert ask(server, **more).headers["x-protege-route"] == "student"
+
+
+def test_images_go_to_the_teacher(server: Server) -> None:
+    parts = [
+        {"type": "text", "text": SURE},
+        {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
+    ]
+    content: Any = [{"role": "user", "content": parts}]
+    assert ask(server, messages=content).headers["x-protege-reason"] == "modality"
+    content = [{"role": "user", "content": parts[:1]}]
+    assert ask(server, messages=content).headers["x-protege-route"] == "student"
+
+
+def test_a_forced_student_says_what_it_cannot_do(server: Server) -> None:
+    with pytest.raises(openai.BadRequestError, match="tools") as caught:
+        ask(
+            server, model="student", messages=[{"role": "tool", "content": "", "tool_call_id": "1"}]
+        )
+    assert caught.value.code == "student_unable"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "fault", [{"status": 429}, {"status": 500}, {"delay_s": 3.0}, {"content": b"<html>"}]
+)
+def test_the_student_stands_in(
+    server: Server, upstream: StubUpstream, fault: dict[str, Any], stream: bool
+) -> None:
+    for name, value in fault.items():
+        setattr(upstream, name, value)
+    answer = ask(server, metadata={"task": "doubtful"}, stream=stream)
+    assert answer.headers["x-protege-route"] == "student"
+    assert answer.headers["x-protege-reason"] == "teacher_down"
+    assert len(upstream.requests) == 1
+    exchange = stored(server, answer)
+    assert (exchange.status, exchange.answer, exchange.teacher_answer) == (200, "cat", None)
+
+
+def test_nobody_stands_in_for_what_the_caller_insists_on(
+    server: Server, upstream: StubUpstream
+) -> None:
+    upstream.status = 500
+    for more in ({"model": "teacher"}, {"n": 2}):
+        with pytest.raises(openai.InternalServerError):
+            ask(server, **more)
+    upstream.status = 400
+    with pytest.raises(openai.BadRequestError):
+        ask(server, metadata={"task": "doubtful"})
+
+
+def test_not_stored(server: Server) -> None:
+    exchange = stored(server, ask(server, store=False))
+    assert (exchange.request, exchange.answer) == (None, None)
+    assert exchange.route == "student"
+
+
+async def test_promotion_under_load(upstream: StubUpstream, data: Path) -> None:
+    """No request fails while a student takes over, and it takes over within a second."""
+    with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
+        store = server.store()
+        routes: list[tuple[float, str]] = []
+        stop = asyncio.Event()
+
+        async def caller(client: httpx.AsyncClient, offset: int) -> None:
+            while not stop.is_set():
+                offset += 1
+                body = request(SENTENCES[offset % len(SENTENCES)], stream=offset % 2 == 0)
+                sent = time.monotonic()
+                answer = await client.post(f"{server.url}/chat/completions", json=body)
+                assert answer.status_code == 200, answer.text
+                assert "error" not in answer.text
+                routes.append((sent, answer.headers["x-protege-route"]))
+
+        async with httpx.AsyncClient(timeout=30) as client:
+            callers = [asyncio.create_task(caller(client, 10 * k)) for k in range(4)]
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(promote, store, data, "animals-1")
+            promoted = time.monotonic()
+            await asyncio.sleep(3)
+            await asyncio.to_thread(store.demote, TASK, "for the test", time.time())
+            demoted = time.monotonic()
+            await asyncio.sleep(2)
+            stop.set()
+            await asyncio.gather(*callers)
+        store.close()
+
+    def routes_between(start: float, end: float) -> set[str]:
+        return {route for sent, route in routes if start <= sent < end}
+
+    # The first student of a server brings the machine learning libraries with it.
+    assert routes_between(0, promoted - 0.5) <= {"teacher"}
+    assert routes_between(promoted + 2.5, demoted) == {"student"}
+    assert routes_between(demoted + WITHIN_S, math.inf) == {"teacher"}
+
+
+def test_audits(upstream: StubUpstream, data: Path) -> None:
+    store = Store(data)
+    promote(store, data, "animals-1")
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        answer = ask(server, stream=True)
+        private = ask(server, store=False)
+        for audited in (answer, private):
+            assert eventually(lambda audited=audited: stored(server, audited).agreed is not None)
+        exchange = stored(server, answer)
+        assert exchange.sampled
+        assert exchange.agreed is True
+        assert exchange.teacher_answer == "cat"
+        assert exchange.audit_cost == 220_000_000
+        assert stored(server, private).teacher_answer is None
+        assert "stream" not in upstream.requests[0].body
+        assert store.teacher_answers(TASK)[0].id == exchange.id
+        metrics = httpx.get(f"{server.url.removesuffix('/v1')}/metrics").text
+        assert f'protege_audits_total{{task="{TASK}"}} 2.0' in metrics
+        assert f'protege_student_serving{{task="{TASK}"}} 1.0' in metrics
+    store.close()
+
+
+def test_a_student_that_breaks_the_promise_is_demoted(upstream: StubUpstream, data: Path) -> None:
+    store = Store(data)
+    promote(store, data, "wrong-1", teacher=opposite)
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        answer = ask(server)
+        assert answer.parse().choices[0].message.content == opposite(SURE)
+
+        def back_with_the_teacher() -> bool:
+            return ask(server).headers["x-protege-route"] == "teacher"
+
+        assert eventually(back_with_the_teacher)
+        (record,) = store.students(TASK)
+        assert not record.serving
+        assert "audits disagree" in record.verdict
+        assert ask(server).parse().choices[0].message.content == label(SURE)
+    store.close()
+
+
+def test_audits_under_way_are_finished_on_a_graceful_stop(
+    upstream: StubUpstream, data: Path
+) -> None:
+    store = Store(data)
+    promote(store, data, "animals-1")
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    upstream.delay_s = 1.0
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        answer = ask(server)
+        assert stored(server, answer).agreed is None
+        assert server.stop() == 0
+    exchange = store.exchange(answer.headers["x-request-id"])
+    assert exchange is not None
+    assert exchange.agreed is True
+    store.close()
+
+
+def test_a_student_that_cannot_be_loaded_harms_nobody(upstream: StubUpstream, data: Path) -> None:
+    store = Store(data)
+    promote(store, data, "animals-1")
+    manifest = data / "students" / "animals-1" / "ladder.json"
+    manifest.write_text(json.dumps({"version": "animals-1"}))
+    with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
+        assert ask(server).headers["x-protege-reason"] == "no_student"
+        promote(store, data, "animals-2")
+        assert eventually(lambda: ask(server).headers["x-protege-model"] == "animals-2")
+        server.stop()
+        assert sum("cannot be loaded" in line for line in server.errors) == 1
+    store.close()
