@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import betainc, betaln
+from scipy.special import betaincc, betaln
 
 
 def evidence(audits: int, disagreements: int, alpha: float) -> float:
     """Natural logarithm of the e-value against "at most ``alpha`` of the answers disagree"."""
     hits, misses = disagreements + 1, audits - disagreements + 1
-    above = 1 - betainc(hits, misses, alpha)
+    above = betaincc(hits, misses, alpha)
     if above <= 0:
         return -float("inf")
     mixture = betaln(hits, misses) + np.log(above) - np.log1p(-alpha)
