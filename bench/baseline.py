@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -144,7 +144,7 @@ def _classify(
     """The likeliest answer to every request and its probability, learnt from those in ``train``."""
     if len(set(answers[train])) == 1:
         return np.full(len(answers), answers[train][0]), np.ones(len(answers))
-    model = LogisticRegression(max_iter=1000).fit(embeddings[train], answers[train])
+    model = LogisticRegression(max_iter=200).fit(embeddings[train], answers[train])
     probabilities = model.predict_proba(embeddings)
     return model.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
 
@@ -179,12 +179,8 @@ def main(
     """Print the plain baseline's figures for a recorded stream, as JSON."""
     settings = load(flags={"policy": {"alpha": alpha}})
     name = settings.loop.encoder or LoopSettings().encoder or ""
-    # Opened at need: it is exported first, where the trainer has not done so.
-    encoder = cache(lambda: SentenceEncoder.open(name, data / "encoder", remember=True))
-
-    def embed(texts: Sequence[str]) -> Floats:
-        return encoder().embed(texts, threads=os.cpu_count() or 1)
-
+    encoder = SentenceEncoder.open(name, data / "encoder", remember=True)
+    embed = partial(encoder.embed, threads=os.cpu_count() or 1)
     summary = run(read_stream(stream), settings, embed)
     print(json.dumps(dataclasses.asdict(summary), indent=2))
 

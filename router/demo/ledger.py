@@ -51,8 +51,13 @@ class Ledger:
         return reply.error
 
     def students_in_words(self) -> str:
+        # Only a student that passed the gate has files.
+        promoted = sum(bool(student.path) for student in self.students)
         serving = sum(student.serving for student in self.students)
-        return f"{len(self.students)} students were trained, {serving} serve at the end"
+        return (
+            f"{len(self.students)} training runs: {promoted} students promoted, "
+            f"{len(self.students) - promoted} rejected; {serving} serve at the end"
+        )
 
     def outcome(self, reply: Reply, replayed: bool) -> Outcome:
         """``reply`` with its costs. A replay makes known what the teacher would have said and
