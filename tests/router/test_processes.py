@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from tests.router.conftest import teacher_flags
 from tests.router.server import Server, children, run_cli
 from tests.router.upstream import StubUpstream
 
-BODY = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
+BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
 
 
 def fails(*arguments: str, **environment: str) -> tuple[int, list[str]]:

@@ -92,7 +92,12 @@ def test_a_stream_says_what_a_completion_says(pieces: list[str], arguments: str)
 
 
 def test_a_plain_answer_is_no_more_than_its_text() -> None:
-    message = {"role": "assistant", "content": "yes", "refusal": None, "annotations": []}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "yes",
+        "refusal": None,
+        "annotations": [],
+    }
     content = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
     answer = read_completion(content)
     assert (answer.text, answer.response, answer.usage) == ("yes", None, None)

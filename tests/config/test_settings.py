@@ -1,0 +1,110 @@
+"""Settings: who overrides whom, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import config.settings
+from config.settings import ConfigError, Settings, load
+
+EXAMPLE = Path(config.settings.__file__).parent / "protege.example.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("PROTEGE_"):
+            monkeypatch.delenv(name)
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "protege.yaml"
+    file.write_text(text)
+    return file
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(written(folder, text))
+    return caught.value.lines
+
+
+def test_nothing_configured() -> None:
+    settings = load()
+    assert settings.teacher.model == "gpt-5.4"
+    assert settings.policy.alpha == 0.05
+    assert settings.loop.enabled
+
+
+def test_the_example_shows_every_setting_with_its_default() -> None:
+    assert load(EXAMPLE).model_dump() == Settings().model_dump()
+    shown = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    every = Settings().model_dump()
+    assert shown.keys() == every.keys()
+    for section in ("teacher", "policy", "loop"):
+        assert shown[section].keys() == every[section].keys()
+
+
+def test_flags_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, "port: 1\nworkers: 2\npolicy: {alpha: 0.1, delta: 0.1}\nhost: a\n")
+    monkeypatch.setenv("PROTEGE_PORT", "3")
+    monkeypatch.setenv("PROTEGE_POLICY__ALPHA", "0.2")
+    monkeypatch.setenv("PROTEGE_WORKERS", "4")
+    settings = load(file, {"port": 5})
+    assert (settings.port, settings.workers, settings.host) == (5, 4, "a")
+    assert (settings.policy.alpha, settings.policy.delta) == (0.2, 0.1)
+
+
+def test_models_and_prices(tmp_path: Path) -> None:
+    text = """
+    models: {small: {model: gpt-5.4-mini}, local: {model: llama, base_url: "http://x/v1"}}
+    prices: {llama: {input: 0.1, output: 0.2}}
+    """
+    settings = load(written(tmp_path, text))
+    assert settings.models["local"].base_url == "http://x/v1"
+    assert settings.prices["llama"].output == 0.2
+
+
+def test_one_line_a_mistake(tmp_path: Path) -> None:
+    lines = mistakes(tmp_path, "port: 70000\npolicy: {alpha: 0}\nteecher: {}\nworkers: many\n")
+    assert [line.partition(":")[0] for line in sorted(lines)] == [
+        "policy.alpha",
+        "port",
+        "teecher",
+        "workers",
+    ]
+    assert "teecher: unknown setting" in lines
+    assert all("\n" not in line for line in lines)
+
+
+def test_a_mistake_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROTEGE_POLICY__AUDIT_RATE", "often")
+    with pytest.raises(ConfigError, match=r"policy\.audit_rate: .*\(got 'often'\)"):
+        load()
+
+
+def test_a_key_is_never_shown(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "teacher: {api_key: [sk-secret]}")
+    assert "sk-secret" not in line
+    settings = load(written(tmp_path, "teacher: {api_key: sk-secret}"))
+    assert "sk-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "port: [1\n", "\0"])
+def test_what_is_no_mapping(tmp_path: Path, text: str) -> None:
+    (line,) = mistakes(tmp_path, text)
+    assert str(tmp_path / "protege.yaml") in line
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "nothing.yaml")
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")) == Settings()

@@ -1,0 +1,93 @@
+"""Metrics agree with the exchanges they are counted from, and their labels are bounded."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry.exchange import PICO
+from telemetry.metrics import Metrics, TaskLabels
+from tests.telemetry.test_store import exchange
+
+
+def total(metrics: Metrics, name: str, **labels: str) -> float:
+    """The sum of the series of a metric that have these labels."""
+    values = []
+    for line in metrics.render().decode().splitlines():
+        if re.match(rf"{name}(\{{|\s)", line):
+            series, _, value = line.rpartition(" ")
+            if all(f'{label}="{wanted}"' in series for label, wanted in labels.items()):
+                values.append(float(value))
+    return sum(values)
+
+
+costs = st.integers(0, PICO)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["teacher", "student"]), costs, costs), max_size=30))
+def test_sums_are_those_of_the_exchanges(rows: list[tuple[str, int, int]]) -> None:
+    metrics = Metrics()
+    exchanges = [
+        exchange(route=route, cost=cost, teacher_cost=more, prompt_tokens=3, completion_tokens=2)
+        for route, cost, more in rows
+    ]
+    for one in exchanges:
+        metrics.exchange(one)
+    for route in ("teacher", "student"):
+        own = [one for one in exchanges if one.route == route]
+        assert total(metrics, "protege_requests_total", route=route) == len(own)
+        assert total(metrics, "protege_cost_usd_total", route=route) == pytest.approx(
+            sum(one.cost for one in own) / PICO
+        )
+    assert total(metrics, "protege_teacher_only_cost_usd_total") == pytest.approx(
+        sum(one.teacher_cost for one in exchanges) / PICO
+    )
+    assert total(metrics, "protege_tokens_total", kind="prompt") == 3 * len(rows)
+    assert total(metrics, "protege_request_duration_seconds_count") == len(rows)
+
+
+def test_audits_fallbacks_and_students() -> None:
+    metrics = Metrics()
+    metrics.promoted("t", 123.0)
+    metrics.audit("t", agreed=True, cost=PICO)
+    metrics.audit("t", agreed=False, cost=PICO)
+    metrics.exchange(exchange(route="student", reason="teacher_down", first_token_s=0.1))
+    assert total(metrics, "protege_audits_total", task="t") == 2
+    assert total(metrics, "protege_audit_disagreements_total", task="t") == 1
+    assert total(metrics, "protege_audit_cost_usd_total") == 2
+    assert total(metrics, "protege_fallbacks_total", task="t") == 1
+    assert total(metrics, "protege_time_to_first_token_seconds_count", route="student") == 1
+    assert total(metrics, "protege_student_serving", task="t") == 1
+    assert total(metrics, "protege_student_promoted_timestamp_seconds", task="t") == 123
+    metrics.demoted("t")
+    metrics.retired("t")
+    assert total(metrics, "protege_student_serving", task="t") == 0
+    assert total(metrics, "protege_demotions_total", task="t") == 1
+
+
+def test_versions_of_students_are_not_labels() -> None:
+    metrics = Metrics()
+    metrics.promoted("t", 1.0)
+    for version in range(50):
+        metrics.exchange(exchange(route="student", model=f"v{version}"))
+    text = metrics.render().decode()
+    assert text.count('model="student"') == 3
+    assert 'model="v' not in text
+
+
+@given(st.lists(st.integers(0, 30), max_size=300))
+def test_task_labels_are_bounded(tasks: list[int]) -> None:
+    labels = TaskLabels(least=3, most=5, remembered=10)
+    given_out = {labels.label(f"t{task}") for task in tasks}
+    assert len(given_out - {"other"}) <= 5
+
+
+def test_a_task_gets_a_label_when_it_matters() -> None:
+    labels = TaskLabels(least=3, most=2)
+    assert [labels.label("a") for _ in range(4)] == ["other", "other", "a", "a"]
+    assert labels.admit("student's") == "student's"
+    assert labels.admit("one too many") == "other"
+    assert labels.label("student's") == "student's"

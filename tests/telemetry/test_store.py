@@ -1,0 +1,151 @@
+"""The exchange store: what goes in comes out, and what may teach."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from telemetry.exchange import Exchange, StudentRecord, TaskState
+from telemetry.store import Audit, AuditTally, Store
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def exchange(identifier: str = "e1", **more: Any) -> Exchange:
+    usual = Exchange(
+        id=identifier,
+        created=100.0,
+        task="t",
+        route="teacher",
+        model="m",
+        reason="no_student",
+        status=200,
+        stream=False,
+        sampled=True,
+        request="{}",
+        answer="yes",
+        teacher_answer="yes",
+        finish_reason="stop",
+    )
+    return dataclasses.replace(usual, **more)
+
+
+def student(version: str, task: str = "t", serving: bool = True) -> StudentRecord:
+    return StudentRecord(version, task, 1.0, f"students/{version}", serving, "passed", "{}")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    fields=st.fixed_dictionaries(
+        {
+            "task": texts,
+            "answer": st.none() | texts,
+            "confidence": st.none() | st.floats(0, 1),
+            "agreed": st.none() | st.booleans(),
+            "cost": st.integers(0, 2**62),
+            "created": st.floats(0, 1e10),
+        }
+    )
+)
+def test_an_exchange_comes_back_as_it_was(store: Store, fields: dict[str, Any]) -> None:
+    written = exchange(f"e{id(fields)}-{fields['created']}-{len(store.task_states())}", **fields)
+    if store.exchange(written.id) is None:
+        store.write([written])
+        assert store.exchange(written.id) == written
+
+
+def test_an_unknown_exchange(store: Store) -> None:
+    assert store.exchange("nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "teaches"),
+    [
+        ({}, True),
+        ({"finish_reason": None}, False),
+        ({"finish_reason": "length"}, False),
+        ({"finish_reason": "content_filter"}, False),
+        ({"teacher_answer": None}, False),
+        ({"request": None}, False),
+        ({"task": "another"}, False),
+        ({"created": 49.0}, False),
+        ({"route": "student", "sampled": False}, True),
+    ],
+)
+def test_what_teaches(store: Store, fields: dict[str, Any], teaches: bool) -> None:
+    store.write([exchange(**fields)])
+    assert bool(store.teacher_answers("t", since=50.0)) == teaches
+
+
+def test_answers_are_counted_from_the_tasks_epoch(store: Store) -> None:
+    store.write([exchange(f"e{second}", created=float(second)) for second in range(10)])
+    store.write([exchange("other", task="other")])
+    assert store.teacher_answer_counts() == {"t": 10, "other": 1}
+    store.save_task_state(TaskState("t", epoch=7.0))
+    assert store.teacher_answer_counts() == {"t": 3, "other": 1}
+
+
+def test_audits(store: Store) -> None:
+    served = {"route": "student", "student": "v1", "teacher_answer": None}
+    store.write([exchange(f"e{number}", **served) for number in range(4)])
+    assert store.audit_tally("v1") == AuditTally(0, 0)
+    store.write([], [Audit("e0", "yes", True, 5), Audit("e1", "no", False, 7)])
+    store.write([], [Audit("e2", None, False, 1)])
+    assert store.audit_tally("v1") == AuditTally(3, 2)
+    assert store.audit_tally("v2") == AuditTally(0, 0)
+    audited = store.exchange("e1")
+    assert audited is not None
+    assert (audited.teacher_answer, audited.agreed, audited.audit_cost) == ("no", False, 7)
+    assert {row.id for row in store.teacher_answers("t")} == {"e0", "e1"}
+
+
+def test_one_student_serves_a_task(store: Store) -> None:
+    assert store.close_run(TaskState("t"), student("v1"))
+    assert store.close_run(TaskState("t"), student("v2", serving=False))
+    assert store.close_run(TaskState("u"), student("u1", task="u"))
+    assert [record.version for record in store.serving()] == ["v1", "u1"]
+    assert store.close_run(TaskState("t"), student("v3"))
+    assert {record.version for record in store.serving()} == {"v3", "u1"}
+    assert store.students("t")[0].verdict == "replaced by v3"
+
+
+def test_a_demotion_starts_a_new_epoch(store: Store) -> None:
+    began = TaskState("t", attempts=3)
+    store.close_run(began, student("v1"))
+    store.demote("t", "audits disagree", now=200.0)
+    assert store.serving() == []
+    assert store.students("t")[0].verdict == "audits disagree"
+    assert store.task_states()["t"] == TaskState("t", epoch=200.0)
+    # A run that began before counts for nothing.
+    assert not store.close_run(began, student("v2"))
+    assert [record.version for record in store.students("t")] == ["v1"]
+    # Where nobody serves there is nothing to demote.
+    store.demote("t", "again", now=300.0)
+    assert store.task_states()["t"].epoch == 200.0
+
+
+def test_many_threads_write_at_once(store: Store) -> None:
+    def write(thread: int) -> None:
+        for number in range(20):
+            store.write([exchange(f"e{thread}-{number}")])
+
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.teacher_answers("t")) == 80
