@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.optimize import minimize
 from scipy.special import expit, logit, softmax
 from sklearn.linear_model import LogisticRegression
 
@@ -34,6 +35,8 @@ _STRENGTHS = (3.0, 30.0)
 """Inverse regularisation strengths to choose from, by cross-validated log loss."""
 _DUAL_ROWS = 2000
 _SURE = 1e-6
+_PULL = 1.0
+"""Strength of the calibration's prior, in training answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +189,22 @@ def _rows(model: LogisticRegression, labels: int) -> tuple[Array, Array]:
 
 
 def _calibrate(raw: Array, agreed: npt.NDArray[np.bool_]) -> Calibration:
-    """Platt's method (1999): each row counts for both outcomes, by his smoothed targets."""
+    """Platt's method (1999) with his smoothed targets, drawn towards leaving ``raw`` as it is.
+
+    Without the pull, answers that are all right would make all confidences the same.
+    """
     positives, negatives = int(agreed.sum()), int((~agreed).sum())
     target = np.where(agreed, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    x = logit(np.clip(raw, _SURE, 1 - _SURE)).reshape(-1, 1)
-    model = LogisticRegression(C=1e3, max_iter=200).fit(
-        np.vstack([x, x]),
-        np.concatenate([np.ones(len(x)), np.zeros(len(x))]),
-        sample_weight=np.concatenate([target, 1 - target]),
-    )
-    return Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+    x = logit(np.clip(raw, _SURE, 1 - _SURE))
+
+    def loss(parameters: Array) -> float:
+        slope, offset = parameters
+        score = slope * x + offset
+        log_loss = np.logaddexp(0, score) - target * score
+        return float(log_loss.sum() + _PULL * ((slope - 1) ** 2 + offset**2))
+
+    fitted = minimize(loss, x0=[1.0, 0.0], method="L-BFGS-B", bounds=[(0.1, 10), (-10, 10)])
+    return Calibration(float(fitted.x[0]), float(fitted.x[1]))
 
 
 def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[Any]]:

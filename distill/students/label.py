@@ -37,6 +37,8 @@ class LabelRung:
         return self.encoder is None
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        if not texts:
+            return []
         embeddings = None if self.encoder is None else self.encoder.embed(texts)
         features = _beside(self.tfidf(count_ngrams(texts)), embeddings)
         return self.classifier.predict(features)

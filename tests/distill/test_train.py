@@ -1,0 +1,151 @@
+"""Training runs: what earns traffic, what does not, and why."""
+
+import json
+
+import pytest
+
+from config.settings import LoopSettings, PolicySettings
+from distill import schedule
+from distill.dataset import build
+from distill.students.ladder import Ladder
+from distill.train import champion_share, retrain
+from distill.trainer import Trainer, TrainerSettings
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.store import Store
+from tests.distill.synthetic import exchange, exchanges, stream
+
+POLICY = PolicySettings()
+LOOP = LoopSettings(encoder=None)
+
+
+def run(rows, champion=None, attempt=1):
+    data = build(rows, LOOP.holdout)
+    return retrain("support", f"v{len(rows)}", data, champion, attempt, POLICY, None)
+
+
+def test_a_learnable_task_gets_a_student():
+    result = run(exchanges(stream(400)))
+    assert result.verdict.promoted
+    assert result.ladder is not None
+    assert result.verdict.share > 0.9
+    assert result.verdict.upper is not None
+    assert result.verdict.upper <= POLICY.alpha
+    assert result.ladder.threshold == result.verdict.threshold
+    assert set(result.labels) == {"billing", "outage", "account"}
+
+
+def test_a_task_that_cannot_be_predicted_keeps_its_teacher():
+    result = run(exchanges(stream(400, noise=1.0)))
+    assert not result.verdict.promoted
+    assert result.ladder is None
+
+
+def test_answers_from_an_open_set_get_no_student():
+    rows = [exchange(i, text, f"essay {i}") for i, (text, _) in enumerate(stream(200))]
+    result = run(rows)
+    assert not result.verdict.promoted
+    assert "closed set" in result.verdict.reason
+    assert result.verdict.delta is None
+
+
+def test_too_little_evidence_earns_nothing():
+    assert not run(exchanges(stream(60))).verdict.promoted
+
+
+def test_later_attempts_need_more_evidence():
+    rows = exchanges(stream(200))
+    assert run(rows, attempt=1).verdict.promoted
+    assert not run(rows, attempt=1000).verdict.promoted
+
+
+def test_a_challenger_must_serve_more_than_the_champion():
+    rows = exchanges(stream(400))
+    champion = run(rows).ladder
+    again = run(rows, champion, attempt=2)
+    assert not again.verdict.promoted
+    assert "champion" in again.verdict.reason
+
+
+def test_the_champions_share_counts_what_it_would_answer():
+    rows = exchanges(stream(300))
+    champion = run(rows).ladder
+    data = build(rows, LOOP.holdout)
+    assert champion_share(champion, data) > 0.9
+    assert champion_share(None, data) == 0.0
+
+
+def test_the_schedule_is_geometric():
+    loop = LoopSettings(first=100, growth=1.5, interval_s=60)
+    states = {"b": TaskState("b", trained_on=100, trained_at=1000.0)}
+    answers = {"a": 99, "b": 149}
+    assert schedule.due(answers, states, 1001.0, loop) == []
+    assert schedule.due({"a": 100, "b": 400}, states, 1001.0, loop) == ["b", "a"]
+
+
+def test_the_timer_retrains_a_task_with_any_new_answers():
+    loop = LoopSettings(first=100, growth=1.5, interval_s=60)
+    states = {"a": TaskState("a", trained_on=100, trained_at=1000.0)}
+    assert schedule.due({"a": 101}, states, 1059.0, loop) == []
+    assert schedule.due({"a": 101}, states, 1060.0, loop) == ["a"]
+    assert schedule.due({"a": 100}, states, 9999.0, loop) == []
+    assert schedule.due({"new": 5}, {}, 9999.0, loop) == []
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def train_once(store, passes=1):
+    """Let a trainer look ``passes`` times for work."""
+    settings = TrainerSettings(data=store.path.parent, policy=POLICY, loop=LOOP)
+    looks = iter([False] * passes)
+    Trainer(settings).run(lambda: next(looks, True))
+
+
+def test_the_trainer_registers_what_passes(store):
+    store.write(exchanges(stream(300)))
+    train_once(store)
+    (record,) = store.serving()
+    ladder = Ladder.load(store.path.parent / record.path)
+    assert ladder.version == record.version
+    card = json.loads(record.card)
+    assert card["gate"]["promoted"]
+    assert card["data"]["train"] + card["data"]["held_out"] == 300
+    assert store.task_states()["support"].attempts == 1
+    assert store.task_states()["support"].trained_on == 300
+
+
+def test_the_trainer_keeps_figures_of_what_fails(store):
+    store.write(exchanges(stream(300, noise=1.0)))
+    train_once(store)
+    assert store.serving() == []
+    (record,) = store.students("support")
+    assert record.verdict
+    assert not json.loads(record.card)["gate"]["promoted"]
+
+
+def test_evidence_from_before_a_demotion_does_not_count(store):
+    store.write(exchanges(stream(300)))
+    train_once(store)
+    store.demote("support", "audits broke the bound", now=5000.0)
+    assert store.serving() == []
+    assert store.teacher_answer_counts() == {}
+    train_once(store)
+    assert store.serving() == []
+
+
+def test_a_run_that_a_demotion_overtook_is_dropped(store):
+    record = StudentRecord("v1", "support", 0.0, "students/v1", True, "passed", "{}")
+    assert store.close_run(TaskState("support"), record)
+    store.demote("support", "audits broke the bound", now=5000.0)
+    late = StudentRecord("v2", "support", 0.0, "students/v2", True, "passed", "{}")
+    assert not store.close_run(TaskState("support"), late)
+    assert store.serving() == []
+
+
+def test_one_broken_task_does_not_stop_the_others(store):
+    store.write([exchange(i, "x", "a", "broken", request="not JSON") for i in range(500)])
+    store.write(exchanges(stream(300)))
+    train_once(store, passes=2)
+    assert [record.task for record in store.serving()] == ["support"]
