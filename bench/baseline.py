@@ -14,8 +14,9 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ import typer
 import xxhash
 from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from config.settings import LoopSettings, PolicySettings, Settings, load
 from distill.dataset import common_head, is_held_out
@@ -59,9 +61,10 @@ def run(stream: Sequence[Request], settings: Settings, embed: Embed) -> Summary:
     by_task: dict[str, list[Request]] = {}
     for request in stream:
         by_task.setdefault(request.task, []).append(request)
-    outcomes = [
-        outcome for requests in by_task.values() for outcome in _play(requests, settings, embed)
-    ]
+    # One core a task: embedding and fitting scale better so than over several cores each.
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        played = pool.map(lambda requests: list(_play(requests, settings, embed)), by_task.values())
+        outcomes = [outcome for of_task in played for outcome in of_task]
     return summarise(outcomes, list(by_task))
 
 
@@ -180,8 +183,7 @@ def main(
     settings = load(flags={"policy": {"alpha": alpha}})
     name = settings.loop.encoder or LoopSettings().encoder or ""
     encoder = SentenceEncoder.open(name, data / "encoder", remember=True)
-    embed = partial(encoder.embed, threads=os.cpu_count() or 1)
-    summary = run(read_stream(stream), settings, embed)
+    summary = run(read_stream(stream), settings, encoder.embed)
     print(json.dumps(dataclasses.asdict(summary), indent=2))
 
 
