@@ -18,10 +18,13 @@ from router.upstreams.answer import read_completion
 from telemetry.prices import Usage
 from telemetry.store import Audit, Store
 
-AT_ONCE = 8
+AT_ONCE = 32
 """Audits under way at the same time: callers go first."""
 WAITING = 1000
 """Audits under way or waiting; beyond it a student answer goes without."""
+
+FINISH_S = 30.0
+"""How long audits may take to finish when the server stops."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +58,11 @@ class Auditor:
         task.add_done_callback(self._tasks.discard)
 
     async def finish(self) -> None:
-        """Wait for the audits under way."""
-        await asyncio.gather(*self._tasks)
+        """Wait for the audits under way, and give up those that take too long."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=FINISH_S)
+            for task in late:
+                task.cancel()
 
     async def _audit(self, turn: Turn, opinion: Opinion) -> None:
         async with self._slots:

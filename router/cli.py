@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from config.settings import ConfigError, Settings, load
 from telemetry.store import Store
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()

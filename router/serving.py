@@ -11,7 +11,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from distill.students.base import Prediction, Rung
 from telemetry.exchange import StudentRecord
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.25
 BATCH = 32
-"""Most texts that a slow rung is asked about at once."""
+"""Most texts that a rung is asked about at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,26 +35,16 @@ class _Question:
     answered: asyncio.Future[Prediction]
 
 
-class _Asked(Protocol):
-    async def predict(self, text: str) -> Prediction: ...
-
-
-class _Inline:
-    """A rung that takes about a millisecond is asked on the event loop."""
-
-    def __init__(self, rung: Rung) -> None:
-        self._rung = rung
-
-    async def predict(self, text: str) -> Prediction:
-        return self._rung.predict([text])[0]
-
-
 class _Batched:
-    """A slower rung is asked in a thread: while it answers, the next batch gathers."""
+    """Asks a rung about all texts that wait at once: one call costs little more for many.
+
+    A fast rung is asked on the event loop, about what came with the same tick; a slower one in
+    the ``executor``, and while it answers the next batch gathers.
+    """
 
     def __init__(self, rung: Rung, executor: ThreadPoolExecutor) -> None:
         self._rung = rung
-        self._executor = executor
+        self._executor = None if rung.fast else executor
         self._waiting: list[_Question] = []
         self._work: asyncio.Task[None] | None = None
 
@@ -66,19 +56,25 @@ class _Batched:
         return await question.answered
 
     async def _answer(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            texts = [question.text for question in batch]
             try:
-                predictions = await loop.run_in_executor(self._executor, self._rung.predict, texts)
+                predictions = await self._ask([question.text for question in batch])
             except Exception as error:
                 for question in batch:
-                    question.answered.set_exception(error)
+                    if not question.answered.cancelled():
+                        question.answered.set_exception(error)
             else:
                 for question, prediction in zip(batch, predictions, strict=True):
-                    question.answered.set_result(prediction)
+                    if not question.answered.cancelled():
+                        question.answered.set_result(prediction)
         self._work = None
+
+    async def _ask(self, texts: list[str]) -> list[Prediction]:
+        if self._executor is None:
+            return self._rung.predict(texts)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._rung.predict, texts)
 
 
 class Student:
@@ -89,9 +85,7 @@ class Student:
         self.threshold = ladder.threshold
         """The least confidence at which an answer may be given."""
         self._ladder = ladder
-        self._rungs: list[_Asked] = [
-            _Inline(rung) if rung.fast else _Batched(rung, executor) for rung in ladder.rungs
-        ]
+        self._rungs = [_Batched(rung, executor) for rung in ladder.rungs]
 
     async def predict(self, text: str) -> Prediction:
         """The answer of the cheapest rung that is sure enough, else the surest of all."""
@@ -153,6 +147,8 @@ class Students:
             self._metrics.retired(task)
 
     async def _keep_fresh(self) -> None:
+        # Only now, so that the server starts at once; the first student need not wait for it.
+        await asyncio.to_thread(_import_ladder)
         while True:
             await asyncio.sleep(POLL_S)
             try:
@@ -173,12 +169,16 @@ class Students:
         known = before is not None and before.version == record.version
         if known or record.version in self._unusable:
             return before
-        # Only here: a server without students does without the machine learning libraries.
-        from distill.students.ladder import Ladder
-
         try:
-            return Student(Ladder.load(self._data / record.path), self._executor)
+            return Student(_import_ladder().load(self._data / record.path), self._executor)
         except Exception:
             _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
             self._unusable.add(record.version)
             return before
+
+
+def _import_ladder() -> type[Ladder]:
+    """The class of ladders, which brings the machine learning libraries with it."""
+    from distill.students.ladder import Ladder
+
+    return Ladder

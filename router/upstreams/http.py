@@ -47,7 +47,10 @@ class HttpUpstream:
         try:
             async with asyncio.timeout(self.timeout_s):
                 response = await self._send(body, authorization)
-                return await response.aread()
+                try:
+                    return await response.aread()
+                finally:
+                    await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             raise _translated(error, self.timeout_s) from error
 
