@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 import numpy as np
@@ -183,7 +184,15 @@ def main(
     settings = load(flags={"policy": {"alpha": alpha}})
     name = settings.loop.encoder or LoopSettings().encoder or ""
     encoder = SentenceEncoder.open(name, data / "encoder", remember=True)
-    summary = run(read_stream(stream), settings, encoder.embed)
+    first = Lock()
+
+    def embed(texts: Sequence[str]) -> Floats:
+        # The first use may export the encoder, which is not for two threads at once.
+        with first:
+            encoder.embed(texts[:1])
+        return encoder.embed(texts)
+
+    summary = run(read_stream(stream), settings, embed)
     print(json.dumps(dataclasses.asdict(summary), indent=2))
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from random import Random
 
 import orjson
@@ -50,7 +50,8 @@ def run(options: Options, console: Console) -> int:
         failed = report(replies, options, console)
         if options.keep:
             console.print(f"The server stays up at {url} until Ctrl-C.")
-            signal.pause()
+            with suppress(KeyboardInterrupt):
+                signal.pause()
     return failed
 
 

@@ -171,3 +171,15 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
     assert code == 1
     assert "please choose another --out" in errors
     assert precious.read_text() == "draft"
+
+
+def test_keep_leaves_the_server_up_until_ctrl_c(tmp_path):
+    write_traffic(tmp_path / "own.jsonl", 10)
+    arguments = ["--data", str(tmp_path / "own.jsonl"), "--keep"]
+    demo = run_cli("demo", "--out", str(tmp_path / "out"), *arguments)
+    assert demo.stdout is not None
+    url = next(line for line in demo.stdout if "stays up" in line).split()[5]
+    with urllib.request.urlopen(f"{url}/models", timeout=5) as response:
+        assert response.status == 200
+    demo.send_signal(signal.SIGINT)
+    assert (demo.wait(60), demo.communicate()[1]) == (0, "")
