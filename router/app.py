@@ -105,7 +105,7 @@ def _add_probes(app: FastAPI, store: Store, meters: metrics.Metrics) -> None:
 
     @app.get("/metrics")
     async def scrape() -> Response:
-        return Response(meters.render(), media_type=metrics.CONTENT_TYPE)
+        return Response(meters.render(), media_type=metrics.CONTENT_TYPE, headers=_identified())
 
 
 def _add_errors(app: FastAPI) -> None:

