@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 def create(settings: Settings) -> FastAPI:
-    """The application of one server process. Raises ConfigError if the settings cannot work."""
+    """The application of one server process."""
     store = Store(settings.data)
     writer = Writer(store)
     meters = metrics.Metrics()

@@ -73,10 +73,10 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _serve(settings: Settings) -> None:
-    from router.models import Models
+    from router.models import check_names
     from router.supervise import serve as run
 
-    Models(settings)  # Says what is wrong with them before any process starts.
+    check_names(settings)
     _prepare_data(settings)
     listener = _listen(settings.host, settings.port)
     port = listener.getsockname()[1]

@@ -36,16 +36,17 @@ Target = Model | Forced | None
 """Who is to answer: a model that the caller named, a forced route, or, with None, the policy."""
 
 
-class Models:
-    """The teacher and the further models of the settings.
+def check_names(settings: Settings) -> None:
+    """Raises ConfigError if a model is configured under one of the router's own names."""
+    taken = [name for name in RESERVED if name in settings.models]
+    if taken:
+        raise ConfigError([f"models.{name}: this name is the router's own" for name in taken])
 
-    Raises ConfigError if a model is configured under one of the router's own names.
-    """
+
+class Models:
+    """The teacher and the further models of the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        taken = [name for name in RESERVED if name in settings.models]
-        if taken:
-            raise ConfigError([f"models.{name}: this name is the router's own" for name in taken])
         prices = Prices(settings.prices)
         openai_key = os.environ.get("OPENAI_API_KEY") or None
         self.teacher = _model(settings.teacher, prices, openai_key)

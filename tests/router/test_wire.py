@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from config.settings import ConfigError, ModelSettings, PriceOverride, Settings
 from router import errors
 from router.errors import SHAPES, ProtegeError, UpstreamRefusedError, render
-from router.models import Models
+from router.models import Models, check_names
 from router.reply import header_value
 from router.turn import usd
 from router.upstreams.http import HttpUpstream
@@ -92,4 +92,4 @@ def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None
 
 def test_the_routers_own_names_are_taken() -> None:
     with pytest.raises(ConfigError, match=r"models\.auto"):
-        Models(Settings(models={"auto": ModelSettings(model="gpt-5.4")}))
+        check_names(Settings(models={"auto": ModelSettings(model="gpt-5.4")}))
