@@ -303,9 +303,10 @@ def _conditions(report: Report) -> str:
     )
     return (
         f"Medians of {report.rounds} rounds of {report.seconds:g} s; requests/s with "
-        f"{report.concurrency} connections, latency with one. {placed} One worker each; LiteLLM's proxy "
-        f"{report.litellm_version} without database, keys or callbacks; Protege with its store, "
-        f"metrics and audits on, its student answering {report.student_share:.0%} of its route. "
+        f"{report.concurrency} connections, latency with one. {placed} One worker each: "
+        f"LiteLLM's proxy {report.litellm_version} without database, keys or callbacks; Protege with "
+        "its store, metrics and audits on, its student answering "
+        f"{report.student_share:.0%} of its route. "
         "The stub alone is the load generator's own limit."
     )
 
