@@ -303,9 +303,9 @@ def _conditions(report: Report) -> str:
     )
     return (
         f"Medians of {report.rounds} rounds of {report.seconds:g} s; requests/s with "
-        f"{report.concurrency} connections, latency with one. {placed} One worker each: "
-        f"LiteLLM's proxy {report.litellm_version} without database, keys or callbacks; Protege with "
-        "its store, metrics and audits on, its student answering "
+        f"{report.concurrency} connections, latency with one. {placed} One worker each. "
+        f"LiteLLM {report.litellm_version}: its proxy without database, keys or callbacks. "
+        "Protege: store, metrics and audits on; its student answers "
         f"{report.student_share:.0%} of its route. "
         "The stub alone is the load generator's own limit."
     )
