@@ -17,12 +17,20 @@ from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder, outcomes
 from policies.calibration import Outcomes, Plan, attempt_delta, plan
+from telemetry.exchange import TaskState
 
 _LEAST_COVER = 0.2
 """Share of the answers that frequent labels must make up for the set to count as closed."""
 
+_NEW_EVIDENCE = 1.4
+"""Factor by which held-out requests must have grown before a task is tested again."""
+
 _ENOUGH = 0.97
 """Share of requests from which a dearer rung could hardly add any."""
+
+_HOPELESS = 4.0
+"""Where the cheap rung errs this many times ``alpha`` on the third of requests that it is surest
+of, a dearer one is not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +58,19 @@ def retrain(
     version: str,
     data: Dataset,
     champion: Ladder | None,
-    attempt: int,
+    state: TaskState,
     policy: PolicySettings,
     encoder: SentenceEncoder | None,
 ) -> Run:
     """Train the cheapest ladder that is expected to serve the most, and put it to the gate.
 
-    ``attempt`` counts the task's gate tests, this one included; a test that training data foretell
-    to fail is not made, and spends nothing.
+    A test that is foretold to fail, or that has little more evidence than the task's last one, is
+    not made, and spends nothing of the error budget.
     """
-    delta = attempt_delta(policy.delta, attempt)
+    if len(data.held_out) < _NEW_EVIDENCE * state.tested_on:
+        reason = "too little evidence since the last test"
+        return Run(Verdict(False, reason, held_out=len(data.held_out)))
+    delta = attempt_delta(policy.delta, state.attempts + 1)
     answers = [example.answer for example in data.train]
     labels = frequent_labels(answers)
     if sum(answer in set(labels) for answer in answers) < _LEAST_COVER * max(len(answers), 1):
@@ -106,11 +117,17 @@ def _best_candidate(
     answers = [example.answer for example in data.train]
     cheap = label.train(texts, answers, labels)
     alone = _candidate([cheap], len(data.held_out), alpha, delta)
-    if encoder is None or alone.share >= _ENOUGH:
+    if encoder is None or alone.share >= _ENOUGH or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
     dear = label.train(texts, answers, labels, encoder)
     both = _candidate([cheap, dear], len(data.held_out), alpha, delta)
     return both if both.share > alone.share else alone
+
+
+def _surest_error(trained: Trained) -> float:
+    """Share of wrong answers among the third of the training data that the rung is surest of."""
+    surest = np.argsort(-trained.confidences)[: max(1, len(trained.confidences) // 3)]
+    return float(1 - trained.agreed[surest].mean())
 
 
 def _candidate(trained: Sequence[Trained], held_out: int, alpha: float, delta: float) -> _Candidate:

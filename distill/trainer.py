@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,20 @@ class Trainer:
     def __init__(self, settings: TrainerSettings) -> None:
         self._settings = settings
         self._store = Store(settings.data)
-        self._encoder = _open_encoder(settings)
+        self._encoder: SentenceEncoder | None = None
+
+    def prepare_encoder(self) -> None:
+        """Make the encoder ready; until it is, or if it cannot be, students read n-grams alone."""
+        name = self._settings.loop.encoder
+        if name is None:
+            return
+        try:
+            encoder = SentenceEncoder.open(name, self._settings.data / "encoder", remember=True)
+            encoder.prepare()
+        except EncoderError as error:
+            logger.error("%s; students will read n-grams alone", error)
+        else:
+            self._encoder = encoder
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Retrain what falls due until ``stopped()``."""
@@ -93,13 +107,17 @@ class Trainer:
             version,
             data,
             self._champion(task),
-            state.attempts + 1,
+            state,
             self._settings.policy,
             self._encoder,
         )
-        attempts = state.attempts + (run.verdict.delta is not None)
+        after = dataclasses.replace(state, trained_on=len(exchanges), trained_at=started)
+        if run.verdict.delta is not None:
+            after = dataclasses.replace(
+                after, attempts=state.attempts + 1, tested_on=len(data.held_out)
+            )
         kept = self._store.close_run(
-            TaskState(task, state.epoch, attempts, len(exchanges), started),
+            after,
             self._record(task, version, run, _card(data, run, state, started)),
         )
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
@@ -127,17 +145,6 @@ class Trainer:
             verdict=run.verdict.reason,
             card=card,
         )
-
-
-def _open_encoder(settings: TrainerSettings) -> SentenceEncoder | None:
-    """The encoder that the settings name; without one, students read n-grams alone."""
-    if settings.loop.encoder is None:
-        return None
-    try:
-        return SentenceEncoder.open(settings.loop.encoder, settings.data / "encoder", remember=True)
-    except EncoderError as error:
-        logger.error("%s; students will read n-grams alone", error)
-        return None
 
 
 def _card(data: Dataset, run: Run, state: TaskState, started: float) -> str:
@@ -172,7 +179,10 @@ def main() -> None:
     parent = os.getppid()
     # Serving needs the cores more than training does.
     with threadpool_limits(1):
-        Trainer(settings).run(lambda: os.getppid() != parent)
+        trainer = Trainer(settings)
+        # Cheap students need no encoder and should not wait for it.
+        threading.Thread(target=trainer.prepare_encoder, daemon=True).start()
+        trainer.run(lambda: os.getppid() != parent)
 
 
 if __name__ == "__main__":

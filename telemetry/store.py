@@ -88,6 +88,7 @@ tasks = Table(
     Column("task", String, primary_key=True),
     Column("epoch", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("tested_on", Integer, nullable=False),
     Column("trained_on", Integer, nullable=False),
     Column("trained_at", Float, nullable=False),
 )

@@ -5,9 +5,9 @@ The encoder runs in ONNX Runtime in 8-bit integers; torch exports it once into a
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import lru_cache
@@ -44,12 +44,26 @@ class SentenceEncoder:
     def open(cls, name: str, cache: Path, remember: bool = False) -> SentenceEncoder:
         """The encoder in folder ``name``, or the one that package ``name`` carries in ``model/``.
 
-        It is exported into ``cache`` when first used. With ``remember`` embeddings are kept there
-        too: no text is embedded twice, at the price of a write to disk. Raises EncoderError.
+        It is exported into ``cache`` when first used, or by ``prepare``. With ``remember``,
+        embeddings are kept there too: no text is embedded twice, at the price of a write to disk.
+        Raises EncoderError.
         """
         cache.mkdir(parents=True, exist_ok=True)
         memory = EmbeddingMemory(cache / "embeddings.db") if remember else None
         return cls(_find(name), cache, memory)
+
+    def prepare(self) -> None:
+        """Export the encoder if that has not been done; takes some seconds. Raises EncoderError."""
+        if self._exported.exists():
+            return
+        # In a process of its own: torch and transformers take half a gigabyte to load.
+        command = [sys.executable, "-m", "distill.students.export"]
+        done = subprocess.run(
+            [*command, self._folder, self._exported], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise EncoderError(f"cannot export the encoder in {self._folder}: {last}")
 
     def embed(self, texts: Sequence[str], threads: int = 1) -> Embeddings:
         """Embeddings [n, dim] of ``texts``."""
@@ -66,8 +80,7 @@ class SentenceEncoder:
         return np.stack([known[key] for key in keys])
 
     def _compute(self, texts: Sequence[str], threads: int) -> Embeddings:
-        if not self._exported.exists():
-            _export(self._folder, self._exported)
+        self.prepare()
         encodings = _tokenizer(self._folder / "tokenizer.json").encode_batch(list(texts))
         # Texts of like length together: padding costs as much as text.
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
@@ -151,41 +164,3 @@ def _find(name: str) -> Path:
     if not (folder / "tokenizer.json").is_file():
         raise EncoderError(f"no sentence encoder: {name!r} is neither a folder nor a package's")
     return folder.resolve()
-
-
-def _export(folder: Path, target: Path) -> None:
-    """Write the encoder in ``folder`` to ``target`` as an 8-bit ONNX graph with pooling."""
-    import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from transformers import AutoModel
-
-    class Pooled(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
-            weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            mean = (hidden * weight).sum(1) / weight.sum(1)
-            return torch.nn.functional.normalize(mean, dim=1)
-
-    example = torch.ones(2, 8, dtype=torch.long)
-    dynamic = {0: "batch", 1: "length"}
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        plain, quantised = Path(scratch) / "plain.onnx", Path(scratch) / "int8.onnx"
-        torch.onnx.export(
-            Pooled(),
-            (example, example),
-            str(plain),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["embedding"],
-            dynamic_axes={
-                "input_ids": dynamic,
-                "attention_mask": dynamic,
-                "embedding": {0: "batch"},
-            },
-            dynamo=False,
-        )
-        quantize_dynamic(str(plain), str(quantised), weight_type=QuantType.QInt8)
-        shutil.move(str(quantised), target)

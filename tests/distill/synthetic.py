@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 from telemetry.exchange import Exchange
 
@@ -32,9 +33,9 @@ def stream(count: int, seed: int = 0, noise: float = 0.0) -> list[tuple[str, str
     return pairs
 
 
-def exchange(index: int, text: str, answer: str, task: str = "support", **rest) -> Exchange:
+def exchange(index: int, text: str, answer: str, task: str = "support", **rest: Any) -> Exchange:
     """The record of a teacher's answer, ``index`` seconds after Unix time 1000."""
-    values = {
+    values: dict[str, Any] = {
         "id": f"{task}-{index}",
         "created": 1000.0 + index,
         "task": task,
@@ -54,5 +55,5 @@ def exchange(index: int, text: str, answer: str, task: str = "support", **rest) 
     return Exchange(**(values | rest))
 
 
-def exchanges(pairs, task: str = "support") -> list[Exchange]:
+def exchanges(pairs: list[tuple[str, str]], task: str = "support") -> list[Exchange]:
     return [exchange(i, text, answer, task) for i, (text, answer) in enumerate(pairs)]

@@ -18,9 +18,10 @@ POLICY = PolicySettings()
 LOOP = LoopSettings(encoder=None)
 
 
-def run(rows, champion=None, attempt=1):
+def run(rows, champion=None, attempts=0, tested_on=0):
     data = build(rows, LOOP.holdout)
-    return retrain("support", f"v{len(rows)}", data, champion, attempt, POLICY, None)
+    state = TaskState("support", attempts=attempts, tested_on=tested_on)
+    return retrain("support", f"v{len(rows)}", data, champion, state, POLICY, None)
 
 
 def test_a_learnable_task_gets_a_student():
@@ -54,14 +55,23 @@ def test_too_little_evidence_earns_nothing():
 
 def test_later_attempts_need_more_evidence():
     rows = exchanges(stream(200))
-    assert run(rows, attempt=1).verdict.promoted
-    assert not run(rows, attempt=1000).verdict.promoted
+    assert run(rows).verdict.promoted
+    assert not run(rows, attempts=1000).verdict.promoted
+
+
+def test_a_task_is_not_tested_again_on_much_the_same_evidence():
+    rows = exchanges(stream(300))
+    held_out = len(build(rows, LOOP.holdout).held_out)
+    assert run(rows, tested_on=held_out // 2).verdict.promoted
+    again = run(rows, tested_on=held_out - 1)
+    assert not again.verdict.promoted
+    assert again.verdict.delta is None
 
 
 def test_a_challenger_must_serve_more_than_the_champion():
     rows = exchanges(stream(400))
     champion = run(rows).ladder
-    again = run(rows, champion, attempt=2)
+    again = run(rows, champion, attempts=1)
     assert not again.verdict.promoted
     assert "champion" in again.verdict.reason
 
