@@ -90,16 +90,10 @@ class Auditor:
 
     async def _judge(self, task: str, student: Student) -> None:
         tally = await asyncio.to_thread(self._store.audit_tally, student.version)
-        if not broken(
-            tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta
-        ) or not self._serves(task, student):
+        if not broken(tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta):
             return
         verdict = f"demoted: {tally.disagreements} of {tally.audits} audits disagree"
-        await asyncio.to_thread(self._store.demote, task, verdict, time.time())
-        self._ledger.metrics.demoted(task)
-        await self._students.refresh()
-
-    def _serves(self, task: str, student: Student) -> bool:
-        """Whether it still serves: audits of one that was replaced say nothing of the next."""
-        serving = self._students.of(task)
-        return serving is not None and serving.version == student.version
+        demote = self._store.demote
+        if await asyncio.to_thread(demote, task, student.version, verdict, time.time()):
+            self._ledger.metrics.demoted(task)
+            await self._students.refresh()

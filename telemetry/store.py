@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
@@ -196,7 +197,7 @@ class Store:
                 return False
             _save(connection, state)
             if record.serving:
-                _retire(connection, record.task, f"replaced by {record.version}")
+                _retire(connection, students.c.task == record.task, f"replaced by {record.version}")
             connection.execute(insert(students), dataclasses.asdict(record))
         return True
 
@@ -208,11 +209,18 @@ class Store:
         """All students of ``task``, oldest first."""
         return self._students(students.c.task == task)
 
-    def demote(self, task: str, verdict: str, now: float) -> None:
-        """Take the task's student out of service; evidence counts afresh from ``now`` on."""
+    def demote(self, task: str, version: str, verdict: str, now: float) -> bool:
+        """Take a student out of service; the task's evidence counts afresh from ``now`` on.
+
+        False, and nothing changed, where that student does not serve any more.
+        """
         with self.engine.begin() as connection:
-            if _retire(connection, task, verdict):
-                _save(connection, TaskState(task, epoch=now))
+            demoted = _retire(connection, students.c.version == version, verdict)
+            if demoted:
+                attempts = connection.scalar(select(tasks.c.attempts).where(tasks.c.task == task))
+                # The error budget is for the task's life: a new epoch does not refill it.
+                _save(connection, TaskState(task, epoch=now, attempts=attempts or 0))
+        return demoted
 
     # Task states
 
@@ -253,12 +261,10 @@ def _row(exchange: Exchange) -> dict[str, Any]:
     return {name: getattr(exchange, name) for name in Exchange.__slots__}
 
 
-def _retire(connection: Connection, task: str, verdict: str) -> bool:
-    """Take the task's serving student out of service; False where it has none."""
+def _retire(connection: Connection, which: ColumnElement[bool], verdict: str) -> bool:
+    """Take serving students out of service; False where there are none."""
     result = connection.execute(
-        update(students)
-        .where(students.c.task == task, students.c.serving)
-        .values(serving=False, verdict=verdict)
+        update(students).where(which, students.c.serving).values(serving=False, verdict=verdict)
     )
     return result.rowcount > 0
 

@@ -138,7 +138,8 @@ def test_the_trainer_keeps_figures_of_what_fails(store):
 def test_evidence_from_before_a_demotion_does_not_count(store):
     store.write(exchanges(stream(300)))
     train_once(store)
-    store.demote("support", "audits broke the bound", now=5000.0)
+    (record,) = store.serving()
+    assert store.demote("support", record.version, "audits broke the bound", now=5000.0)
     assert store.serving() == []
     assert store.teacher_answer_counts() == {}
     train_once(store)
@@ -148,7 +149,7 @@ def test_evidence_from_before_a_demotion_does_not_count(store):
 def test_a_run_that_a_demotion_overtook_is_dropped(store):
     record = StudentRecord("v1", "support", 0.0, "students/v1", True, "passed", "{}")
     assert store.close_run(TaskState("support"), record)
-    store.demote("support", "audits broke the bound", now=5000.0)
+    store.demote("support", "v1", "audits broke the bound", now=5000.0)
     late = StudentRecord("v2", "support", 0.0, "students/v2", True, "passed", "{}")
     assert not store.close_run(TaskState("support"), late)
     assert store.serving() == []

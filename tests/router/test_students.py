@@ -251,7 +251,7 @@ async def test_promotion_under_load(upstream: StubUpstream, data: Path) -> None:
             await asyncio.to_thread(promote, store, data, "animals-1")
             promoted = time.monotonic()
             await asyncio.sleep(4)
-            await asyncio.to_thread(store.demote, TASK, "for the test", time.time())
+            await asyncio.to_thread(store.demote, TASK, "animals-1", "for the test", time.time())
             demoted = time.monotonic()
             await asyncio.sleep(3)
             stop.set()

@@ -128,15 +128,18 @@ def test_one_student_serves_a_task(store: Store) -> None:
 def test_a_demotion_starts_a_new_epoch(store: Store) -> None:
     began = TaskState("t", attempts=3)
     store.close_run(began, student("v1"))
-    store.demote("t", "audits disagree", now=200.0)
+    assert store.demote("t", "v1", "audits disagree", now=200.0)
     assert store.serving() == []
     assert store.students("t")[0].verdict == "audits disagree"
-    assert store.task_states()["t"] == TaskState("t", epoch=200.0)
+    # What was spent of the error budget stays spent.
+    assert store.task_states()["t"] == TaskState("t", epoch=200.0, attempts=3)
     # A run that began before counts for nothing.
     assert not store.close_run(began, student("v2"))
     assert [record.version for record in store.students("t")] == ["v1"]
-    # Where nobody serves there is nothing to demote.
-    store.demote("t", "again", now=300.0)
+    # A late audit of a student that has gone says nothing of the next.
+    assert store.close_run(TaskState("t", epoch=200.0, attempts=4), student("v3"))
+    assert not store.demote("t", "v1", "again", now=300.0)
+    assert [record.version for record in store.serving()] == ["v3"]
     assert store.task_states()["t"].epoch == 200.0
 
 
