@@ -51,6 +51,4 @@ lock: $(INSTALLED)
 	$(COMPILE) --universal --extra dev pyproject.toml | awk ' \
 		/^[^ ]/ { file = /^(cuda|nvidia|triton)/ ? "requirements-cuda.lock" : "requirements.lock" } \
 		{ print > file }'
-	sed -n 's/^\(litellm==[^ ]*\).*/\1/p' requirements.lock | \
-		$(COMPILE) bench/requirements.in -c - --overrides bench/overrides.txt \
-		-o bench/requirements.lock
+	$(COMPILE) bench/requirements.in -o bench/requirements.lock

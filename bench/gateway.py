@@ -132,7 +132,7 @@ def run(seconds: float, rounds: int) -> Report:
         rounds,
         CONCURRENCY,
         cores,
-        litellm_proxy.VERSION,
+        litellm_proxy.version(),
         student_share,
         figures,
         teacher_ratio=throughput[TEACHER] / throughput[LITELLM],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,8 +14,6 @@ VENV = ROOT / ".venv-bench"
 LOCK = ROOT / "bench" / "requirements.lock"
 
 MODEL = "bench"
-VERSION = version("litellm")
-"""Both locks carry the same."""
 
 ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",
@@ -25,6 +23,13 @@ ENVIRONMENT = {
     # Callers are not authenticated, which spares the proxy some work.
     "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
 }
+
+
+def version() -> str:
+    """The release of litellm that the lock names."""
+    pinned = re.search(r"^litellm==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    assert pinned is not None
+    return pinned[1]
 
 
 def install() -> None:
