@@ -1,11 +1,13 @@
 """The plain baseline: what a simple student would have served of the same stream.
 
-A sentence embedding of the prompt's text, logistic regression, and the single threshold that
-serves most while its held-out error keeps the same bound. It is trained at the product's schedule
-on the teacher answers it has so far. The comparison is generous to it: it pays neither for looking
-many times nor for picking the best of many thresholds.
+One rung, logistic regression on a sentence embedding of the prompt's text, learns from the teacher
+answers so far at the product's schedule and has to pass the product's test: a closed set of
+answers, a threshold found by learn-then-test on held-out requests, the same error budget over all
+attempts, no new test without new evidence, and more answers than the champion before it. It differs
+from the product in its student, in having no training lag (a student that passes answers from the
+very next request), and in that audits teach it but never demote it.
 
-    python -m bench.baseline --stream .demo/stream.jsonl
+    python -m bench.baseline --stream .demo/stream.jsonl --data .demo/data
 """
 
 from __future__ import annotations
@@ -15,29 +17,30 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import typer
 import xxhash
-from scipy.stats import beta
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from config.settings import LoopSettings, PolicySettings, Settings, load
+from config.settings import PolicySettings, Settings, load
+from distill import gate
 from distill.dataset import common_head, is_held_out
-from distill.students.encoder import SentenceEncoder
+from distill.students import classifier
+from distill.students.base import Prediction
+from distill.students.encoder import EncoderError, SentenceEncoder
+from distill.train import NEW_EVIDENCE, closed_set, expected_share
 from policies.agreement import agree
+from policies.calibration import Outcomes, attempt_delta, plan
 from router.demo.report import Outcome, Summary, summarise
 
-Floats = npt.NDArray[np.floating[Any]]
-Embed = Callable[[Sequence[str]], Floats]
+Embed = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
+"""Gives one row a text; is called from several threads, and with the same texts again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,121 +61,118 @@ def read_stream(path: Path) -> list[Request]:
 
 
 def run(stream: Sequence[Request], settings: Settings, embed: Embed) -> Summary:
-    """Play ``stream`` through one baseline a task. ``embed`` gives one row a text."""
+    """Play ``stream`` through one baseline a task."""
     by_task: dict[str, list[Request]] = {}
     for request in stream:
         by_task.setdefault(request.task, []).append(request)
     # One core a task: embedding and fitting scale better so than over several cores each.
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        played = pool.map(lambda requests: list(_play(requests, settings, embed)), by_task.values())
+        played = pool.map(
+            lambda requests: list(_Task(requests, settings, embed).play()), by_task.values()
+        )
         outcomes = [outcome for of_task in played for outcome in of_task]
     return summarise(outcomes, list(by_task))
 
 
 @dataclass(frozen=True, slots=True)
 class _Student:
-    """What it would answer to each request of the task, and how sure it is."""
+    """What it would answer to each request of its task, and from which confidence on it does."""
 
-    answers: npt.NDArray[np.str_]
-    confidences: Floats
+    predictions: list[Prediction]
     threshold: float
 
-
-@dataclass(slots=True)
-class _Heard:
-    """Positions of the requests whose teacher answers are known."""
-
-    train: list[int] = field(default_factory=list)
-    held_out: list[int] = field(default_factory=list)
-    sample: list[int] = field(default_factory=list)
-    """Those held out that are a uniform random sample of the traffic."""
-
-    def __len__(self) -> int:
-        return len(self.train) + len(self.held_out)
+    def answers(self, position: int) -> bool:
+        return self.predictions[position].confidence >= self.threshold
 
 
-def _play(requests: Sequence[Request], settings: Settings, embed: Embed) -> Iterable[Outcome]:
-    texts = [request.text for request in requests]
-    head = len(common_head(texts))
-    embeddings = cache(lambda: embed([text[head:] for text in texts]))
-    heard = _Heard()
-    student: _Student | None = None
-    due: float = settings.loop.first
-    for position, request in enumerate(requests):
-        audited = _is_audited(request.text, settings.policy.audit_rate)
-        full = request.teacher_cost
-        if student is None or student.confidences[position] < student.threshold:
-            yield Outcome(request.task, "teacher", None, full, full)
-        else:
-            agreed = agree(str(student.answers[position]), request.answer)
-            yield Outcome(request.task, "student", agreed, full if audited else 0, full)
-            if not audited:
-                continue
-        if not is_held_out(request.text, settings.loop.holdout):
-            heard.train.append(position)
-        else:
-            heard.held_out.append(position)
-            if student is None or audited:
-                heard.sample.append(position)
-        if len(heard) >= due:
-            due = len(heard) * settings.loop.growth
-            student = _train(requests, heard, settings, embeddings) or student
+class _Task:
+    """The requests of one task, and the student that they teach."""
+
+    def __init__(self, requests: Sequence[Request], settings: Settings, embed: Embed) -> None:
+        texts = [request.text for request in requests]
+        head = len(common_head(texts))
+        self._texts = [text[head:] for text in texts]
+        self._requests = requests
+        self._answers = [request.answer.strip() for request in requests]
+        self._policy, self._loop = settings.policy, settings.loop
+        self._embed = embed
+        self._student: _Student | None = None
+        # Positions of requests whose teacher answers are known.
+        self._train: list[int] = []
+        self._held_out: list[int] = []
+        self._heard = 0
+        self._due = float(settings.loop.first)
+        self._attempts = 0
+        self._tested_on = 0
+
+    def play(self) -> Iterable[Outcome]:
+        """What comes of each request, in order."""
+        for position, request in enumerate(self._requests):
+            student, full = self._student, request.teacher_cost
+            audited = _is_audited(request.text, self._policy.audit_rate)
+            if student is not None and student.answers(position):
+                agreed = agree(student.predictions[position].answer, request.answer)
+                yield Outcome(request.task, "student", agreed, full if audited else 0, full)
+                if not audited:
+                    continue
+            else:
+                yield Outcome(request.task, "teacher", None, full, full)
+            self._hear(position, sampled=student is None or audited)
+
+    def _hear(self, position: int, sampled: bool) -> None:
+        """Take in a teacher answer; retrain when that is due."""
+        self._heard += 1
+        if not is_held_out(self._requests[position].text, self._loop.holdout):
+            self._train.append(position)
+        elif sampled:
+            self._held_out.append(position)
+        if self._heard >= self._due:
+            self._due = self._heard * self._loop.growth
+            self._retrain()
+
+    def _retrain(self) -> None:
+        """As ``distill.train.retrain``, with the plain student."""
+        held_out, alpha = self._held_out, self._policy.alpha
+        if len(held_out) < NEW_EVIDENCE * self._tested_on:
+            return
+        answers = [self._answers[position] for position in self._train]
+        labels = closed_set(answers)
+        if not labels:
+            return
+        fitted = classifier.fit(self._features(self._train), answers, labels)
+        training = Outcomes(fitted.confidences[:, None], fitted.agreed[:, None])
+        delta = attempt_delta(self._policy.delta, self._attempts + 1)
+        planned = plan(training, len(held_out), alpha, delta)
+        served = self._served_share()
+        if planned is None or expected_share(training, planned, alpha) <= served:
+            return
+        self._attempts += 1
+        self._tested_on = len(held_out)
+        verdict = gate.judge(planned, self._outcomes(fitted.classifier), served, alpha)
+        if verdict.promoted and verdict.threshold is not None:
+            everything = fitted.classifier.predict(self._features(range(len(self._texts))))
+            self._student = _Student(everything, verdict.threshold)
+
+    def _features(self, positions: Iterable[int]) -> npt.NDArray[np.float64]:
+        """Embeddings [n, dim], only now that they are needed: most tasks cannot be learnt."""
+        return self._embed([self._texts[position] for position in positions]).astype(np.float64)
+
+    def _served_share(self) -> float:
+        """Share of the held-out requests that the serving student answers."""
+        if self._student is None:
+            return 0.0
+        return float(np.mean([self._student.answers(position) for position in self._held_out]))
+
+    def _outcomes(self, challenger: classifier.Classifier) -> Outcomes:
+        predictions = challenger.predict(self._features(self._held_out))
+        truth = [self._answers[position] for position in self._held_out]
+        right = [one.answer == answer for one, answer in zip(predictions, truth, strict=True)]
+        confidences = np.array([one.confidence for one in predictions])
+        return Outcomes(confidences[:, None], np.array(right)[:, None])
 
 
 def _is_audited(text: str, share: float) -> bool:
     return xxhash.xxh3_64_intdigest(f"audit\0{text}".encode()) < share * 2**64
-
-
-def _train(
-    requests: Sequence[Request],
-    heard: _Heard,
-    settings: Settings,
-    embeddings: Callable[[], Floats],
-) -> _Student | None:
-    """A student that keeps the bound on the held-out sample; None where there is none."""
-    answers = np.array([request.answer.strip() for request in requests])
-    known = set(answers[heard.train])
-    can_be_right = sum(answer in known for answer in answers[heard.sample])
-    alpha, delta = settings.policy.alpha, settings.policy.delta
-    if upper_bounds(np.array([0]), np.array([can_be_right]), delta)[0] > alpha:
-        return None
-    best, sure = _classify(embeddings(), answers, heard.train)
-    right = best[heard.sample] == answers[heard.sample]
-    chosen = threshold(sure[heard.sample], right, alpha, delta)
-    return None if chosen is None else _Student(best, sure, chosen)
-
-
-def _classify(
-    embeddings: Floats, answers: npt.NDArray[np.str_], train: Sequence[int]
-) -> tuple[npt.NDArray[np.str_], Floats]:
-    """The likeliest answer to every request and its probability, learnt from those in ``train``."""
-    if len(set(answers[train])) == 1:
-        return np.full(len(answers), answers[train][0]), np.ones(len(answers))
-    model = LogisticRegression(max_iter=200).fit(embeddings[train], answers[train])
-    probabilities = model.predict_proba(embeddings)
-    return model.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
-
-
-def threshold(
-    confidences: Floats, right: npt.NDArray[np.bool_], alpha: float, delta: float
-) -> float | None:
-    """The threshold that most of ``confidences`` reach while the Clopper-Pearson bound on the error
-    of those is at most ``alpha``; None where there is none."""
-    order = np.argsort(-confidences, kind="stable")
-    sorted_ = confidences[order]
-    ends_tie = np.append(sorted_[1:] != sorted_[:-1], True)[: len(order)]
-    answered = np.arange(1, len(order) + 1)
-    keeps = upper_bounds(np.cumsum(~right[order]), answered, delta) <= alpha
-    good = sorted_[ends_tie & keeps]
-    return float(good[-1]) if len(good) else None
-
-
-def upper_bounds(
-    wrong: npt.NDArray[np.integer[Any]], answered: npt.NDArray[np.integer[Any]], delta: float
-) -> Floats:
-    """Clopper-Pearson upper bounds on error rates, each with confidence ``1 - delta``."""
-    bounds = beta.ppf(1 - delta, wrong + 1, np.maximum(answered - wrong, 1))
-    return np.where(wrong < answered, bounds, 1.0)
 
 
 def main(
@@ -182,18 +182,20 @@ def main(
 ) -> None:
     """Print the plain baseline's figures for a recorded stream, as JSON."""
     settings = load(flags={"policy": {"alpha": alpha}})
-    name = settings.loop.encoder or LoopSettings().encoder or ""
-    encoder = SentenceEncoder.open(name, data / "encoder", remember=True)
-    first = Lock()
-
-    def embed(texts: Sequence[str]) -> Floats:
-        # The first use may export the encoder, which is not for two threads at once.
-        with first:
-            encoder.embed(texts[:1])
-        return encoder.embed(texts)
-
-    summary = run(read_stream(stream), settings, embed)
+    if settings.loop.encoder is None:
+        _fail("the settings have no sentence encoder")
+    try:
+        encoder = SentenceEncoder.open(settings.loop.encoder, data / "encoder", remember=True)
+        encoder.prepare()
+    except EncoderError as error:
+        _fail(str(error))
+    summary = run(read_stream(stream), settings, encoder.embed)
     print(json.dumps(dataclasses.asdict(summary), indent=2))
+
+
+def _fail(reason: str) -> NoReturn:
+    typer.echo(reason, err=True)
+    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from telemetry.exchange import TaskState
 _LEAST_COVER = 0.2
 """Share of the answers that frequent labels must make up for the set to count as closed."""
 
-_NEW_EVIDENCE = 1.4
+NEW_EVIDENCE = 1.4
 """Factor by which held-out requests must have grown before a task is tested again."""
 
 _ENOUGH = 0.97
@@ -50,7 +50,7 @@ class _Candidate:
     rungs: tuple[LabelRung, ...]
     plan: Plan | None
     share: float
-    """Share of requests that it can be expected to answer within the bound."""
+    """As by expected_share."""
 
 
 def retrain(
@@ -67,13 +67,12 @@ def retrain(
     A test that is foretold to fail, or that has little more evidence than the task's last one, is
     not made, and spends nothing of the error budget.
     """
-    if len(data.held_out) < _NEW_EVIDENCE * state.tested_on:
+    if len(data.held_out) < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, held_out=len(data.held_out)))
     delta = attempt_delta(policy.delta, state.attempts + 1)
-    answers = [example.answer for example in data.train]
-    labels = frequent_labels(answers)
-    if sum(answer in set(labels) for answer in answers) < _LEAST_COVER * max(len(answers), 1):
+    labels = closed_set([example.answer for example in data.train])
+    if not labels:
         return Run(Verdict(False, "the answers are not from a small closed set"))
     candidate = _best_candidate(data, labels, policy.alpha, delta, encoder)
     names = tuple(rung.name for rung in candidate.rungs)
@@ -91,6 +90,22 @@ def retrain(
     tokens = usage.fit([*data.train, *data.held_out])
     ladder = Ladder(version, task, verdict.threshold, data.head, candidate.rungs, tokens)
     return Run(verdict, labels, names, ladder)
+
+
+def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
+    """The answers that can be learnt; none where the set that ``answers`` come from is open."""
+    labels = frequent_labels(answers)
+    known = set(labels)
+    covered = sum(answer in known for answer in answers)
+    return labels if covered >= _LEAST_COVER * len(answers) else ()
+
+
+def expected_share(training: Outcomes, planned: Plan | None, alpha: float) -> float:
+    """Share of requests that can be expected to be answered within the bound, going by the
+    cross-validated outcomes that the test was planned on."""
+    tallies = [training.tally(threshold) for threshold in planned.thresholds] if planned else []
+    within = [tally.answered for tally in tallies if tally.wrong <= alpha * tally.answered]
+    return max(within, default=0) / len(training)
 
 
 def champion_share(champion: Ladder | None, data: Dataset) -> float:
@@ -136,7 +151,5 @@ def _candidate(trained: Sequence[Trained], held_out: int, alpha: float, delta: f
         np.stack([one.agreed for one in trained], axis=1),
     )
     planned = plan(training, held_out, alpha, delta)
-    tallies = [training.tally(threshold) for threshold in planned.thresholds] if planned else []
-    within = [tally.answered for tally in tallies if tally.wrong <= alpha * tally.answered]
-    share = max(within, default=0) / len(training)
+    share = expected_share(training, planned, alpha)
     return _Candidate(tuple(one.rung for one in trained), planned, share)

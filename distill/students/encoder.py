@@ -65,27 +65,27 @@ class SentenceEncoder:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise EncoderError(f"cannot export the encoder in {self._folder}: {last}")
 
-    def embed(self, texts: Sequence[str], threads: int = 1) -> Embeddings:
-        """Embeddings [n, dim] of ``texts``."""
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Embeddings [n, dim] of ``texts``; may be called from several threads, a core each."""
         if self._memory is None:
-            return self._compute(texts, threads)
+            return self._compute(texts)
         keys = [xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
         known = self._memory.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            fresh = self._compute(list(missing.values()), threads)
+            fresh = self._compute(list(missing.values()))
             new = dict(zip(missing, fresh, strict=True))
             self._memory.put(new)
             known |= new
         return np.stack([known[key] for key in keys])
 
-    def _compute(self, texts: Sequence[str], threads: int) -> Embeddings:
+    def _compute(self, texts: Sequence[str]) -> Embeddings:
         self.prepare()
         encodings = _tokenizer(self._folder / "tokenizer.json").encode_batch(list(texts))
         # Texts of like length together: padding costs as much as text.
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        session = _session(self._exported, threads)
+        session = _session(self._exported)
         parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
         result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         result[order] = np.concatenate(parts)
@@ -104,11 +104,12 @@ def _tokenizer(path: Path) -> Any:
 
 
 @lru_cache
-def _session(model: Path, threads: int) -> Any:
+def _session(model: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # A second thread slows a session down; who has cores to spare calls from several threads.
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(model), options)
 
