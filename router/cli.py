@@ -113,3 +113,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"protege: {message}", err=True)
     raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

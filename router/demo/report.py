@@ -96,34 +96,46 @@ def _latency(outcomes: Sequence[Outcome], percentile: int) -> Latency:
     return latency
 
 
-def table(product: Summary, baseline: Summary, title: str) -> Table:
-    """The product's figures by task, the plain baseline's beside them."""
-    shown = Table(title=title, caption="*: plain baseline on the same stream", title_style="bold")
+_HEADINGS = (
+    "requests",
+    "student",
+    "agreement",
+    "cost $",
+    "all-teacher $",
+    "saved",
+    "teacher p50/p95 ms",
+    "student p50/p95 ms",
+)
+_PLAIN_HEADINGS = ("student*", "agreement*", "cost* $")
+_FOOTNOTE = (
+    "*: plain baseline on the same stream: sentence embedding and logistic regression, "
+    "put to the same test, without training lag"
+)
+
+
+def table(product: Summary, baseline: Summary | None, title: str) -> Table:
+    """The product's figures by task, those of the plain baseline beside them if it has any."""
+    shown = Table(title=title, title_style="bold")
     shown.add_column("task", no_wrap=True)
-    for heading in (
-        "requests",
-        "student",
-        "agreement",
-        "cost $",
-        "all-teacher $",
-        "saved",
-        "teacher p50/p95 ms",
-        "student p50/p95 ms",
-        "student*",
-        "agreement*",
-        "cost* $",
-    ):
+    rows = [[row.task, *_cells(row)] for row in (*product.tasks, product.totals)]
+    headings: Sequence[str] = _HEADINGS
+    if baseline is not None:
+        shown.caption = _FOOTNOTE
+        headings = _HEADINGS + _PLAIN_HEADINGS
+        for cells, plain in zip(rows, (*baseline.tasks, baseline.totals), strict=True):
+            cells += _plain_cells(plain)
+    for heading in headings:
         shown.add_column(heading, justify="right")
-    for row, plain in zip(product.tasks, baseline.tasks, strict=True):
-        shown.add_row(*_cells(row, plain))
+    *of_tasks, of_all = rows
+    for cells in of_tasks:
+        shown.add_row(*cells)
     shown.add_section()
-    shown.add_row(*_cells(product.totals, baseline.totals), style="bold")
+    shown.add_row(*of_all, style="bold")
     return shown
 
 
-def _cells(row: Row, plain: Row) -> list[str]:
+def _cells(row: Row) -> list[str]:
     return [
-        row.task,
         f"{row.requests:,}",
         f"{row.student_share:.1%}",
         _percent(row.student_agreement),
@@ -131,10 +143,11 @@ def _cells(row: Row, plain: Row) -> list[str]:
         f"{row.teacher_only_cost_usd:.4f}",
         f"{row.saved:.1%}",
         *(f"{_ms(row.p50_ms[route])}/{_ms(row.p95_ms[route])}" for route in ROUTES),
-        f"{plain.student_share:.1%}",
-        _percent(plain.student_agreement),
-        f"{plain.cost_usd:.4f}",
     ]
+
+
+def _plain_cells(row: Row) -> list[str]:
+    return [f"{row.student_share:.1%}", _percent(row.student_agreement), f"{row.cost_usd:.4f}"]
 
 
 def _percent(share: float | None) -> str:

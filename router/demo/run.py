@@ -19,6 +19,7 @@ import orjson
 from rich.console import Console
 
 from router.demo import evals
+from router.demo.clock import Clock
 from router.demo.drive import Reply, drive
 from router.demo.errors import DemoError
 from router.demo.ledger import Ledger, audits_due
@@ -34,20 +35,23 @@ _AUDITS_S = 30.0
 def run(options: Options, console: Console) -> int:
     """Returns how many requests failed. Raises DemoError."""
     prepare_folder(options)
-    stream = choose(options, console)
+    clock = Clock()
+    with clock.phase("data"):
+        stream = choose(options, console)
     with ExitStack() as servers:
-        with console.status("Starting the servers"):
+        with clock.phase("start"), console.status("Starting the servers"):
             url = servers.enter_context(serving(options, stream))
         console.print(f"{options.title}\n{len(stream):,} requests to {url}, model auto")
         progress = Progress(tasks_of(stream, options), len(stream), options.title, options.replayed)
-        with progress.shown(console):
+        with clock.phase("requests"), progress.shown(console):
             replies = asyncio.run(drive(stream, url, options.concurrency, progress.add))
-        if options.keep:
-            _wait_for_audits(options)
-        else:
-            # On the way out the server finishes its audits.
-            servers.close()
-        failed = report(replies, options, console)
+        with clock.phase("audits"):
+            if options.keep:
+                _wait_for_audits(options)
+            else:
+                # On the way out the server finishes its audits.
+                servers.close()
+        failed = report(replies, options, console, clock)
         if options.keep:
             console.print(f"The server stays up at {url} until Ctrl-C.")
             with suppress(KeyboardInterrupt):
@@ -115,7 +119,7 @@ def _wait_for_audits(options: Options) -> None:
         time.sleep(0.5)
 
 
-def report(replies: Sequence[Reply], options: Options, console: Console) -> int:
+def report(replies: Sequence[Reply], options: Options, console: Console, clock: Clock) -> int:
     """Show and write what came of the run; returns how many requests failed."""
     ledger = Ledger.read(options.server_data)
     errors = Counter(ledger.error(reply) for reply in replies if ledger.error(reply))
@@ -124,20 +128,32 @@ def report(replies: Sequence[Reply], options: Options, console: Console) -> int:
     tasks = tasks_of([reply.sample for reply in replies], options)
     product = summarise(outcomes, tasks)
     write_stream(answered, outcomes, options)
-    with console.status("Playing the same stream through the plain baseline"):
-        baseline = play_baseline(tasks, options)
+    with clock.phase("baseline"):
+        baseline = _baseline(tasks, options, console)
     console.print(table(product, baseline, options.title))
     _comment(product, ledger, options, console)
-    chart(outcomes, options.alpha, options.title, options.picture)
+    with clock.phase("chart"):
+        chart(outcomes, options.alpha, options.title, options.picture)
     console.print(f"Chart over time: {options.picture}")
     if options.json_file is not None:
         figures = as_json(product, baseline, errors.total(), options)
         options.json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    console.print(clock.in_words())
     for error, count in errors.most_common(3):
         console.print(f"{count:,} failed: {error}", markup=False, style="red")
     if errors:
         console.print(f"The server's output is in {options.server_log}", style="red")
     return errors.total()
+
+
+def _baseline(tasks: Sequence[str], options: Options, console: Console) -> Summary | None:
+    """The plain baseline's figures; the run's own count without them, too."""
+    with console.status("Playing the same stream through the plain baseline"):
+        try:
+            return play_baseline(tasks, options)
+        except DemoError as error:
+            console.print(f"No plain baseline: {error}", markup=False)
+            return None
 
 
 def write_stream(answered: Sequence[Reply], outcomes: Sequence[Outcome], options: Options) -> None:
@@ -157,13 +173,16 @@ def write_stream(answered: Sequence[Reply], outcomes: Sequence[Outcome], options
 
 
 def play_baseline(tasks: Sequence[str], options: Options) -> Summary:
-    """The plain baseline's figures, from a process of its own: it may use all cores and memory."""
+    """The plain baseline's figures, from a process of its own: it may use all cores and memory.
+
+    Raises DemoError with what that process said last, if it gives none.
+    """
     command = [sys.executable, "-m", "bench.baseline", "--stream", str(options.stream)]
     command += ["--data", str(options.server_data), "--alpha", str(options.alpha)]
-    with options.baseline_log.open("wb") as log:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, check=False)
+    done = subprocess.run(command, capture_output=True, check=False)
+    options.baseline_log.write_bytes(done.stderr)
     if done.returncode:
-        raise DemoError(f"the baseline stopped; its output is in {options.baseline_log}")
+        raise DemoError((done.stderr.decode().splitlines() or ["it gave no reason"])[-1])
     figures = orjson.loads(done.stdout)
     # A task none of whose requests was answered is not in the stream.
     rows = {row.task: row for row in summarise([], tasks).tasks}
@@ -186,7 +205,7 @@ def _comment(product: Summary, ledger: Ledger, options: Options, console: Consol
 
 
 def as_json(
-    product: Summary, baseline: Summary, failures: int, options: Options
+    product: Summary, baseline: Summary | None, failures: int, options: Options
 ) -> dict[str, object]:
     """All figures, as ``--json`` writes them."""
     return {
@@ -196,5 +215,5 @@ def as_json(
         "requests": product.totals.requests + failures,
         "failures": failures,
         **dataclasses.asdict(product),
-        "baseline": dataclasses.asdict(baseline),
+        "baseline": None if baseline is None else dataclasses.asdict(baseline),
     }

@@ -11,7 +11,7 @@ from router.demo.options import Options
 from router.demo.processes import free_port, running
 from router.demo.samples import Sample
 
-_PROTEGE = [sys.executable, "-c", "from router.cli import main; main()"]
+_PROTEGE = [sys.executable, "-m", "router.cli"]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """``protege demo`` as it is typed, on traffic of the test's own."""
 
 import json
+import re
 import signal
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from tests.router.server import run_cli
 from tests.router.upstream import StubUpstream
 
 ROWS = set(Row.__dataclass_fields__)
+NO_ENCODER = {"PROTEGE_LOOP": '{"encoder": null}'}
 
 
 def write_traffic(path: Path, size: int) -> None:
@@ -60,6 +62,7 @@ def test_it_ends_well_and_says_what_it_did(finished):
     assert "there are 600 different samples" in output
     assert "animals" in output
     assert "demo.png" in output
+    assert re.search(r"Took \d+ s: data .*, start .*, requests .*, audits .*, baseline .*", output)
 
 
 def test_the_figures_have_the_published_names(figures):
@@ -126,10 +129,13 @@ def test_a_real_teacher_is_asked_and_failures_are_counted(tmp_path, stub):
         *("--data", str(tmp_path / "own.jsonl"), "--json", str(tmp_path / "figures.json")),
         *("--teacher", "stub", "--requests", "20"),
         PROTEGE_TEACHER__BASE_URL=stub.url,
+        **NO_ENCODER,
     )
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert code == 1
     assert figures["teacher"] == {"name": "stub", "replay": False}
+    assert figures["baseline"] is None
+    assert "No plain baseline: the settings have no sentence encoder\n" in output
     assert figures["failures"] == figures["requests"] == 20
     assert "20 failed" in output
     assert "server.log" in output
@@ -176,7 +182,7 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
 def test_keep_leaves_the_server_up_until_ctrl_c(tmp_path):
     write_traffic(tmp_path / "own.jsonl", 10)
     arguments = ["--data", str(tmp_path / "own.jsonl"), "--keep"]
-    demo = run_cli("demo", "--out", str(tmp_path / "out"), *arguments)
+    demo = run_cli("demo", "--out", str(tmp_path / "out"), *arguments, **NO_ENCODER)
     assert demo.stdout is not None
     url = next(line for line in demo.stdout if "stays up" in line).split()[5]
     with urllib.request.urlopen(f"{url}/models", timeout=5) as response:

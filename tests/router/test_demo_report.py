@@ -63,18 +63,30 @@ def test_rows_have_the_published_names():
         assert set(dataclasses.asdict(row)) == KEYS
 
 
-def test_the_table_shows_both_side_by_side():
-    product = summarise(OUTCOMES, ["a", "b"])
-    plain = summarise([dataclasses.replace(o, route="teacher") for o in OUTCOMES], ["a", "b"])
+def shown(baseline):
+    """The text of the table, and task a's line of it."""
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(table(product, plain, "teacher: a replay"))
+    console.print(table(summarise(OUTCOMES, ["a", "b"]), baseline, "teacher: a replay"))
     text = console.export_text()
+    return text, next(line for line in text.splitlines() if line.lstrip("│ ").startswith("a "))
+
+
+def test_the_table_shows_both_side_by_side():
+    by_teacher = [dataclasses.replace(o, route="teacher") for o in OUTCOMES]
+    text, line = shown(summarise(by_teacher, ["a", "b"]))
     assert "teacher: a replay" in text
-    line = next(line for line in text.splitlines() if line.lstrip("│ ").startswith("a "))
+    assert "*: plain baseline on the same stream" in text
     assert "75.0%" in line
     assert "50.0%" in line
     assert "500/500" in line
     assert line.count("0.0000") == 3
+
+
+def test_the_table_does_without_a_baseline():
+    text, line = shown(None)
+    assert "*" not in text
+    assert "75.0%" in line
+    assert line.count("0.0000") == 2
 
 
 @pytest.mark.parametrize("outcomes", [OUTCOMES, OUTCOMES[:1]], ids=["both", "teacher alone"])
