@@ -22,7 +22,7 @@ from telemetry.exchange import TaskState
 _LEAST_COVER = 0.2
 """Share of the answers that frequent labels must make up for the set to count as closed."""
 
-NEW_EVIDENCE = 1.4
+NEW_EVIDENCE = 1.25
 """Factor by which held-out requests must have grown before a task is tested again."""
 
 _ENOUGH = 0.97

@@ -20,6 +20,13 @@ from scipy.stats import beta, binom
 _STEP = 0.04
 """Share of requests between one threshold and the next."""
 
+_STARTS = (1.0, 1.8)
+"""Where testing starts, in multiples of the fewest answers that can pass."""
+
+_HOPE = 2.0
+"""A test is made where training data foretell a p-value of at most this many times its level:
+cross-validated students know less than the one to be tested."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -95,26 +102,25 @@ def plan(training: Outcomes, held_out: int, alpha: float, delta: float) -> Plan 
     """Lay out a test on ``held_out`` requests; None where it is foretold to fail.
 
     ``training`` holds cross-validated outcomes on training data. The thresholds are equally spaced
-    in the share of requests answered. Testing starts at the strictest that is foretold to pass and
-    at the one foretold to pass by the widest margin, with half of ``delta`` each: the former is
-    the surest to be right, the latter the surest to be enough answers to tell.
+    in the share of requests answered. Testing starts at the strictest that can pass and, with as
+    much of ``delta``, at one with more answers: fewer are surer to be right, more allow for an
+    error among them.
     """
-    least = least_answers(alpha, delta / 2) / held_out if held_out else 1.0
-    if least >= 1:
+    least = least_answers(alpha, delta / len(_STARTS)) / held_out if held_out else 1.0
+    if least > 1:
         return None
-    steps = int(np.ceil((1 - least) / _STEP)) + 1
+    shares = np.linspace(least, 1, int(np.ceil((1 - least) / _STEP)) + 1)
     surest = training.confidences.max(axis=1)
-    quantiles = np.quantile(surest, 1 - np.linspace(least, 1, steps), method="lower")
-    thresholds = sorted({float(threshold) for threshold in quantiles}, reverse=True)
+    thresholds = np.quantile(surest, 1 - shares, method="lower").tolist()
+    levels = dict.fromkeys(thresholds, 0.0)
+    for start in _STARTS:
+        first = min(int(np.searchsorted(shares, start * least)), len(shares) - 1)
+        levels[thresholds[first]] += delta / len(_STARTS)
     scale = held_out / len(training)
-    foretold = [_foretell(training.tally(threshold), scale, alpha) for threshold in thresholds]
-    hopeful = [index for index, p_value in enumerate(foretold) if p_value <= delta / 2]
-    if not hopeful:
+    foretold = min(_foretell(training.tally(threshold), scale, alpha) for threshold in levels)
+    if foretold > _HOPE * delta:
         return None
-    levels = [0.0] * len(thresholds)
-    levels[hopeful[0]] += delta / 2
-    levels[int(np.argmin(foretold))] += delta / 2
-    return Plan(tuple(thresholds), tuple(levels))
+    return Plan(tuple(levels), tuple(levels.values()))
 
 
 def _foretell(tally: Tally, scale: float, alpha: float) -> float:
