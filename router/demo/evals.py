@@ -125,6 +125,11 @@ class Evals:
             return [f"{path}.jsonl"]
         raise DemoError(self._unknown(str(path)))
 
+    def tasks(self) -> list[str]:
+        """Every file of samples as a task of its own, named as short as can be."""
+        names = [name.removesuffix(".jsonl") for name in self._files]
+        return [name.removesuffix("/samples") for name in names]
+
     def load(self, task: str, limit: int, rng: Random) -> Loaded:
         """Up to ``limit`` different samples of ``task``, in random order."""
         lines: list[bytes] = []
