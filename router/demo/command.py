@@ -41,7 +41,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Folder for the store, the logs, the stream and the chart.")
     ] = Path(".demo"),
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 64,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 96,
 ) -> None:
     """Watch the router learn from real prompts, and what it saves."""
     options = Options(
