@@ -23,7 +23,7 @@ def demo(
     tasks: Annotated[
         str, typer.Option(help="Tasks, comma-separated: paths in the OpenAI Evals data.")
     ] = ",".join(evals.TASKS),
-    requests: Annotated[int, typer.Option(min=1, help="Requests to send at most.")] = 7500,
+    requests: Annotated[int, typer.Option(min=1, help="Requests to send at most.")] = 12_000,
     alpha: Annotated[
         float, typer.Option(help="Share of the students' answers that may disagree.")
     ] = 0.05,

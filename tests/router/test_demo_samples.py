@@ -177,7 +177,7 @@ def real_evals():
 
 
 def test_the_default_tasks_have_enough_samples(real_evals):
-    loaded = [real_evals.load(task, 7500, Random(0)) for task in evals.TASKS]
+    loaded = [real_evals.load(task, 12_000, Random(0)) for task in evals.TASKS]
     assert len(loaded) >= 10
     assert sum(share_out(7500, [len(each.samples) for each in loaded])) == 7500
 
