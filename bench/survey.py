@@ -104,7 +104,8 @@ class Play:
     def _learn(self) -> None:
         """Retrain if that is due."""
         answers = {"task": len(self._evidence)}
-        if not schedule.due(answers, {"task": self._state}, self._state.trained_at, self._loop):
+        states = {"task": self._state}
+        if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
             return
         data = build(self._evidence, self._loop.holdout)
         run = retrain(

@@ -54,6 +54,7 @@ class Trainer:
         self._settings = settings
         self._store = Store(settings.data)
         self._encoder: SentenceEncoder | None = None
+        self._took: dict[str, float] = {}
 
     def prepare_encoder(self) -> None:
         """Make the encoder ready; until it is, or if it cannot be, students read n-grams alone."""
@@ -82,11 +83,12 @@ class Trainer:
     def _next_due(self) -> str | None:
         answers = self._store.teacher_answer_counts()
         states = self._store.task_states()
-        due = schedule.due(answers, states, time.time(), self._settings.loop)
+        due = schedule.due(answers, states, time.time(), self._settings.loop, self._took)
         return due[0] if due else None
 
     def _attempt(self, task: str) -> None:
         """Retrain ``task``; one that fails waits for its next turn, so that others get theirs."""
+        started = time.monotonic()
         try:
             self._retrain(task)
         except Exception:
@@ -95,6 +97,7 @@ class Trainer:
             answers = self._store.teacher_answer_counts().get(task, 0)
             failed = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
             self._store.save_task_state(failed)
+        self._took[task] = time.monotonic() - started
 
     def _retrain(self, task: str) -> None:
         started = time.time()
@@ -124,9 +127,13 @@ class Trainer:
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
 
     def _champion(self, task: str) -> Ladder | None:
+        """The task's serving ladder; None where there is none, or its files are damaged."""
         for record in self._store.serving():
             if record.task == task:
-                return Ladder.load(self._settings.data / record.path)
+                try:
+                    return Ladder.load(self._settings.data / record.path)
+                except (OSError, KeyError, ValueError):
+                    logger.exception("student %s cannot be loaded", record.version)
         return None
 
     def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:

@@ -88,17 +88,28 @@ def test_the_schedule_is_geometric():
     loop = LoopSettings(first=100, growth=1.5, interval_s=60)
     states = {"b": TaskState("b", trained_on=100, trained_at=1000.0)}
     answers = {"a": 99, "b": 149}
-    assert schedule.due(answers, states, 1001.0, loop) == []
-    assert schedule.due({"a": 100, "b": 400}, states, 1001.0, loop) == ["b", "a"]
+    assert schedule.due(answers, states, 1001.0, loop, {}) == []
+    assert schedule.due({"a": 100, "b": 400}, states, 1001.0, loop, {}) == ["b", "a"]
 
 
 def test_the_timer_retrains_a_task_with_any_new_answers():
     loop = LoopSettings(first=100, growth=1.5, interval_s=60)
     states = {"a": TaskState("a", trained_on=100, trained_at=1000.0)}
-    assert schedule.due({"a": 101}, states, 1059.0, loop) == []
-    assert schedule.due({"a": 101}, states, 1060.0, loop) == ["a"]
-    assert schedule.due({"a": 100}, states, 9999.0, loop) == []
-    assert schedule.due({"new": 5}, {}, 9999.0, loop) == []
+    assert schedule.due({"a": 101}, states, 1059.0, loop, {}) == []
+    assert schedule.due({"a": 101}, states, 1060.0, loop, {}) == ["a"]
+    assert schedule.due({"a": 100}, states, 9999.0, loop, {}) == []
+    assert schedule.due({"new": 5}, {}, 9999.0, loop, {}) == []
+
+
+def test_a_quick_run_does_not_wait_for_a_long_one():
+    loop = LoopSettings(first=100)
+    answers = {"long": 120, "quick": 100}
+    assert schedule.due(answers, {}, 0.0, loop, {"long": 5.0, "quick": 0.2}) == ["quick", "long"]
+    # Its turn comes as answers pile up.
+    assert schedule.due({**answers, "long": 3000}, {}, 0.0, loop, {"long": 5.0, "quick": 0.2}) == [
+        "long",
+        "quick",
+    ]
 
 
 @pytest.fixture
@@ -153,6 +164,17 @@ def test_a_run_that_a_demotion_overtook_is_dropped(store):
     late = StudentRecord("v2", "support", 0.0, "students/v2", True, "passed", "{}")
     assert not store.close_run(TaskState("support"), late)
     assert store.serving() == []
+
+
+def test_damaged_files_of_a_champion_do_not_stop_the_loop(store):
+    store.write(exchanges(stream(300)))
+    train_once(store)
+    (record,) = store.serving()
+    (store.path.parent / record.path / "ladder.json").write_text("{", encoding="utf-8")
+    store.write([exchange(1000 + i, *pair) for i, pair in enumerate(stream(300, seed=1))])
+    train_once(store)
+    (after,) = store.serving()
+    assert after.version != record.version
 
 
 def test_one_broken_task_does_not_stop_the_others(store):
