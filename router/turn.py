@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from distill.students.base import Prediction
@@ -13,13 +14,22 @@ from telemetry.exchange import PICO, Route
 from telemetry.prices import Usage
 
 
+def _ids() -> Iterator[str]:
+    """Identifiers that cannot be guessed. Random bytes are fetched for many at once: each call
+    gives the interpreter's lock away, and to get it back takes milliseconds under load."""
+    while True:
+        digits = os.urandom(16 * 256).hex()
+        for start in range(0, len(digits), 32):
+            yield f"req_{digits[start : start + 32]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A request before anything is known of it."""
 
     authorization: str | None
     """The caller's header."""
-    id: str = field(default_factory=lambda: f"req_{os.urandom(16).hex()}")
+    id: str = field(default_factory=_ids().__next__)
     created: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
 
