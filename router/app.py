@@ -55,14 +55,13 @@ def create(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
-        writer.start()
         await models.start()
         await students.start()
         yield
         await auditor.finish()
         await students.stop()
         await models.close()
-        await asyncio.to_thread(writer.close)
+        await writer.close()
         store.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
