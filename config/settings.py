@@ -123,7 +123,7 @@ def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Set
 
     ``flags`` is nested as the settings are. Raises ConfigError, one line per mistake.
     """
-    environment = EnvSettingsSource(Settings, case_sensitive=False)
+    environment = EnvSettingsSource(Settings, case_sensitive=False, env_parse_none_str="null")
     try:
         from_environment = environment()
     except SettingsError as error:

@@ -82,6 +82,11 @@ def test_one_line_a_mistake(tmp_path: Path) -> None:
     assert all("\n" not in line for line in lines)
 
 
+def test_null_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROTEGE_LOOP__ENCODER", "null")
+    assert load().loop.encoder is None
+
+
 def test_a_mistake_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROTEGE_POLICY__AUDIT_RATE", "often")
     with pytest.raises(ConfigError, match=r"policy\.audit_rate: .*\(got 'often'\)"):
