@@ -54,7 +54,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """``labels`` [k] with ``weights`` [k or k + 1, features]; a last extra row is "another"."""
+    """``labels`` [k] with ``weights`` [features, k or k + 1]; a last extra column is "another"."""
 
     labels: tuple[str, ...]
     weights: Array
@@ -71,7 +71,7 @@ class Classifier:
         ]
 
     def _probabilities(self, features: Matrix) -> Array:
-        scores = np.asarray(features @ self.weights.T) + self.intercepts
+        scores = np.asarray(features @ self.weights) + self.intercepts
         probabilities: Array = softmax(scores, axis=1)
         return probabilities
 
@@ -111,14 +111,16 @@ def fit(features: Matrix, answers: Sequence[str], labels: Sequence[str]) -> Fitt
     calibration = _calibrate(raw, best == y)
     model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span, y)
     weights, intercepts = _rows(model, len(labels))
-    classifier = Classifier(tuple(labels), weights @ back, intercepts, calibration)
+    # Laid out feature by feature: a sparse row of features reads its own weights and no others.
+    weights = np.ascontiguousarray((weights @ back).T)
+    classifier = Classifier(tuple(labels), weights, intercepts, calibration)
     return Fitted(classifier, calibration(raw), best == y)
 
 
 def _constant(labels: Sequence[str], rows: int, width: int) -> Fitted:
     """Where every answer seen is the same, so is the student's."""
     calibration = Calibration(0.0, float(logit((rows + 1) / (rows + 2))))
-    classifier = Classifier(tuple(labels), np.zeros((1, width)), np.zeros(1), calibration)
+    classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
     return Fitted(classifier, calibration(np.ones(rows)), np.ones(rows, dtype=bool))
 
 
