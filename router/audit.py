@@ -48,12 +48,12 @@ class Auditor:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, turn: Turn, opinion: Opinion) -> None:
-        """Audit an exchange that is in the store."""
+    def start(self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None]) -> None:
+        """Audit an exchange once it is ``stored``."""
         if len(self._tasks) >= WAITING:
             _log.warning("too many audits are waiting: one is left out")
             return
-        task = asyncio.create_task(self._audit(turn, opinion))
+        task = asyncio.create_task(self._audit(turn, opinion, stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -64,17 +64,22 @@ class Auditor:
             for task in late:
                 task.cancel()
 
-    async def _audit(self, turn: Turn, opinion: Opinion) -> None:
+    async def _audit(self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None]) -> None:
+        await asyncio.wait([stored])
+        if stored.exception() is not None:
+            return
         async with self._slots:
             try:
-                await self._ask(turn, opinion.prediction.answer)
-                await self._judge(turn.task, opinion.student)
+                # A promise that was kept before is not broken by one more that agrees.
+                if not await self._agrees(turn, opinion.prediction.answer):
+                    await self._judge(turn.task, opinion.student)
             except UpstreamError as error:
                 _log.info("an audit of task %s failed: %s", turn.task, error)
             except Exception:
                 _log.exception("an audit of task %s failed", turn.task)
 
-    async def _ask(self, turn: Turn, answer: str) -> None:
+    async def _agrees(self, turn: Turn, answer: str) -> bool:
+        """Ask the teacher too, and write down whether it says the same."""
         upstream = self._teacher.upstream
         body = turn.request.for_upstream(upstream.model, stream=False)
         said = read_completion(await upstream.complete(body, turn.arrival.authorization))
@@ -87,6 +92,7 @@ class Auditor:
             audit_cost=self._teacher.price.cost(said.usage or Usage()),
         )
         await self._ledger.record_audit(turn.task, audit)
+        return audit.agreed
 
     async def _judge(self, task: str, student: Student) -> None:
         tally = await asyncio.to_thread(self._store.audit_tally, student.version)

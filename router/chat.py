@@ -144,7 +144,7 @@ class Chat:
         if turn.request.stream:
             turn.first_token_s = turn.arrival.elapsed_s()
         exchange = self.ledger.from_student(turn, opinion)
-        await self.ledger.record(exchange)
+        stored = self.ledger.record_soon(exchange)
         answer = completion.StudentAnswer(
             id=exchange.id,
             created=int(exchange.created),
@@ -160,7 +160,7 @@ class Chat:
         else:
             await reply.json(200, completion.completion(answer), headers)
         if turn.sampled:
-            self.auditor.start(turn, opinion)
+            self.auditor.start(turn, opinion, stored)
 
     async def _ask(self, turn: Turn, model: Model, receive: Receive, reply: Reply) -> None:
         """Let an upstream answer. Raises UpstreamError while nothing has been sent."""

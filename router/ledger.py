@@ -1,12 +1,15 @@
 """Writes down every exchange: to the store first, then to the metrics and the scores.
 
+What the teacher said is stored before the caller has all of it; what a student said may follow.
 One place for what an answer cost, so that store, metrics and headers cannot disagree.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 
 from policies.scores import Scores
 from router.errors import StoreUnavailableError
@@ -72,9 +75,16 @@ class Ledger:
         except Exception as error:
             _log.error("an exchange could not be stored: %s", error)
             raise StoreUnavailableError("The answer could not be stored.") from error
-        self.metrics.exchange(exchange)
-        if exchange.status == 200 and exchange.route != "model":
-            self.scores.saw_latency(exchange.route, exchange.latency_s)
+        self._count(exchange)
+
+    def record_soon(self, exchange: Exchange) -> asyncio.Future[None]:
+        """Store the exchange within milliseconds, while its caller goes on.
+
+        The future fails if it cannot be stored; the loss is logged and counted.
+        """
+        stored = self.writer.write(exchange)
+        stored.add_done_callback(partial(self._settle, exchange))
+        return stored
 
     async def record_failure(self, turn: Turn, model: Model, status: int) -> None:
         """Write down that nobody answered. Nothing is lost if that fails, so it is only logged."""
@@ -87,6 +97,19 @@ class Ledger:
         """Return once the audit is stored; raise what the database raised if it cannot be."""
         await self.writer.write(audit)
         self.metrics.audit(task, agreed=audit.agreed, cost=audit.audit_cost)
+
+    def _settle(self, exchange: Exchange, stored: asyncio.Future[None]) -> None:
+        failure = stored.exception()
+        if failure is None:
+            self._count(exchange)
+        else:
+            _log.error("exchange %s could not be stored and is lost: %s", exchange.id, failure)
+            self.metrics.lost(exchange.route)
+
+    def _count(self, exchange: Exchange) -> None:
+        self.metrics.exchange(exchange)
+        if exchange.status == 200 and exchange.route != "model":
+            self.scores.saw_latency(exchange.route, exchange.latency_s)
 
     def _exchange(self, turn: Turn, model: str, status: int) -> Exchange:
         arrival, opinion = turn.arrival, turn.opinion

@@ -14,7 +14,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from telemetry.exchange import PICO, Exchange
+from telemetry.exchange import PICO, Exchange, Route
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
@@ -74,6 +74,9 @@ class Metrics:
         self._rejected = self._counter(
             "rejected_requests", "Requests that ended without an exchange.", "status"
         )
+        self._lost = self._counter(
+            "lost_exchanges", "Answers given to callers that could not be stored.", "route"
+        )
         self._tokens = self._counter("tokens", "Tokens of answers.", "route", "model", "kind")
         self._cost = self._counter("cost_usd", "Spent on answers to callers.", "route", "task")
         self._teacher_cost = self._counter(
@@ -126,6 +129,10 @@ class Metrics:
     def rejected(self, status: int) -> None:
         """Count a request of which there is no exchange."""
         self._rejected.labels(status).inc()
+
+    def lost(self, route: Route) -> None:
+        """Count an exchange of which there is no record."""
+        self._lost.labels(route).inc()
 
     def audit(self, task: str, *, agreed: bool, cost: int) -> None:
         """Count an audit that cost so many picodollars."""
