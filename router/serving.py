@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -149,6 +150,9 @@ class Students:
     async def _keep_fresh(self) -> None:
         # Only now, so that the server starts at once; the first student need not wait for it.
         await asyncio.to_thread(_import_ladder)
+        # What has been imported stays. The garbage collector would stop every request for tenths
+        # of a second to look through it, again and again.
+        gc.freeze()
         while True:
             await asyncio.sleep(POLL_S)
             try:
