@@ -37,21 +37,18 @@ class Ledger:
     def from_upstream(self, turn: Turn, model: Model, answer: Answer) -> Exchange:
         """The exchange in which ``model``, the teacher or another, gave ``answer``."""
         usage = answer.usage or self._expected(turn, answer.text)
+        text = answer.text if turn.request.store else None
         exchange = replace(
             self._exchange(turn, model.upstream.model, 200),
+            answer=text,
+            teacher_answer=text if turn.route == "teacher" else None,
+            response=answer.response if turn.request.store else None,
             finish_reason=answer.finish_reason,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cost=model.price.cost(usage),
             teacher_cost=self.teacher.price.cost(usage),
         )
-        if turn.request.store:
-            exchange = replace(
-                exchange,
-                answer=answer.text,
-                teacher_answer=answer.text if turn.route == "teacher" else None,
-                response=answer.response,
-            )
         if answer.usage is not None and turn.route == "teacher":
             self.scores.saw_usage(turn.task, len(turn.request.raw), usage)
         return exchange
