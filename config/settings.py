@@ -65,9 +65,9 @@ class LoopSettings(_Section):
     """When students are retrained, and on what."""
 
     enabled: bool = True
-    first: int = Field(default=150, ge=10)
+    first: int = Field(default=170, ge=10)
     """Teacher answers a task needs before its first training run."""
-    growth: float = Field(default=1.3, gt=1)
+    growth: float = Field(default=1.25, gt=1)
     """A task is retrained each time its teacher answers have grown by this factor."""
     interval_s: float = Field(default=3600.0, gt=0)
     """A task with any new teacher answers is retrained after this many seconds in any case."""

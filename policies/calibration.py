@@ -20,8 +20,9 @@ from scipy.stats import beta, binom
 _STEP = 0.04
 """Share of requests between one threshold and the next."""
 
-_STARTS = (1.0, 1.8)
-"""Where testing starts, in multiples of the fewest answers that can pass."""
+_STARTS = ((1.0, 0.7), (1.8, 0.3))
+"""Where testing starts, in multiples of the fewest answers that can pass, and with which part of
+the error budget."""
 
 _HOPE = 2.0
 """A test is made where training data foretell a p-value of at most this many times its level:
@@ -102,20 +103,20 @@ def plan(training: Outcomes, held_out: int, alpha: float, delta: float) -> Plan 
     """Lay out a test on ``held_out`` requests; None where it is foretold to fail.
 
     ``training`` holds cross-validated outcomes on training data. The thresholds are equally spaced
-    in the share of requests answered. Testing starts at the strictest that can pass and, with as
-    much of ``delta``, at one with more answers: fewer are surer to be right, more allow for an
-    error among them.
+    in the share of requests answered. Testing starts at the strictest that can pass and, with a
+    smaller part of ``delta``, at one with more answers: fewer are surer to be right, more allow for
+    an error among them.
     """
-    least = least_answers(alpha, delta / len(_STARTS)) / held_out if held_out else 1.0
+    least = least_answers(alpha, delta * _STARTS[0][1]) / held_out if held_out else 1.0
     if least > 1:
         return None
     shares = np.linspace(least, 1, int(np.ceil((1 - least) / _STEP)) + 1)
     surest = training.confidences.max(axis=1)
     thresholds = np.quantile(surest, 1 - shares, method="lower").tolist()
     levels = dict.fromkeys(thresholds, 0.0)
-    for start in _STARTS:
+    for start, part in _STARTS:
         first = min(int(np.searchsorted(shares, start * least)), len(shares) - 1)
-        levels[thresholds[first]] += delta / len(_STARTS)
+        levels[thresholds[first]] += delta * part
     scale = held_out / len(training)
     foretold = min(_foretell(training.tally(threshold), scale, alpha) for threshold in levels)
     if foretold > _HOPE * delta:
