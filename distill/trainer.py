@@ -36,6 +36,9 @@ _PAUSE_S = 0.25
 _PATIENCE = 20
 """Looking for work may take one part in this many of the time."""
 
+_MOST_ANSWERS = 20_000
+"""A training run reads the newest so many: enough for a label student, and bounded in memory."""
+
 _SLUG_LENGTH = 40
 
 
@@ -73,36 +76,36 @@ class Trainer:
         """Retrain what falls due until ``stopped()``."""
         while not stopped():
             started = time.monotonic()
-            task = self._next_due()
-            if task is None:
+            due = self._next_due()
+            if due is None:
                 looked = time.monotonic() - started
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))
             else:
-                self._attempt(task)
+                self._attempt(*due)
 
-    def _next_due(self) -> str | None:
+    def _next_due(self) -> tuple[str, int] | None:
+        """The task to retrain next and its number of teacher answers."""
         answers = self._store.teacher_answer_counts()
         states = self._store.task_states()
         due = schedule.due(answers, states, time.time(), self._settings.loop, self._took)
-        return due[0] if due else None
+        return (due[0], answers[due[0]]) if due else None
 
-    def _attempt(self, task: str) -> None:
+    def _attempt(self, task: str, answers: int) -> None:
         """Retrain ``task``; one that fails waits for its next turn, so that others get theirs."""
         started = time.monotonic()
         try:
-            self._retrain(task)
+            self._retrain(task, answers)
         except Exception:
             logger.exception("training %s failed", task)
             state = self._store.task_states().get(task, TaskState(task))
-            answers = self._store.teacher_answer_counts().get(task, 0)
             failed = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
             self._store.save_task_state(failed)
         self._took[task] = time.monotonic() - started
 
-    def _retrain(self, task: str) -> None:
+    def _retrain(self, task: str, answers: int) -> None:
         started = time.time()
         state = self._store.task_states().get(task, TaskState(task))
-        exchanges = self._store.teacher_answers(task, state.epoch)
+        exchanges = self._store.teacher_answers(task, state.epoch, _MOST_ANSWERS)
         data = build(exchanges, self._settings.loop.holdout)
         version = f"{_slug(task)}-{data.version[:8]}"
         run = retrain(
@@ -114,7 +117,7 @@ class Trainer:
             self._settings.policy,
             self._encoder,
         )
-        after = dataclasses.replace(state, trained_on=len(exchanges), trained_at=started)
+        after = dataclasses.replace(state, trained_on=answers, trained_at=started)
         if run.verdict.delta is not None:
             after = dataclasses.replace(
                 after, attempts=state.attempts + 1, tested_on=len(data.held_out)

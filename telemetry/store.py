@@ -7,7 +7,7 @@ and through a thread for reads.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     cast,
     create_engine,
     event,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -95,6 +97,17 @@ tasks = Table(
 )
 
 
+# A truncated, filtered or broken answer is never training data. The words are part of the SQL text,
+# not a parameter, so that SQLite knows the index below for the one to use.
+_USABLE = (
+    exchanges.c.teacher_answer.is_not(None),
+    exchanges.c.request.is_not(None),
+    exchanges.c.finish_reason == literal_column("'stop'"),
+)
+
+Index("exchanges_usable", exchanges.c.task, exchanges.c.created, sqlite_where=and_(*_USABLE))
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
     """The teacher's answer to a request that a student had answered."""
@@ -152,10 +165,16 @@ class Store:
         rows = self._exchanges(exchanges.c.id == identifier)
         return rows[0] if rows else None
 
-    def teacher_answers(self, task: str, since: float = 0.0) -> list[Exchange]:
+    def teacher_answers(
+        self, task: str, since: float = 0.0, most: int | None = None
+    ) -> list[Exchange]:
         """Exchanges of ``task`` from Unix time ``since`` on whose teacher answer is complete and
-        stored, oldest first."""
-        return self._exchanges(*_teaches(task, since))
+        stored, oldest first; the newest ``most`` of them."""
+        ours = (exchanges.c.task == task, exchanges.c.created >= since)
+        query = select(exchanges).where(*_USABLE, *ours).order_by(exchanges.c.created.desc())
+        with self.engine.connect() as connection:
+            newest = connection.execute(query.limit(most))
+            return [Exchange(**row._mapping) for row in newest][::-1]
 
     def teacher_answer_counts(self) -> dict[str, int]:
         """Usable teacher answers by task, each counted from the task's epoch on."""
@@ -243,18 +262,6 @@ class Store:
         query = select(students).where(*conditions).order_by(students.c.created)
         with self.engine.connect() as connection:
             return [StudentRecord(**row._mapping) for row in connection.execute(query)]
-
-
-# A truncated, filtered or broken answer is never training data.
-_USABLE = (
-    exchanges.c.teacher_answer.is_not(None),
-    exchanges.c.request.is_not(None),
-    exchanges.c.finish_reason == "stop",
-)
-
-
-def _teaches(task: str, since: float) -> Iterable[Any]:
-    return (*_USABLE, exchanges.c.task == task, exchanges.c.created >= since)
 
 
 def _row(exchange: Exchange) -> dict[str, Any]:

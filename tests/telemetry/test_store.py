@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.store import Audit, AuditTally, Store
@@ -88,6 +89,24 @@ def test_an_unknown_exchange(store: Store) -> None:
 def test_what_teaches(store: Store, fields: dict[str, Any], teaches: bool) -> None:
     store.write([exchange(**fields)])
     assert bool(store.teacher_answers("t", since=50.0)) == teaches
+
+
+def test_the_newest_answers_oldest_first(store: Store) -> None:
+    store.write([exchange(f"e{second}", created=float(second)) for second in range(10)])
+    assert [row.id for row in store.teacher_answers("t", most=3)] == ["e7", "e8", "e9"]
+
+
+def test_counting_reads_only_what_teaches(store: Store) -> None:
+    plans: list[str] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[-1] for row in cursor.fetchall())
+
+    store.teacher_answer_counts()
+    assert any("INDEX exchanges_usable" in plan for plan in plans), plans
 
 
 def test_answers_are_counted_from_the_tasks_epoch(store: Store) -> None:
