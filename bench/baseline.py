@@ -3,11 +3,14 @@
 One rung, logistic regression on a sentence embedding of the prompt's text, learns from the teacher
 answers so far at the product's schedule and has to pass the product's test: a closed set of
 answers, a threshold found by learn-then-test on held-out requests, the same error budget over all
-attempts, no new test without new evidence, and more answers than the champion before it. It differs
-from the product in its student, in having no training lag (a student that passes answers from the
-very next request), and in that audits teach it but never demote it.
+attempts, no new test without new evidence, and more answers than the champion before it. With
+``--lag`` a training run takes so many seconds from falling due to a student in service: the
+product's mean training lag, the same for every task and run, though the product's own vary.
+Besides its student it differs from the product in that it hears an answer as soon as the request is
+sent, in that a run learns from what was there when it fell due (the product's, from all that has
+come by the time it starts), and in that audits teach it but never demote it.
 
-    python -m bench.baseline --stream .demo/stream.jsonl --data .demo/data
+    python -m bench.baseline --stream .demo/stream.jsonl --data .demo/data --lag 3.2
 """
 
 from __future__ import annotations
@@ -53,6 +56,8 @@ class Request:
     """The teacher's."""
     teacher_cost: int
     """Picodollars."""
+    sent_s: float
+    """Seconds from the start of the stream."""
 
 
 def read_stream(path: Path) -> list[Request]:
@@ -60,15 +65,15 @@ def read_stream(path: Path) -> list[Request]:
     return [Request(**orjson.loads(line)) for line in path.read_bytes().splitlines()]
 
 
-def run(stream: Sequence[Request], settings: Settings, embed: Embed) -> Summary:
-    """Play ``stream`` through one baseline a task."""
+def run(stream: Sequence[Request], settings: Settings, embed: Embed, lag_s: float = 0.0) -> Summary:
+    """Play ``stream`` through one baseline a task, whose training runs take ``lag_s`` seconds."""
     by_task: dict[str, list[Request]] = {}
     for request in stream:
         by_task.setdefault(request.task, []).append(request)
     # One core a task: embedding and fitting scale better so than over several cores each.
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         played = pool.map(
-            lambda requests: list(_Task(requests, settings, embed).play()), by_task.values()
+            lambda requests: list(_Task(requests, settings, embed, lag_s).play()), by_task.values()
         )
         outcomes = [outcome for of_task in played for outcome in of_task]
     return summarise(outcomes, list(by_task))
@@ -85,10 +90,22 @@ class _Student:
         return self.predictions[position].confidence >= self.threshold
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A training run under way."""
+
+    ends_s: float
+    """In seconds of the stream."""
+    student: _Student | None
+    """Who serves from then on; None where nobody passes the test."""
+
+
 class _Task:
     """The requests of one task, and the student that they teach."""
 
-    def __init__(self, requests: Sequence[Request], settings: Settings, embed: Embed) -> None:
+    def __init__(
+        self, requests: Sequence[Request], settings: Settings, embed: Embed, lag_s: float
+    ) -> None:
         texts = [request.text for request in requests]
         head = len(common_head(texts))
         self._texts = [text[head:] for text in texts]
@@ -96,7 +113,9 @@ class _Task:
         self._answers = [request.answer.strip() for request in requests]
         self._policy, self._loop = settings.policy, settings.loop
         self._embed = embed
+        self._lag_s = lag_s
         self._student: _Student | None = None
+        self._run: _Run | None = None
         # Positions of requests whose teacher answers are known.
         self._train: list[int] = []
         self._held_out: list[int] = []
@@ -108,6 +127,7 @@ class _Task:
     def play(self) -> Iterable[Outcome]:
         """What comes of each request, in order."""
         for position, request in enumerate(self._requests):
+            self._end_run(request.sent_s)
             student, full = self._student, request.teacher_cost
             audited = _is_audited(request.text, self._policy.audit_rate)
             if student is not None and student.answers(position):
@@ -119,39 +139,47 @@ class _Task:
                 yield Outcome(request.task, "teacher", None, full, full)
             self._hear(position, sampled=student is None or audited)
 
+    def _end_run(self, now_s: float) -> None:
+        """Put the student of a run that is over into service."""
+        if self._run is not None and now_s >= self._run.ends_s:
+            self._student = self._run.student or self._student
+            self._run = None
+
     def _hear(self, position: int, sampled: bool) -> None:
-        """Take in a teacher answer; retrain when that is due."""
+        """Take in a teacher answer; retrain when that is due and no run is under way."""
         self._heard += 1
         if not is_held_out(self._requests[position].text, self._loop.holdout):
             self._train.append(position)
         elif sampled:
             self._held_out.append(position)
-        if self._heard >= self._due:
+        if self._heard >= self._due and self._run is None:
             self._due = self._heard * self._loop.growth
-            self._retrain()
+            ends_s = self._requests[position].sent_s + self._lag_s
+            self._run = _Run(ends_s, self._retrain())
 
-    def _retrain(self) -> None:
-        """As ``distill.train.retrain``, with the plain student."""
+    def _retrain(self) -> _Student | None:
+        """As ``distill.train.retrain``, with the plain student; None where it is not promoted."""
         held_out, alpha = self._held_out, self._policy.alpha
         if len(held_out) < NEW_EVIDENCE * self._tested_on:
-            return
+            return None
         answers = [self._answers[position] for position in self._train]
         labels = closed_set(answers)
         if not labels:
-            return
+            return None
         fitted = classifier.fit(self._features(self._train), answers, labels)
         training = Outcomes(fitted.confidences[:, None], fitted.agreed[:, None])
         delta = attempt_delta(self._policy.delta, self._attempts + 1)
         planned = plan(training, len(held_out), alpha, delta)
         served = self._served_share()
         if planned is None or expected_share(training, planned, alpha) <= served:
-            return
+            return None
         self._attempts += 1
         self._tested_on = len(held_out)
         verdict = gate.judge(planned, self._outcomes(fitted.classifier), served, alpha)
-        if verdict.promoted and verdict.threshold is not None:
-            everything = fitted.classifier.predict(self._features(range(len(self._texts))))
-            self._student = _Student(everything, verdict.threshold)
+        if not verdict.promoted or verdict.threshold is None:
+            return None
+        everything = fitted.classifier.predict(self._features(range(len(self._texts))))
+        return _Student(everything, verdict.threshold)
 
     def _features(self, positions: Iterable[int]) -> npt.NDArray[np.float64]:
         """Embeddings [n, dim], only now that they are needed: most tasks cannot be learnt."""
@@ -178,6 +206,7 @@ def _is_audited(text: str, share: float) -> bool:
 def main(
     stream: Annotated[Path, typer.Option(help="A stream file that `protege demo` has written.")],
     data: Annotated[Path, typer.Option(help="Data folder whose stored embeddings may be used.")],
+    lag: Annotated[float, typer.Option(min=0, help="Seconds that a training run takes.")] = 0.0,
     alpha: Annotated[float, typer.Option(help="As in `protege demo`.")] = PolicySettings().alpha,
 ) -> None:
     """Print the plain baseline's figures for a recorded stream, as JSON."""
@@ -189,7 +218,7 @@ def main(
         encoder.prepare()
     except EncoderError as error:
         _fail(str(error))
-    summary = run(read_stream(stream), settings, encoder.embed)
+    summary = run(read_stream(stream), settings, encoder.embed, lag)
     print(json.dumps(dataclasses.asdict(summary), indent=2))
 
 

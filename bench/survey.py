@@ -147,8 +147,8 @@ def compare(task: str, requests: int, seed: int, cache: Path) -> Compared | None
     encoder = SentenceEncoder.open(encoder_name(settings), cache, remember=True)
     with threadpool_limits(1):
         outcomes = Play(settings, encoder, Random(seed)).run(samples)
-        stream = [baseline.Request(task, sample.text, sample.answer, 1) for sample in samples]
-        plain = baseline.run(stream, settings, encoder.embed)
+        stream = [baseline.Request(task, sample.text, sample.answer, 1, 0.0) for sample in samples]
+        plain = baseline.run(stream, settings, encoder.embed, lag_s=0.0)
     return Compared(summarise(outcomes, [task]).tasks[0], plain.tasks[0])
 
 

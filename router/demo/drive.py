@@ -28,6 +28,11 @@ class Reply:
     cost_usd: float = 0.0
     error: str | None = None
 
+    @property
+    def sent_s(self) -> float:
+        """Seconds from the start of the run to the sending of the request."""
+        return self.at_s - self.latency_s
+
 
 async def drive(
     stream: Sequence[Sample],

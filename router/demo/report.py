@@ -109,18 +109,24 @@ _HEADINGS = (
 _PLAIN_HEADINGS = ("student*", "agreement*", "cost* $")
 _FOOTNOTE = (
     "*: plain baseline on the same stream: sentence embedding and logistic regression, "
-    "put to the same test, without training lag"
+    "put to the same test"
 )
 
 
-def table(product: Summary, baseline: Summary | None, title: str) -> Table:
-    """The product's figures by task, those of the plain baseline beside them if it has any."""
+def table(
+    product: Summary, baseline: Summary | None, title: str, training_lag_s: float | None
+) -> Table:
+    """The product's figures by task, those of the plain baseline beside them if it has any.
+
+    ``training_lag_s`` is the product's mean training lag, which the baseline had too; None where no
+    training run was made.
+    """
     shown = Table(title=title, title_style="bold")
     shown.add_column("task", no_wrap=True)
     rows = [[row.task, *_cells(row)] for row in (*product.tasks, product.totals)]
     headings: Sequence[str] = _HEADINGS
     if baseline is not None:
-        shown.caption = _FOOTNOTE
+        shown.caption = _footnote(training_lag_s)
         headings = _HEADINGS + _PLAIN_HEADINGS
         for cells, plain in zip(rows, (*baseline.tasks, baseline.totals), strict=True):
             cells += _plain_cells(plain)
@@ -132,6 +138,12 @@ def table(product: Summary, baseline: Summary | None, title: str) -> Table:
     shown.add_section()
     shown.add_row(*of_all, style="bold")
     return shown
+
+
+def _footnote(training_lag_s: float | None) -> str:
+    if training_lag_s is None:
+        return _FOOTNOTE
+    return f"{_FOOTNOTE}, with the product's mean training lag of {training_lag_s:.1f} s"
 
 
 def _cells(row: Row) -> list[str]:

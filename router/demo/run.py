@@ -18,10 +18,12 @@ from random import Random
 import orjson
 from rich.console import Console
 
+from config.settings import load
 from router.demo import evals
 from router.demo.clock import Clock
 from router.demo.drive import Reply, drive
 from router.demo.errors import DemoError
+from router.demo.lag import mean_lag_s
 from router.demo.ledger import Ledger, audits_due
 from router.demo.options import Options
 from router.demo.progress import Progress
@@ -128,15 +130,16 @@ def report(replies: Sequence[Reply], options: Options, console: Console, clock: 
     tasks = tasks_of([reply.sample for reply in replies], options)
     product = summarise(outcomes, tasks)
     write_stream(answered, outcomes, options)
+    lag_s = mean_lag_s(options.server_data, load().loop)
     with clock.phase("baseline"):
-        baseline = _baseline(tasks, options, console)
-    console.print(table(product, baseline, options.title))
+        baseline = _baseline(tasks, lag_s, options, console)
+    console.print(table(product, baseline, options.title, lag_s))
     _comment(product, ledger, options, console)
     with clock.phase("chart"):
         chart(outcomes, options.alpha, options.title, options.picture)
     console.print(f"Chart over time: {options.picture}")
     if options.json_file is not None:
-        figures = as_json(product, baseline, errors.total(), options)
+        figures = as_json(product, baseline, lag_s, errors.total(), options)
         options.json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     console.print(clock.in_words())
     for error, count in errors.most_common(3):
@@ -146,11 +149,13 @@ def report(replies: Sequence[Reply], options: Options, console: Console, clock: 
     return errors.total()
 
 
-def _baseline(tasks: Sequence[str], options: Options, console: Console) -> Summary | None:
+def _baseline(
+    tasks: Sequence[str], lag_s: float | None, options: Options, console: Console
+) -> Summary | None:
     """The plain baseline's figures; the run's own count without them, too."""
     with console.status("Playing the same stream through the plain baseline"):
         try:
-            return play_baseline(tasks, options)
+            return play_baseline(tasks, lag_s or 0.0, options)
         except DemoError as error:
             console.print(f"No plain baseline: {error}", markup=False)
             return None
@@ -165,6 +170,7 @@ def write_stream(answered: Sequence[Reply], outcomes: Sequence[Outcome], options
                 "text": reply.sample.text,
                 "answer": reply.sample.answer,
                 "teacher_cost": outcome.teacher_cost,
+                "sent_s": reply.sent_s,
             }
         )
         for reply, outcome in zip(answered, outcomes, strict=True)
@@ -172,13 +178,14 @@ def write_stream(answered: Sequence[Reply], outcomes: Sequence[Outcome], options
     options.stream.write_bytes(b"\n".join(lines))
 
 
-def play_baseline(tasks: Sequence[str], options: Options) -> Summary:
+def play_baseline(tasks: Sequence[str], lag_s: float, options: Options) -> Summary:
     """The plain baseline's figures, from a process of its own: it may use all cores and memory.
 
     Raises DemoError with what that process said last, if it gives none.
     """
     command = [sys.executable, "-m", "bench.baseline", "--stream", str(options.stream)]
     command += ["--data", str(options.server_data), "--alpha", str(options.alpha)]
+    command += ["--lag", str(lag_s)]
     done = subprocess.run(command, capture_output=True, check=False)
     options.baseline_log.write_bytes(done.stderr)
     if done.returncode:
@@ -205,7 +212,11 @@ def _comment(product: Summary, ledger: Ledger, options: Options, console: Consol
 
 
 def as_json(
-    product: Summary, baseline: Summary | None, failures: int, options: Options
+    product: Summary,
+    baseline: Summary | None,
+    lag_s: float | None,
+    failures: int,
+    options: Options,
 ) -> dict[str, object]:
     """All figures, as ``--json`` writes them."""
     return {
@@ -214,6 +225,7 @@ def as_json(
         "alpha": options.alpha,
         "requests": product.totals.requests + failures,
         "failures": failures,
+        "training_lag_s": lag_s,
         **dataclasses.asdict(product),
         "baseline": None if baseline is None else dataclasses.asdict(baseline),
     }

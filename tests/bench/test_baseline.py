@@ -1,5 +1,6 @@
 """The plain baseline, on streams whose right figures are known."""
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -20,12 +21,14 @@ def embed(texts):
 
 
 def stream(task: str, size: int, noise: float, seed: int = 0) -> list[Request]:
-    """The answer is the sign of the first number, but for a share ``noise`` of the requests."""
+    """The answer is the sign of the first number, but for a share ``noise`` of the requests.
+
+    One request a second."""
     rng = np.random.default_rng(seed)
     requests = []
-    for x, y in rng.normal(size=(size, 2)) * 5:
+    for second, (x, y) in enumerate(rng.normal(size=(size, 2)) * 5):
         answer = "plus" if (x > 0) != (rng.random() < noise) else "minus"
-        requests.append(Request(task, f"{x:.6f} {y:.6f}", answer, 100))
+        requests.append(Request(task, f"{x:.6f} {y:.6f}", answer, 100, float(second)))
     return requests
 
 
@@ -48,7 +51,7 @@ def test_it_serves_nothing_that_cannot_be_learnt():
 
 
 def test_it_does_not_embed_what_cannot_pass():
-    unique = [Request("unique", f"{n} {n}", str(n), 100) for n in range(500)]
+    unique = [Request("unique", f"{n} {n}", str(n), 100, 0.0) for n in range(500)]
 
     def refuse(texts):
         raise AssertionError("no answer comes twice")
@@ -56,9 +59,13 @@ def test_it_does_not_embed_what_cannot_pass():
     assert run(unique, load(), refuse).totals.student_answers == 0
 
 
+def constant(size: int) -> list[Request]:
+    """The answer is always the same; one request a second."""
+    return [Request("constant", f"{n} 1", "yes", 100, float(n)) for n in range(size)]
+
+
 def test_it_serves_a_task_with_one_answer():
-    constant = [Request("constant", f"{n} 1", "yes", 100) for n in range(600)]
-    totals = run(constant, load(), embed).totals
+    totals = run(constant(600), load(), embed).totals
     assert totals.student_share > 0.5
     assert totals.student_agreement == 1.0
 
@@ -82,10 +89,10 @@ def graded_stream(size: int, seed: int) -> list[Request]:
     """As ``stream``, but the nearer the first number is to 0, the less certain is the answer."""
     rng = np.random.default_rng(seed)
     requests = []
-    for x, y in rng.normal(size=(size, 2)) * 5:
+    for second, (x, y) in enumerate(rng.normal(size=(size, 2)) * 5):
         noisy = rng.random() < 0.5 * np.exp(-abs(x))
         answer = "plus" if (x > 0) != noisy else "minus"
-        requests.append(Request("graded", f"{x:.6f} {y:.6f}", answer, 100))
+        requests.append(Request("graded", f"{x:.6f} {y:.6f}", answer, 100, float(second)))
     return requests
 
 
@@ -124,6 +131,30 @@ def test_a_task_is_tested_again_only_on_new_evidence(tests_made):
     sizes = [held_out for held_out, _ in tests_made]
     assert len(sizes) > 1
     assert all(later >= NEW_EVIDENCE * earlier for earlier, later in pairwise(sizes))
+
+
+@pytest.mark.parametrize("lag", [1, 2, 20, 40])
+def test_a_student_answers_once_the_training_lag_is_over(lag):
+    # It answers everything from then on, also while runs that come to nothing are under way.
+    at_once = run(constant(1500), load(), embed).totals.student_answers
+    assert at_once > 1000
+    later = run(constant(1500), load(), embed, lag_s=lag).totals.student_answers
+    assert at_once - later == lag - 1
+
+
+def test_requests_of_one_moment_may_be_many():
+    burst = [dataclasses.replace(request, sent_s=7.0) for request in constant(600)]
+    assert run(burst, load(), embed).totals.student_answers > 300
+    assert run(burst, load(), embed, lag_s=0.001).totals.student_answers == 0
+
+
+def test_no_run_starts_while_another_is_under_way(tests_made):
+    run(stream("hard", 3000, 0.03), load(), embed)
+    at_once = len(tests_made)
+    tests_made.clear()
+    run(stream("hard", 3000, 0.03), load(), embed, lag_s=1000)
+    # The stream is 3,000 seconds long.
+    assert 1 <= len(tests_made) <= 3 < at_once
 
 
 @pytest.mark.parametrize(

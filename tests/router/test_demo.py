@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+import bench.baseline
 from router.demo.report import Row
 from telemetry.exchange import PICO
 from telemetry.store import Store, exchanges
@@ -67,7 +68,8 @@ def test_it_ends_well_and_says_what_it_did(finished):
 
 def test_the_figures_have_the_published_names(figures):
     assert set(figures) == {
-        "teacher", "seed", "alpha", "requests", "failures", "tasks", "totals", "baseline"
+        "teacher", "seed", "alpha", "requests", "failures",
+        "training_lag_s", "tasks", "totals", "baseline",
     }  # fmt: skip
     assert figures["teacher"] == {"name": "replay-of-gpt-5.4", "replay": True}
     assert (figures["requests"], figures["failures"], figures["alpha"]) == (600, 0, 0.1)
@@ -109,6 +111,37 @@ def test_the_baseline_had_the_same_stream(figures):
     assert plain["requests"] == product["requests"]
 
 
+def test_the_stream_says_when_each_request_was_sent(finished):
+    lines = (finished[0] / "out" / "stream.jsonl").read_text().splitlines()
+    sent = [json.loads(line)["sent_s"] for line in lines]
+    assert len(sent) == 600
+    assert sent == sorted(sent)
+    # 96 are under way at a time, so the others wait for answers.
+    assert 0 <= sent[95] < sent[96] + 0.01
+    assert sent[-1] - sent[95] > 0.5
+
+
+def test_the_training_lag_is_the_runs_own(finished, figures):
+    store = Store(finished[0] / "out" / "data")
+    runs = [run for task in store.task_states() for run in store.students(task)]
+    store.close()
+    training_s = [json.loads(run.card)["training_s"] for run in runs]
+    assert sum(training_s) / len(runs) < figures["training_lag_s"] < 60
+    assert "same test, with the product's mean training lag of" in finished[2]
+
+
+def test_the_baseline_had_the_training_lag(finished, figures, capsys):
+    out = finished[0] / "out"
+
+    def baseline(lag):
+        bench.baseline.main(out / "stream.jsonl", out / "data", lag=lag, alpha=0.1)
+        return json.loads(capsys.readouterr().out)
+
+    assert baseline(figures["training_lag_s"])["totals"] == figures["baseline"]["totals"]
+    assert baseline(0.0)["totals"]["student_answers"] > 0
+    assert baseline(600.0)["totals"]["student_answers"] == 0
+
+
 def test_there_is_a_chart(finished):
     assert (finished[0] / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
 
@@ -135,6 +168,7 @@ def test_a_real_teacher_is_asked_and_failures_are_counted(tmp_path, stub):
     assert code == 1
     assert figures["teacher"] == {"name": "stub", "replay": False}
     assert figures["baseline"] is None
+    assert figures["training_lag_s"] is None
     assert "No plain baseline: the settings have no sentence encoder\n" in output
     assert figures["failures"] == figures["requests"] == 20
     assert "20 failed" in output

@@ -63,10 +63,10 @@ def test_rows_have_the_published_names():
         assert set(dataclasses.asdict(row)) == KEYS
 
 
-def shown(baseline):
+def shown(baseline, lag_s=None):
     """The text of the table, and task a's line of it."""
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(table(summarise(OUTCOMES, ["a", "b"]), baseline, "teacher: a replay"))
+    console.print(table(summarise(OUTCOMES, ["a", "b"]), baseline, "teacher: a replay", lag_s))
     text = console.export_text()
     return text, next(line for line in text.splitlines() if line.lstrip("│ ").startswith("a "))
 
@@ -82,8 +82,17 @@ def test_the_table_shows_both_side_by_side():
     assert line.count("0.0000") == 3
 
 
+@pytest.mark.parametrize(
+    ("lag_s", "end"),
+    [(3.21, "same test, with the product's mean training lag of 3.2 s"), (None, "same test")],
+)
+def test_the_footnote_says_what_training_lag_the_baseline_had(lag_s, end):
+    text, _line = shown(summarise(OUTCOMES, ["a", "b"]), lag_s)
+    assert text.rstrip().endswith(end)
+
+
 def test_the_table_does_without_a_baseline():
-    text, line = shown(None)
+    text, line = shown(None, 3.21)
     assert "*" not in text
     assert "75.0%" in line
     assert line.count("0.0000") == 2
