@@ -37,7 +37,7 @@ from distill.dataset import common_head, is_held_out
 from distill.students import classifier
 from distill.students.base import Prediction
 from distill.students.encoder import EncoderError, SentenceEncoder
-from distill.train import NEW_EVIDENCE, closed_set, expected_share
+from distill.train import NEW_EVIDENCE, closed_set
 from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta, plan
 from router.demo.report import Outcome, Summary, summarise
@@ -171,7 +171,7 @@ class _Task:
         delta = attempt_delta(self._policy.delta, self._attempts + 1)
         planned = plan(training, len(held_out), alpha, delta)
         served = self._served_share()
-        if planned is None or expected_share(training, planned, alpha) <= served:
+        if planned is None or planned.share <= served:
             return None
         self._attempts += 1
         self._tested_on = len(held_out)

@@ -49,8 +49,11 @@ class _Candidate:
 
     rungs: tuple[LabelRung, ...]
     plan: Plan | None
-    share: float
-    """As by expected_share."""
+
+    @property
+    def share(self) -> float:
+        """Share of requests that it is foretold to answer within the bound."""
+        return self.plan.share if self.plan else 0.0
 
 
 def retrain(
@@ -100,14 +103,6 @@ def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
     return labels if covered >= _LEAST_COVER * len(answers) else ()
 
 
-def expected_share(training: Outcomes, planned: Plan | None, alpha: float) -> float:
-    """Share of requests that can be expected to be answered within the bound, going by the
-    cross-validated outcomes that the test was planned on."""
-    tallies = [training.tally(threshold) for threshold in planned.thresholds] if planned else []
-    within = [tally.answered for tally in tallies if tally.wrong <= alpha * tally.answered]
-    return max(within, default=0) / len(training)
-
-
 def champion_share(champion: Ladder | None, data: Dataset) -> float:
     """Share of the held-out requests that the serving ladder answers."""
     if champion is None or not data.held_out:
@@ -127,16 +122,18 @@ def _best_candidate(
     delta: float,
     encoder: SentenceEncoder | None,
 ) -> _Candidate:
-    """The n-grams alone, unless a second rung behind them is expected to serve more."""
+    """The rungs that are foretold to serve the most; of those that serve as much, the cheapest."""
     texts = [example.text for example in data.train]
     answers = [example.answer for example in data.train]
     cheap = label.train(texts, answers, labels)
     alone = _candidate([cheap], len(data.held_out), alpha, delta)
     if encoder is None or alone.share >= _ENOUGH or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
-    dear = label.train(texts, answers, labels, encoder)
-    both = _candidate([cheap, dear], len(data.held_out), alpha, delta)
-    return both if both.share > alone.share else alone
+    plain = label.train(texts, answers, labels, ngrams=False, encoder=encoder)
+    rich = label.train(texts, answers, labels, encoder=encoder)
+    ladders = ([cheap, plain], [cheap, rich], [plain], [rich])
+    candidates = [_candidate(ladder, len(data.held_out), alpha, delta) for ladder in ladders]
+    return max(alone, *candidates, key=lambda candidate: candidate.share)
 
 
 def _surest_error(trained: Trained) -> float:
@@ -151,5 +148,4 @@ def _candidate(trained: Sequence[Trained], held_out: int, alpha: float, delta: f
         np.stack([one.agreed for one in trained], axis=1),
     )
     planned = plan(training, held_out, alpha, delta)
-    share = expected_share(training, planned, alpha)
-    return _Candidate(tuple(one.rung for one in trained), planned, share)
+    return _Candidate(tuple(one.rung for one in trained), planned)

@@ -64,6 +64,8 @@ class Plan:
 
     thresholds: tuple[float, ...]
     levels: tuple[float, ...]
+    share: float
+    """Share of requests that is foretold to be answered within the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +109,27 @@ def plan(training: Outcomes, held_out: int, alpha: float, delta: float) -> Plan 
     smaller part of ``delta``, at one with more answers: fewer are surer to be right, more allow for
     an error among them.
     """
-    least = least_answers(alpha, delta * _STARTS[0][1]) / held_out if held_out else 1.0
-    if least > 1:
+    least = least_answers(alpha, delta * _STARTS[0][1])
+    if held_out < least:
         return None
-    shares = np.linspace(least, 1, int(np.ceil((1 - least) / _STEP)) + 1)
+    # Held-out answers above a threshold will be more or fewer than on training data: one standard
+    # deviation more, so that a start is seldom wasted on one answer too few.
+    first = (least + np.sqrt(least * (1 - least / held_out))) / held_out
+    shares = np.linspace(first, 1, int(np.ceil((1 - first) / _STEP)) + 1)
     surest = training.confidences.max(axis=1)
     thresholds = np.quantile(surest, 1 - shares, method="lower").tolist()
     levels = dict.fromkeys(thresholds, 0.0)
     for start, part in _STARTS:
-        first = min(int(np.searchsorted(shares, start * least)), len(shares) - 1)
-        levels[thresholds[first]] += delta * part
+        index = min(int(np.searchsorted(shares, start * first)), len(shares) - 1)
+        levels[thresholds[index]] += delta * part
     scale = held_out / len(training)
-    foretold = min(_foretell(training.tally(threshold), scale, alpha) for threshold in levels)
-    if foretold > _HOPE * delta:
+    tallies = [training.tally(threshold) for threshold in levels]
+    hopeful = [
+        tally.answered for tally in tallies if _foretell(tally, scale, alpha) <= _HOPE * delta
+    ]
+    if not hopeful:
         return None
-    return Plan(tuple(levels), tuple(levels.values()))
+    return Plan(tuple(levels), tuple(levels.values()), max(hopeful) / len(training))
 
 
 def _foretell(tally: Tally, scale: float, alpha: float) -> float:

@@ -1,10 +1,11 @@
-"""Label rungs: a linear classifier over n-grams, with or without a sentence embedding beside."""
+"""Label rungs: a linear classifier over n-grams, over a sentence embedding, or over both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from distill.students.classifier import Array, Classifier, Matrix
 from distill.students.encoder import SentenceEncoder
 from distill.students.ngram import TfIdf, count_ngrams
 
+Reads = Literal["ngram", "embedding", "both"]
+"""What of a text a rung reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelRung:
@@ -24,13 +28,15 @@ class LabelRung:
     Without an ``encoder`` it takes well under a millisecond, with one some milliseconds.
     """
 
-    tfidf: TfIdf
     classifier: Classifier
+    tfidf: TfIdf | None
     encoder: SentenceEncoder | None
 
     @property
-    def name(self) -> str:
-        return _name(self.encoder)
+    def name(self) -> Reads:
+        if self.encoder is None:
+            return "ngram"
+        return "embedding" if self.tfidf is None else "both"
 
     @property
     def fast(self) -> bool:
@@ -39,21 +45,23 @@ class LabelRung:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         if not texts:
             return []
+        ngrams = None if self.tfidf is None else self.tfidf(count_ngrams(texts))
         embeddings = None if self.encoder is None else self.encoder.embed(texts)
-        features = _beside(self.tfidf(count_ngrams(texts)), embeddings)
-        return self.classifier.predict(features)
+        return self.classifier.predict(_beside(ngrams, embeddings))
 
     def save(self, folder: Path) -> None:
         """Write the rung to a file of its own in ``folder``."""
         arrays = classifier.to_arrays(self.classifier)
-        arrays |= {"columns": self.tfidf.columns, "idf": self.tfidf.weights}
-        np.savez(_file(folder, self.encoder), allow_pickle=False, **arrays)
+        if self.tfidf is not None:
+            arrays |= {"columns": self.tfidf.columns, "idf": self.tfidf.weights}
+        np.savez(_file(folder, self.name), allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, folder: Path, encoder: SentenceEncoder | None) -> LabelRung:
-        with np.load(_file(folder, encoder)) as arrays:
-            tfidf = TfIdf(arrays["columns"], arrays["idf"])
-            return cls(tfidf, classifier.from_arrays(arrays), encoder)
+    def load(cls, folder: Path, name: Reads, encoder: SentenceEncoder | None) -> LabelRung:
+        """The rung that ``save`` wrote to ``folder``; ``encoder`` unless it reads n-grams alone."""
+        with np.load(_file(folder, name)) as arrays:
+            tfidf = None if name == "embedding" else TfIdf(arrays["columns"], arrays["idf"])
+            return cls(classifier.from_arrays(arrays), tfidf, encoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +77,33 @@ def train(
     texts: Sequence[str],
     answers: Sequence[str],
     labels: Sequence[str],
+    *,
+    ngrams: bool = True,
     encoder: SentenceEncoder | None = None,
 ) -> Trained:
     """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
 
-    ``labels`` are the answers it may give.
+    ``labels`` are the answers it may give. It reads n-grams, or the embeddings of ``encoder``, or
+    both.
     """
-    counts = count_ngrams(texts)
-    tfidf = TfIdf.fit(counts)
+    tfidf, counted = None, None
+    if ngrams:
+        counts = count_ngrams(texts)
+        tfidf = TfIdf.fit(counts)
+        counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
-    fitted = classifier.fit(_beside(tfidf(counts), embeddings), answers, labels)
-    rung = LabelRung(tfidf, fitted.classifier, encoder)
+    fitted = classifier.fit(_beside(counted, embeddings), answers, labels)
+    rung = LabelRung(fitted.classifier, tfidf, encoder)
     return Trained(rung, fitted.confidences, fitted.agreed)
 
 
-def _beside(ngrams: sparse.csr_matrix, embeddings: Matrix | None) -> Matrix:
+def _beside(ngrams: sparse.csr_matrix | None, embeddings: Matrix | None) -> Matrix:
     if embeddings is None:
         return ngrams
+    if ngrams is None:
+        return np.asarray(embeddings, dtype=np.float64)
     return sparse.hstack([ngrams, sparse.csr_matrix(embeddings)], format="csr")
 
 
-def _name(encoder: SentenceEncoder | None) -> str:
-    return "ngram" if encoder is None else "encoder"
-
-
-def _file(folder: Path, encoder: SentenceEncoder | None) -> Path:
-    return folder / f"{_name(encoder)}.npz"
+def _file(folder: Path, name: Reads) -> Path:
+    return folder / f"{name}.npz"

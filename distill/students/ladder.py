@@ -60,9 +60,9 @@ class Ladder:
         rungs = []
         for name in manifest["rungs"]:
             encoder = None
-            if name == "encoder":
+            if name != "ngram":
                 encoder = SentenceEncoder.open(manifest["encoder"], encoder_cache(folder))
-            rungs.append(LabelRung.load(folder, encoder))
+            rungs.append(LabelRung.load(folder, name, encoder))
         return cls(
             manifest["version"],
             manifest["task"],

@@ -110,7 +110,12 @@ def test_a_missing_encoder_is_named(tmp_path):
 def test_a_ladder_keeps(tmp_path, encoder):
     texts, answers = split(stream(90))
     labels = frequent_labels(answers)
-    rungs = tuple(label.train(texts, answers, labels, e).rung for e in (None, encoder))
+    trained = (
+        label.train(texts, answers, labels),
+        label.train(texts, answers, labels, ngrams=False, encoder=encoder),
+        label.train(texts, answers, labels, encoder=encoder),
+    )
+    rungs = tuple(one.rung for one in trained)
     examples = [Example(t, a, 10 + len(t), 2) for t, a in zip(texts, answers, strict=True)]
     ladder = Ladder("v1", "support", 0.8, "head ", rungs, usage.fit(examples))
     folder = tmp_path / "students" / "v1"
@@ -118,7 +123,7 @@ def test_a_ladder_keeps(tmp_path, encoder):
     kept = Ladder.load(folder)
     assert (kept.version, kept.task, kept.threshold, kept.head) == ("v1", "support", 0.8, "head ")
     assert kept.usage == ladder.usage
-    assert [rung.name for rung in kept.rungs] == ["ngram", "encoder"]
+    assert [rung.name for rung in kept.rungs] == ["ngram", "embedding", "both"]
     fresh = [text for text, _ in stream(20, seed=3)]
     for rung, again in zip(rungs, kept.rungs, strict=True):
         assert [p.answer for p in rung.predict(fresh)] == [p.answer for p in again.predict(fresh)]
@@ -127,7 +132,8 @@ def test_a_ladder_keeps(tmp_path, encoder):
 
 def test_outcomes_have_a_column_for_each_rung(encoder):
     texts, answers = split(stream(90))
-    rungs = [label.train(texts, answers, frequent_labels(answers), e).rung for e in (None, encoder)]
+    labels = frequent_labels(answers)
+    rungs = [label.train(texts, answers, labels, encoder=e).rung for e in (None, encoder)]
     examples = [Example(t, a, 1, 1) for t, a in stream(30, seed=4)]
     result = outcomes(rungs, examples)
     assert result.confidences.shape == result.agreed.shape == (30, 2)

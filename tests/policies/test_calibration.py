@@ -70,7 +70,7 @@ def test_a_level_is_handed_on_only_by_a_test_that_passes():
     confidences = np.linspace(1, 0, 400).reshape(-1, 1)
     agreed = np.ones((400, 1), dtype=bool)
     agreed[100:200] = False
-    planned = Plan((0.75, 0.5, 0.25), (0.05, 0.0, 0.0))
+    planned = Plan((0.75, 0.5, 0.25), (0.05, 0.0, 0.0), share=0.25)
     tested = walk(planned, Outcomes(confidences, agreed), ALPHA)
     assert [one.passed for one in tested] == [True, False, False]
     assert tested[2].upper == 1.0
