@@ -55,7 +55,7 @@ class Compared:
 class Play:
     """One task's stream and what the learning loop makes of it."""
 
-    def __init__(self, settings: Settings, encoder: SentenceEncoder, rng: Random) -> None:
+    def __init__(self, settings: Settings, encoder: SentenceEncoder | None, rng: Random) -> None:
         self._policy, self._loop = settings.policy, settings.loop
         self._encoder = encoder
         self._rng = rng
