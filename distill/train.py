@@ -28,6 +28,9 @@ NEW_EVIDENCE = 1.25
 _ENOUGH = 0.97
 """Share of requests from which a dearer rung could hardly add any."""
 
+_MOST = 0.8
+"""Share of requests for which it is not worth waiting for a dearer rung."""
+
 _HOPELESS = 4.0
 """Where the cheap rung errs this many times ``alpha`` on the third of requests that it is surest
 of, a dearer one is not tried."""
@@ -64,11 +67,14 @@ def retrain(
     state: TaskState,
     policy: PolicySettings,
     encoder: SentenceEncoder | None,
+    *,
+    encoder_comes: bool = False,
 ) -> Run:
     """Train the cheapest ladder that is expected to serve the most, and put it to the gate.
 
     A test that is foretold to fail, or that has little more evidence than the task's last one, is
-    not made, and spends nothing of the error budget.
+    not made, and spends nothing of the error budget. Nor is one while the encoder is still being
+    made ready (``encoder_comes``), unless the cheap rung leaves little to gain.
     """
     if len(data.held_out) < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
@@ -81,6 +87,9 @@ def retrain(
     names = tuple(rung.name for rung in candidate.rungs)
     if candidate.plan is None:
         reason = "cross-validation foretells that no threshold meets the bound"
+        return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
+    if encoder_comes and candidate.share < _MOST:
+        reason = "the encoder is not ready, and n-grams alone would answer few requests"
         return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
     served = champion_share(champion, data)
     if candidate.share <= served:

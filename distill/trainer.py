@@ -57,6 +57,7 @@ class Trainer:
         self._settings = settings
         self._store = Store(settings.data)
         self._encoder: SentenceEncoder | None = None
+        self._encoder_comes = False
         self._took: dict[str, float] = {}
 
     def prepare_encoder(self) -> None:
@@ -64,6 +65,7 @@ class Trainer:
         name = self._settings.loop.encoder
         if name is None:
             return
+        self._encoder_comes = True
         try:
             encoder = SentenceEncoder.open(name, self._settings.data / "encoder", remember=True)
             encoder.prepare()
@@ -71,6 +73,8 @@ class Trainer:
             logger.error("%s; students will read n-grams alone", error)
         else:
             self._encoder = encoder
+        finally:
+            self._encoder_comes = False
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Retrain what falls due until ``stopped()``."""
@@ -116,6 +120,7 @@ class Trainer:
             state,
             self._settings.policy,
             self._encoder,
+            encoder_comes=self._encoder_comes,
         )
         after = dataclasses.replace(state, trained_on=answers, trained_at=started)
         if run.verdict.delta is not None:

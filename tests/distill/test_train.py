@@ -18,10 +18,10 @@ POLICY = PolicySettings()
 LOOP = LoopSettings(encoder=None)
 
 
-def run(rows, champion=None, attempts=0, tested_on=0):
+def run(rows, champion=None, attempts=0, tested_on=0, **rest):
     data = build(rows, LOOP.holdout)
     state = TaskState("support", attempts=attempts, tested_on=tested_on)
-    return retrain("support", f"v{len(rows)}", data, champion, state, POLICY, None)
+    return retrain("support", f"v{len(rows)}", data, champion, state, POLICY, None, **rest)
 
 
 def test_a_learnable_task_gets_a_student():
@@ -51,6 +51,19 @@ def test_answers_from_an_open_set_get_no_student():
 
 def test_too_little_evidence_earns_nothing():
     assert not run(exchanges(stream(60))).verdict.promoted
+
+
+def test_budget_is_not_spent_on_a_weak_student_while_the_encoder_comes():
+    weak = exchanges(stream(900, noise=0.2))
+    lenient = PolicySettings(alpha=0.15)
+    data = build(weak, LOOP.holdout)
+    state = TaskState("support")
+    now = retrain("support", "v", data, None, state, lenient, None, encoder_comes=True)
+    assert now.verdict.delta is None
+    assert "encoder" in now.verdict.reason
+    assert retrain("support", "v", data, None, state, lenient, None).verdict.delta is not None
+    # What would answer nearly everything need not wait.
+    assert run(exchanges(stream(400)), encoder_comes=True).verdict.promoted
 
 
 def test_later_attempts_need_more_evidence():
