@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -111,10 +111,7 @@ class Play:
         run = retrain(
             "task", data.version, data, self._champion, self._state, self._policy, self._encoder
         )
-        self._state = replace(self._state, trained_on=len(self._evidence))
-        if run.verdict.delta is not None:
-            attempts = self._state.attempts + 1
-            self._state = replace(self._state, attempts=attempts, tested_on=len(data.held_out))
+        self._state = run.advance(self._state, len(self._evidence), self._state.trained_at)
         if run.ladder is not None:
             self._champion, self._audits = run.ladder, AuditTally(0, 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,13 @@ class Run:
     labels: tuple[str, ...] = ()
     rungs: tuple[str, ...] = ()
     ladder: Ladder | None = None
+
+    def advance(self, state: TaskState, answers: int, now: float) -> TaskState:
+        """The task's ``state`` after this run, made at Unix time ``now`` on so many answers."""
+        after = replace(state, trained_on=answers, trained_at=now)
+        if self.verdict.delta is None:
+            return after
+        return replace(after, attempts=state.attempts + 1, tested_on=self.verdict.held_out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,13 +122,8 @@ class Trainer:
             self._encoder,
             encoder_comes=self._encoder_comes,
         )
-        after = dataclasses.replace(state, trained_on=answers, trained_at=started)
-        if run.verdict.delta is not None:
-            after = dataclasses.replace(
-                after, attempts=state.attempts + 1, tested_on=len(data.held_out)
-            )
         kept = self._store.close_run(
-            after,
+            run.advance(state, answers, started),
             self._record(task, version, run, _card(data, run, state, started)),
         )
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import httpx
 import pytest
 
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server, children, run_cli
+from tests.router.server import Server, children, eventually, run_cli
 from tests.router.upstream import StubUpstream
 
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
@@ -27,15 +25,6 @@ def fails(*arguments: str, **environment: str) -> tuple[int, list[str]]:
     assert out == ""
     assert "Traceback" not in errors
     return process.returncode, errors.splitlines()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def is_alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from telemetry.exchange import Exchange
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server
+from tests.router.server import Server, eventually
 from tests.router.students import SENTENCES, TASK, opposite, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream, label
 
@@ -44,15 +44,6 @@ def stored(server: Server, answer: Any) -> Exchange:
     store.close()
     assert exchange is not None
     return exchange
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture(scope="module")
