@@ -45,8 +45,13 @@ class ModelSettings(_Section):
     """Root of an OpenAI-compatible API, for example ``http://localhost:8000/v1``."""
     api_key: SecretStr | None = None
     """Without a key, the caller's own ``Authorization`` header goes to the upstream."""
-    timeout_s: float = Field(default=60.0, gt=0)
-    """Seconds to the first byte of the answer; past it the student is the fallback."""
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    first_token_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds of silence that a stream may have, before its first token and between two."""
+    timeout_s: float = Field(default=120.0, gt=0)
+    """Seconds that a whole answer may take."""
+    retries: int = Field(default=2, ge=0)
+    """Further calls where one failed before the first token."""
     price_as: str | None = None
     """The name to look up in the price table, where it differs from ``model``."""
 
@@ -78,6 +83,15 @@ class LoopSettings(_Section):
     package that carries one in ``model/``; null leaves that rung out."""
 
 
+class LimitSettings(_Section):
+    """What one server process takes on before it turns requests away."""
+
+    in_flight: int = Field(default=1000, ge=1)
+    """Requests being answered at once."""
+    body_mb: float = Field(default=32.0, gt=0)
+    """Megabytes (1e6 bytes) of a request's body."""
+
+
 class PriceOverride(_Section):
     """Prices of one model in USD per million tokens; they replace the shipped table's."""
 
@@ -99,10 +113,17 @@ class Settings(BaseSettings):
     data: Path = Path(".protege")
     """Folder of the exchange store and the students."""
     teacher: ModelSettings = ModelSettings()
+    fallbacks: list[ModelSettings] = []
+    """Asked in this order where the teacher fails, before the student is."""
+    teacher_logprobs: int | None = Field(default=None, ge=0, le=20)
+    """Top log-probabilities to ask the teacher for, for the log alone; null asks for none."""
     models: dict[str, ModelSettings] = {}
     """Further models by the name that callers use for them."""
     policy: PolicySettings = PolicySettings()
     loop: LoopSettings = LoopSettings()
+    limits: LimitSettings = LimitSettings()
+    redis: str | None = None
+    """URL of the Redis that replicas share to count limits and budgets of keys in."""
     prices: dict[str, PriceOverride] = {}
 
     @classmethod

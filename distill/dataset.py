@@ -51,12 +51,12 @@ def build(exchanges: Sequence[Exchange], holdout: float) -> Dataset:
     """
     texts = [read_prompt(json.loads(exchange.request or "")).text for exchange in exchanges]
     head = common_head(texts)
-    wording = _wordings([exchange.teacher_answer or "" for exchange in exchanges])
+    wording = _wordings([exchange.lesson for exchange in exchanges])
     train, held_out = [], []
     for exchange, text in zip(exchanges, texts, strict=True):
         example = Example(
             text[len(head) :],
-            wording[(exchange.teacher_answer or "").strip()],
+            wording[exchange.lesson.strip()],
             exchange.prompt_tokens,
             exchange.completion_tokens,
         )

@@ -5,6 +5,7 @@ Every error reaches the caller in OpenAI's shape; `SHAPES` says with which statu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +13,16 @@ import orjson
 
 
 class ProtegeError(Exception):
-    """Something that the caller is told. ``param`` names the parameter at fault, if one is."""
+    """Something that the caller is told. ``param`` names the parameter at fault, if one is;
+    ``retry_after_s`` says when to come again, if that may help."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(
+        self, message: str, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.retry_after_s = retry_after_s
 
 
 # The caller's mistakes
@@ -39,6 +44,14 @@ class ModelNotFoundError(ProtegeError):
     """The request names a model that is not configured."""
 
 
+class NotFoundError(ProtegeError):
+    """No such exchange, completion, response or key."""
+
+
+class BodyTooLargeError(ProtegeError):
+    """The body of the request is larger than the server takes."""
+
+
 class StudentNotFoundError(ProtegeError):
     """The student was forced and the task has none."""
 
@@ -47,7 +60,34 @@ class StudentUnableError(ProtegeError):
     """The student was forced and the request asks for what no student can do."""
 
 
+class TooDearError(ProtegeError):
+    """No answer is to be had within the budget of the request."""
+
+
+# The caller's key
+
+
+class InvalidKeyError(ProtegeError):
+    """The key is missing, unknown, expired or revoked."""
+
+
+class ForbiddenError(ProtegeError):
+    """The key may not do this."""
+
+
+class RateLimitedError(ProtegeError):
+    """The key has used up its requests or tokens of the minute."""
+
+
+class BudgetSpentError(ProtegeError):
+    """The key has spent the budget of its period."""
+
+
 # Ours
+
+
+class OverloadedError(ProtegeError):
+    """The server answers as many requests as it can."""
 
 
 class StoreUnavailableError(ProtegeError):
@@ -103,10 +143,18 @@ class Shape:
 SHAPES: dict[type[ProtegeError], Shape] = {
     InvalidRequestError: Shape(400, "invalid_request_error", None),
     StudentUnableError: Shape(400, "invalid_request_error", "student_unable"),
+    TooDearError: Shape(400, "invalid_request_error", "budget_exceeded"),
+    InvalidKeyError: Shape(401, "invalid_request_error", "invalid_api_key"),
+    ForbiddenError: Shape(403, "invalid_request_error", "permission_denied"),
     UnknownPathError: Shape(404, "invalid_request_error", "unknown_url"),
     ModelNotFoundError: Shape(404, "invalid_request_error", "model_not_found"),
     StudentNotFoundError: Shape(404, "invalid_request_error", "student_not_found"),
+    NotFoundError: Shape(404, "invalid_request_error", "not_found"),
     MethodNotAllowedError: Shape(405, "invalid_request_error", "method_not_allowed"),
+    BodyTooLargeError: Shape(413, "invalid_request_error", "request_too_large"),
+    OverloadedError: Shape(429, "server_error", "overloaded"),
+    RateLimitedError: Shape(429, "rate_limit_error", "rate_limit_exceeded"),
+    BudgetSpentError: Shape(429, "insufficient_quota", "insufficient_quota"),
     StoreUnavailableError: Shape(500, "server_error", "store_unavailable"),
     UnexpectedError: Shape(500, "server_error", "internal_error"),
     UpstreamUnreachableError: Shape(502, "server_error", "upstream_unreachable"),
@@ -129,9 +177,14 @@ class Rendered:
 def render(error: ProtegeError) -> Rendered:
     shape = SHAPES[type(error)]
     if not isinstance(error, UpstreamRefusedError):
-        return Rendered(shape.status, _content(error.message, error.param, shape))
+        content = _content(error.message, error.param, shape)
+        return Rendered(shape.status, content, _retry(error.retry_after_s))
     content = error.body if _is_openai_error(error.body) else _wrap(error, shape)
     return Rendered(error.status, content, error.retry)
+
+
+def _retry(after_s: float | None) -> dict[str, str]:
+    return {} if after_s is None else {"retry-after": str(math.ceil(after_s))}
 
 
 def _content(message: str, param: str | None, shape: Shape) -> bytes:

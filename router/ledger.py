@@ -42,7 +42,7 @@ class Ledger:
             self._exchange(turn, model.upstream.model, 200),
             answer=text,
             teacher_answer=text if turn.route == "teacher" else None,
-            response=answer.response if turn.request.store else None,
+            choices=answer.choices if turn.request.store else None,
             finish_reason=answer.finish_reason,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,

@@ -8,6 +8,8 @@ from typing import Literal
 Route = Literal["teacher", "student", "model"]
 """``model``: another configured model that the caller named. It teaches nobody."""
 
+Dialect = Literal["chat", "responses", "messages", "completions", "embeddings"]
+
 PICO = 10**12
 """Money is kept in whole picodollars (1e-12 USD), so that sums are exact."""
 
@@ -35,18 +37,37 @@ class Exchange:
     """The student's probability of agreement, where a student was asked."""
     student: str | None = None
     """Version of the student that was asked."""
+    dialect: Dialect = "chat"
+    """The API that the caller spoke."""
     request: str | None = None
-    """The request body as JSON; None with ``store: false``."""
+    """The request as the JSON body of a chat completion; None with ``store: false``."""
+    original: str | None = None
+    """The body that the caller sent, where it spoke another dialect than chat."""
+    metadata: str | None = None
+    """The request's metadata as JSON; it may be changed later."""
     answer: str | None = None
     """Text that the caller received; None with ``store: false`` and for tool calls alone."""
     teacher_answer: str | None = None
     """The teacher's text: ``answer`` on the teacher route, the audit's on the student route."""
-    response: str | None = None
-    """The teacher's message as JSON where it is more than a text (tool calls, reasoning)."""
+    choices: str | None = None
+    """All choices of the completion as a JSON array, where they are more than one text: several of
+    them, tool calls, reasoning, log-probabilities."""
+    completion_id: str | None = None
+    """The completion's id as the caller saw it."""
     agreed: bool | None = None
     """On an audited student answer, whether the teacher gave the same."""
     finish_reason: str | None = None
     """None where the answer never finished: such an exchange teaches nobody."""
+    error: str | None = None
+    """Code of what went wrong, if anything did."""
+    attempts: int = 1
+    """Calls that were made to upstreams for the caller's answer."""
+    key: str | None = None
+    """Id of the virtual key that was used."""
+    score: float | None = None
+    """What a person thought of the answer, from 0 (wrong) to 1 (right)."""
+    right_answer: str | None = None
+    """What a person said the answer should be: it outranks the teacher's."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: int = 0
@@ -56,6 +77,11 @@ class Exchange:
     audit_cost: int = 0
     latency_s: float = 0.0
     first_token_s: float | None = None
+
+    @property
+    def lesson(self) -> str:
+        """The answer to learn from, where there is one."""
+        return self.right_answer or self.teacher_answer or ""
 
 
 @dataclass(frozen=True, slots=True)

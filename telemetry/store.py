@@ -13,99 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
     ColumnElement,
     Connection,
-    Float,
-    Index,
     Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    and_,
     cast,
     create_engine,
     event,
     func,
     insert,
-    literal_column,
     select,
     update,
 )
 from sqlalchemy.dialects import sqlite
 
 from telemetry.exchange import Exchange, StudentRecord, TaskState
-
-metadata = MetaData()
-
-exchanges = Table(
-    "exchanges",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("created", Float, nullable=False),
-    Column("task", String, nullable=False),
-    Column("route", String, nullable=False),
-    Column("model", String, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("stream", Boolean, nullable=False),
-    Column("sampled", Boolean, nullable=False),
-    Column("confidence", Float),
-    Column("student", String),
-    Column("request", Text),
-    Column("answer", Text),
-    Column("teacher_answer", Text),
-    Column("response", Text),
-    Column("agreed", Boolean),
-    Column("finish_reason", String),
-    Column("prompt_tokens", Integer, nullable=False),
-    Column("completion_tokens", Integer, nullable=False),
-    Column("cost", BigInteger, nullable=False),
-    Column("teacher_cost", BigInteger, nullable=False),
-    Column("audit_cost", BigInteger, nullable=False),
-    Column("latency_s", Float, nullable=False),
-    Column("first_token_s", Float),
-    Index("exchanges_task_created", "task", "created"),
-    Index("exchanges_audits", "student", sqlite_where=Column("agreed").is_not(None)),
-)
-
-students = Table(
-    "students",
-    metadata,
-    Column("version", String, primary_key=True),
-    Column("task", String, nullable=False),
-    Column("created", Float, nullable=False),
-    Column("path", String, nullable=False),
-    Column("serving", Boolean, nullable=False),
-    Column("verdict", String, nullable=False),
-    Column("card", Text, nullable=False),
-    Index("students_task", "task", "created"),
-)
-
-tasks = Table(
-    "tasks",
-    metadata,
-    Column("task", String, primary_key=True),
-    Column("epoch", Float, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("tested_on", Integer, nullable=False),
-    Column("trained_on", Integer, nullable=False),
-    Column("trained_at", Float, nullable=False),
-)
-
-
-# A truncated, filtered or broken answer is never training data. The words are part of the SQL text,
-# not a parameter, so that SQLite knows the index below for the one to use.
-_USABLE = (
-    exchanges.c.teacher_answer.is_not(None),
-    exchanges.c.request.is_not(None),
-    exchanges.c.finish_reason == literal_column("'stop'"),
-)
-
-Index("exchanges_usable", exchanges.c.task, exchanges.c.created, sqlite_where=and_(*_USABLE))
+from telemetry.schema import USABLE, exchanges, metadata, students, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +93,7 @@ class Store:
         """Exchanges of ``task`` from Unix time ``since`` on whose teacher answer is complete and
         stored, oldest first; the newest ``most`` of them."""
         ours = (exchanges.c.task == task, exchanges.c.created >= since)
-        query = select(exchanges).where(*_USABLE, *ours).order_by(exchanges.c.created.desc())
+        query = select(exchanges).where(*USABLE, *ours).order_by(exchanges.c.created.desc())
         with self.engine.connect() as connection:
             newest = connection.execute(query.limit(most))
             return [Exchange(**row._mapping) for row in newest][::-1]
@@ -182,7 +104,7 @@ class Store:
         query = (
             select(exchanges.c.task, func.count().label("answers"))
             .outerjoin_from(exchanges, tasks, exchanges.c.task == tasks.c.task)
-            .where(*_USABLE, exchanges.c.created >= epoch)
+            .where(*USABLE, exchanges.c.created >= epoch)
             .group_by(exchanges.c.task)
         )
         with self.engine.connect() as connection:

@@ -15,7 +15,8 @@ from router.demo.replay import REPLAYED, usage_of
 from router.demo.report import Outcome
 from telemetry.exchange import PICO, StudentRecord
 from telemetry.prices import Price, Prices
-from telemetry.store import Store, exchanges
+from telemetry.schema import exchanges
+from telemetry.store import Store
 
 
 @dataclass(frozen=True, slots=True)

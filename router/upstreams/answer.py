@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,48 +14,50 @@ from telemetry.prices import Usage
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The first choice of a completion."""
+    """A completion as the exchange keeps it."""
 
+    id: str | None
     text: str | None
+    """Of the first choice."""
     finish_reason: str | None
-    """None where the answer never finished."""
+    """Of the first choice; None where the answer never finished."""
     usage: Usage | None
     """None where the upstream did not say."""
-    response: str | None
-    """The message as JSON where it is more than a text."""
+    choices: str | None
+    """All choices as a JSON array, where they are more than one text."""
 
 
 def read_completion(content: bytes) -> Answer:
     """Raises UpstreamBrokenError if ``content`` is not a chat completion."""
     try:
         body = orjson.loads(content)
-        choice = body["choices"][0]
-        message = choice["message"]
+        choices = body["choices"]
+        first = choices[0]
         return Answer(
-            text=_text(message),
-            finish_reason=choice.get("finish_reason"),
+            id=body.get("id"),
+            text=_text(first["message"]),
+            finish_reason=first.get("finish_reason"),
             usage=_usage(body.get("usage")),
-            response=_response(message),
+            choices=_kept(choices),
         )
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise UpstreamBrokenError("The upstream's answer is not a chat completion.") from error
 
 
 class AnswerCollector:
-    """Puts the first choice of a stream together, chunk by chunk."""
+    """Puts the choices of a stream together, chunk by chunk."""
 
     def __init__(self) -> None:
-        self._text: list[str] = []
-        self._message: dict[str, Any] = {"role": "assistant"}
-        self._open: set[int] = set()
+        self._id: str | None = None
         self._usage: Usage | None = None
-        self._finish_reason: str | None = None
+        self._choices: dict[int, _Choice] = {}
         self.begun = False
         """Whether any part of an answer has come."""
         self.finished = False
         """Whether every choice seen so far has finished."""
 
     def add(self, chunk: dict[str, Any]) -> None:
+        self._id = self._id or chunk.get("id")
         if chunk.get("usage"):
             self._usage = _usage(chunk["usage"])
         for choice in chunk.get("choices") or ():
@@ -62,45 +65,72 @@ class AnswerCollector:
 
     def answer(self) -> Answer:
         """What has come so far; it has no finish reason unless every choice has finished."""
-        message = self._message
-        if self._text:
-            message = {**message, "content": "".join(self._text)}
+        choices = [choice.completed(index) for index, choice in sorted(self._choices.items())]
+        first = choices[0] if choices else {"message": {}, "finish_reason": None}
         return Answer(
-            text=_text(message),
-            finish_reason=self._finish_reason if self.finished else None,
+            id=self._id,
+            text=_text(first["message"]),
+            finish_reason=first["finish_reason"] if self.finished else None,
             usage=self._usage,
-            response=_response(message),
+            choices=_kept(choices),
         )
 
     def _add_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index", 0)
+        collected = self._choices.get(index)
+        if collected is None:
+            collected = self._choices[index] = _Choice()
+        self.begun = collected.add(choice) or self.begun
+        self.finished = self.begun and all(
+            each.finish_reason is not None for each in self._choices.values()
+        )
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice of a stream."""
+
+    text: list[str] = field(default_factory=list)
+    message: dict[str, Any] = field(default_factory=lambda: {"role": "assistant"})
+    logprobs: dict[str, list[Any]] = field(default_factory=dict)
+    finish_reason: str | None = None
+
+    def add(self, choice: dict[str, Any]) -> bool:
+        """Whether this part of the choice says anything."""
         delta = choice.get("delta") or {}
-        finish_reason = choice.get("finish_reason")
-        if finish_reason or any(value for key, value in delta.items() if key != "role"):
-            self.begun = True
-        if index == 0:
-            self._add_delta(delta)
-            self._finish_reason = finish_reason or self._finish_reason
-        if finish_reason:
-            self._open.discard(index)
-        elif delta:
-            self._open.add(index)
-        self.finished = self.begun and not self._open
-
-    def _add_delta(self, delta: dict[str, Any]) -> None:
+        said = False
         for key, value in delta.items():
-            if key == "content":
-                if value:
-                    self._text.append(value)
-            elif key == "tool_calls":
-                _add_tool_calls(self._message.setdefault("tool_calls", []), value or [])
-            elif isinstance(value, str) and key != "role":
-                self._message[key] = self._message.get(key, "") + value
-            elif value:
-                self._message[key] = value
+            if value and key != "role":
+                said = True
+                self._add_part(key, value)
+        for kind, tokens in (choice.get("logprobs") or {}).items():
+            if tokens:
+                self.logprobs.setdefault(kind, []).extend(tokens)
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        return said or self.finish_reason is not None
+
+    def completed(self, index: int) -> dict[str, Any]:
+        """The choice as a completion has it."""
+        content = "".join(self.text) if self.text else None
+        return {
+            "index": index,
+            "message": {"content": content, **self.message},
+            "logprobs": self.logprobs or None,
+            "finish_reason": self.finish_reason,
+        }
+
+    def _add_part(self, key: str, value: Any) -> None:
+        if key == "content":
+            self.text.append(value)
+        elif key == "tool_calls":
+            _add_tool_calls(self.message.setdefault("tool_calls", []), value)
+        elif isinstance(value, str):
+            self.message[key] = self.message.get(key, "") + value
+        else:
+            self.message[key] = value
 
 
-def _add_tool_calls(calls: list[dict[str, Any]], deltas: list[dict[str, Any]]) -> None:
+def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
     """Tool calls come in pieces: the first names the function, the others add arguments."""
     for delta in deltas:
         index = delta.get("index", 0)
@@ -119,9 +149,17 @@ def _text(message: dict[str, Any]) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _response(message: dict[str, Any]) -> str | None:
-    more = any(value for key, value in message.items() if key not in ("role", "content"))
-    return orjson.dumps(message).decode() if more else None
+def _kept(choices: Sequence[dict[str, Any]]) -> str | None:
+    if len(choices) == 1 and not _is_more_than_text(choices[0]):
+        return None
+    return orjson.dumps(choices).decode() if choices else None
+
+
+def _is_more_than_text(choice: dict[str, Any]) -> bool:
+    if choice.get("logprobs"):
+        return True
+    message = choice["message"]
+    return any(value and key not in ("role", "content") for key, value in message.items())
 
 
 def _usage(usage: dict[str, Any] | None) -> Usage | None:

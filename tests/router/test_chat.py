@@ -233,8 +233,8 @@ def test_tool_calls(server: Server, upstream: StubUpstream, task: str) -> None:
     assert raw.parse().choices[0].message.tool_calls
     exchange = stored(server, raw.headers["x-request-id"])
     assert exchange.teacher_answer is None
-    assert exchange.response is not None
-    assert json.loads(exchange.response)["tool_calls"] == [call]
+    assert exchange.choices is not None
+    assert json.loads(exchange.choices)[0]["message"]["tool_calls"] == [call]
 
 
 @pytest.mark.parametrize(

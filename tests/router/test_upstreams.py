@@ -88,7 +88,9 @@ def test_a_stream_says_what_a_completion_says(pieces: list[str], arguments: str)
     streamed = collector.answer()
     assert (streamed.text, streamed.finish_reason) == (whole.text, whole.finish_reason)
     assert streamed.usage == whole.usage
-    assert json.loads(streamed.response or "") == json.loads(whole.response or "") == message
+    (kept,) = json.loads(streamed.choices or "")
+    (said,) = json.loads(whole.choices or "")
+    assert kept["message"] == said["message"] == message
 
 
 def test_a_plain_answer_is_no_more_than_its_text() -> None:
@@ -100,7 +102,7 @@ def test_a_plain_answer_is_no_more_than_its_text() -> None:
     }
     content = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
     answer = read_completion(content)
-    assert (answer.text, answer.response, answer.usage) == ("yes", None, None)
+    assert (answer.text, answer.choices, answer.usage) == ("yes", None, None)
 
 
 def test_several_choices_have_finished_when_all_have() -> None:
@@ -112,6 +114,19 @@ def test_several_choices_have_finished_when_all_have() -> None:
     assert collector.finished
     assert collector.answer().finish_reason == "length"
     assert collector.answer().text == "a"
+    kept = json.loads(collector.answer().choices or "")
+    assert [one["message"]["content"] for one in kept] == ["a", "b"]
+    assert [one["finish_reason"] for one in kept] == ["length", "stop"]
+
+
+def test_logprobs_of_a_stream_are_collected() -> None:
+    token = {"token": "a", "logprob": -0.1, "top_logprobs": []}
+    collector = AnswerCollector()
+    for _ in range(2):
+        collector.add({"choices": [{**choice({"content": "a"}), "logprobs": {"content": [token]}}]})
+    collector.add({"choices": [choice({}, "stop")]})
+    (kept,) = json.loads(collector.answer().choices or "")
+    assert kept["logprobs"] == {"content": [token, token]}
 
 
 async def relayed(*events: Any, include_usage: bool = False) -> tuple[list[bytes], Relay]:

@@ -1,0 +1,105 @@
+"""The tables of the store."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    literal_column,
+    or_,
+)
+
+metadata = MetaData()
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("task", String, nullable=False),
+    Column("route", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("sampled", Boolean, nullable=False),
+    Column("confidence", Float),
+    Column("student", String),
+    Column("request", Text),
+    Column("dialect", String, nullable=False),
+    Column("original", Text),
+    Column("metadata", Text),
+    Column("answer", Text),
+    Column("teacher_answer", Text),
+    Column("choices", Text),
+    Column("completion_id", String),
+    Column("agreed", Boolean),
+    Column("finish_reason", String),
+    Column("error", String),
+    Column("attempts", Integer, nullable=False),
+    Column("key", String),
+    Column("score", Float),
+    Column("right_answer", Text),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("teacher_cost", BigInteger, nullable=False),
+    Column("audit_cost", BigInteger, nullable=False),
+    Column("latency_s", Float, nullable=False),
+    Column("first_token_s", Float),
+    Index("exchanges_created", "created"),
+    Index("exchanges_task_created", "task", "created"),
+    Index("exchanges_completion", "completion_id"),
+    Index("exchanges_key", "key", "created"),
+    Index("exchanges_audits", "student", sqlite_where=Column("agreed").is_not(None)),
+)
+
+students = Table(
+    "students",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("path", String, nullable=False),
+    Column("serving", Boolean, nullable=False),
+    Column("verdict", String, nullable=False),
+    Column("card", Text, nullable=False),
+    Index("students_task", "task", "created"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task", String, primary_key=True),
+    Column("epoch", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("tested_on", Integer, nullable=False),
+    Column("trained_on", Integer, nullable=False),
+    Column("trained_at", Float, nullable=False),
+)
+
+# A truncated, filtered or broken answer is never training data, and neither is one that a person
+# has called wrong without saying what is right. Literal words are part of the SQL text, not
+# parameters, so that the database knows the index below for the one to use.
+USABLE = (
+    exchanges.c.request.is_not(None),
+    or_(
+        exchanges.c.right_answer.is_not(None),
+        and_(
+            exchanges.c.teacher_answer.is_not(None),
+            exchanges.c.finish_reason == literal_column("'stop'"),
+            or_(exchanges.c.score.is_(None), exchanges.c.score >= literal_column("0.5")),
+        ),
+    ),
+)
+
+Index("exchanges_usable", exchanges.c.task, exchanges.c.created, sqlite_where=and_(*USABLE))
