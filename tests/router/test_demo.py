@@ -14,7 +14,8 @@ from sqlalchemy import select
 import bench.baseline
 from router.demo.report import Row
 from telemetry.exchange import PICO
-from telemetry.store import Store, exchanges
+from telemetry.schema import exchanges
+from telemetry.store import Store
 from tests.router.server import run_cli
 from tests.router.upstream import StubUpstream
 
