@@ -34,8 +34,9 @@ from threadpoolctl import threadpool_limits
 from config.settings import PolicySettings, Settings, load
 from distill import gate
 from distill.dataset import common_head, is_held_out
-from distill.students import classifier
+from distill.students import fitting
 from distill.students.base import Prediction
+from distill.students.classifier import Classifier
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.train import NEW_EVIDENCE, closed_set
 from policies.agreement import agree
@@ -166,7 +167,7 @@ class _Task:
         labels = closed_set(answers)
         if not labels:
             return None
-        fitted = classifier.fit(self._features(self._train), answers, labels)
+        fitted = fitting.fit(self._features(self._train), answers, labels)
         training = Outcomes(fitted.confidences[:, None], fitted.agreed[:, None])
         delta = attempt_delta(self._policy.delta, self._attempts + 1)
         planned = plan(training, len(held_out), alpha, delta)
@@ -191,7 +192,7 @@ class _Task:
             return 0.0
         return float(np.mean([self._student.answers(position) for position in self._held_out]))
 
-    def _outcomes(self, challenger: classifier.Classifier) -> Outcomes:
+    def _outcomes(self, challenger: Classifier) -> Outcomes:
         predictions = challenger.predict(self._features(self._held_out))
         truth = [self._answers[position] for position in self._held_out]
         right = [one.answer == answer for one, answer in zip(predictions, truth, strict=True)]

@@ -9,13 +9,14 @@ import numpy as np
 
 from config.settings import PolicySettings
 from distill import gate
-from distill.dataset import Dataset
+from distill.dataset import Dataset, Example
 from distill.gate import Verdict
 from distill.students import label, usage
-from distill.students.classifier import frequent_labels
 from distill.students.encoder import SentenceEncoder
+from distill.students.fitting import frequent_labels
 from distill.students.label import LabelRung, Trained
-from distill.students.ladder import Ladder, outcomes
+from distill.students.ladder import Ladder
+from policies.agreement import agree
 from policies.calibration import Outcomes, Plan, attempt_delta, plan
 from telemetry.exchange import TaskState
 
@@ -165,3 +166,19 @@ def _candidate(trained: Sequence[Trained], held_out: int, alpha: float, delta: f
     )
     planned = plan(training, held_out, alpha, delta)
     return _Candidate(tuple(one.rung for one in trained), planned)
+
+
+def outcomes(rungs: Sequence[LabelRung], examples: Sequence[Example]) -> Outcomes:
+    """What ``rungs`` make of ``examples``, whose texts are without the head."""
+    texts = [example.text for example in examples]
+    predictions = [rung.predict(texts) for rung in rungs]
+    shape = (len(rungs), len(examples))
+    confidences = np.array([[p.confidence for p in row] for row in predictions]).reshape(shape)
+    agreed = np.array(
+        [
+            [agree(p.answer, example.answer) for p, example in zip(row, examples, strict=True)]
+            for row in predictions
+        ],
+        dtype=bool,
+    ).reshape(shape)
+    return Outcomes(confidences.T, agreed.T)

