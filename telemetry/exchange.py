@@ -68,6 +68,8 @@ class Exchange:
     """What a person thought of the answer, from 0 (wrong) to 1 (right)."""
     right_answer: str | None = None
     """What a person said the answer should be: it outranks the teacher's."""
+    comment: str | None = None
+    """What else a person said of the answer."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: int = 0

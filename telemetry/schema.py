@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    false,
     literal_column,
     or_,
 )
@@ -49,6 +50,7 @@ exchanges = Table(
     Column("key", String),
     Column("score", Float),
     Column("right_answer", Text),
+    Column("comment", Text),
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("cost", BigInteger, nullable=False),
@@ -57,7 +59,8 @@ exchanges = Table(
     Column("latency_s", Float, nullable=False),
     Column("first_token_s", Float),
     Index("exchanges_created", "created"),
-    Index("exchanges_task_created", "task", "created"),
+    # The columns after the second are there so that a task's use is counted in the index alone.
+    Index("exchanges_task_created", "task", "created", "route", "agreed"),
     Index("exchanges_completion", "completion_id"),
     Index("exchanges_key", "key", "created"),
     Index("exchanges_audits", "student", sqlite_where=Column("agreed").is_not(None)),
@@ -87,6 +90,23 @@ tasks = Table(
     Column("trained_at", Float, nullable=False),
 )
 
+# Chat completions that can be shown again.
+STORED = (
+    exchanges.c.dialect == "chat",
+    exchanges.c.status == 200,
+    exchanges.c.finish_reason.is_not(None),
+    exchanges.c.request.is_not(None),
+    exchanges.c.completion_id.is_not(None),
+)
+
+# A score is for the answer that the caller got. Where an audit found that the teacher says
+# something else, it tells the opposite of the teacher's answer.
+_APPROVED = or_(
+    exchanges.c.score.is_(None),
+    and_(exchanges.c.score >= literal_column("0.5"), exchanges.c.agreed.is_not(false())),
+    and_(exchanges.c.score < literal_column("0.5"), exchanges.c.agreed.is_(false())),
+)
+
 # A truncated, filtered or broken answer is never training data, and neither is one that a person
 # has called wrong without saying what is right. Literal words are part of the SQL text, not
 # parameters, so that the database knows the index below for the one to use.
@@ -97,7 +117,7 @@ USABLE = (
         and_(
             exchanges.c.teacher_answer.is_not(None),
             exchanges.c.finish_reason == literal_column("'stop'"),
-            or_(exchanges.c.score.is_(None), exchanges.c.score >= literal_column("0.5")),
+            _APPROVED,
         ),
     ),
 )

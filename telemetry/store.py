@@ -7,8 +7,8 @@ and through a thread for reads.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,23 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Select,
+    case,
     cast,
     create_engine,
     event,
     func,
     insert,
     select,
+    true,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import sqlite
 
 from telemetry.exchange import Exchange, StudentRecord, TaskState
-from telemetry.schema import USABLE, exchanges, metadata, students, tasks
+from telemetry.pairs import has_pair
+from telemetry.schema import STORED, USABLE, exchanges, metadata, students, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,48 @@ class AuditTally:
 
     audits: int
     disagreements: int
+
+
+Place = tuple[float, str]
+"""An exchange's ``created`` and ``id``: where it stands among others."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """Which stored completions are asked for."""
+
+    limit: int
+    newest_first: bool = False
+    after: Place | None = None
+    model: str | None = None
+    """The one that answered."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Pairs that a completion's metadata must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskUse:
+    """What became of a task's requests."""
+
+    task: str
+    requests: int
+    by_student: int
+    audits: int
+    agreements: int
+    """Audits in which the teacher gave the student's answer."""
+
+
+_TEXTS = (
+    "request",
+    "original",
+    "metadata",
+    "answer",
+    "teacher_answer",
+    "choices",
+    "right_answer",
+    "comment",
+)
+"""Columns that hold what callers and models have said."""
 
 
 class Store:
@@ -124,6 +171,85 @@ class Store:
             audits, disagreements = connection.execute(query).one()
         return AuditTally(audits, disagreements)
 
+    # Stored completions. ``owner`` is the id of the key whose exchanges alone are looked at; None
+    # looks at all.
+
+    def stored(self, completion_id: str, owner: str | None = None) -> Exchange | None:
+        """The newest stored chat completion that its caller saw under this id."""
+        query = _called(completion_id, owner).where(*STORED).order_by(*_order(newest_first=True))
+        return self._first(query)
+
+    def stored_page(self, page: StoredPage, owner: str | None = None) -> list[Exchange]:
+        """Stored chat completions in the order of (created, id)."""
+        query = select(exchanges).where(*STORED, *_owned(owner))
+        if page.model is not None:
+            query = query.where(exchanges.c.model == page.model)
+        for key, value in page.metadata.items():
+            query = query.where(has_pair(exchanges.c.metadata, key, value))
+        if page.after is not None:
+            place, after = tuple_(exchanges.c.created, exchanges.c.id), tuple_(*page.after)
+            query = query.where(place < after if page.newest_first else place > after)
+        query = query.order_by(*_order(page.newest_first)).limit(page.limit)
+        with self.engine.connect() as connection:
+            return [Exchange(**row._mapping) for row in connection.execute(query)]
+
+    def place(
+        self, completion_id: str, *, newest_first: bool, owner: str | None = None
+    ) -> Place | None:
+        """Where a page may go on after a completion, forgotten or not.
+
+        Some upstreams give an id more than once: it is the last of them in the page's order, so
+        that whoever goes from page to page comes to an end.
+        """
+        last = self._first(_called(completion_id, owner).order_by(*_order(not newest_first)))
+        return (last.created, last.id) if last else None
+
+    def annotate(self, identifier: str, metadata: str) -> None:
+        """Replace an exchange's metadata, JSON of an object of strings."""
+        self._change(identifier, metadata=metadata)
+
+    def forget(self, identifier: str) -> None:
+        """Keep no text of an exchange; what it cost stays."""
+        self._change(identifier, **dict.fromkeys(_TEXTS))
+
+    # Feedback
+
+    def named(self, identifier: str, owner: str | None = None) -> Exchange | None:
+        """The exchange of this id, or else the newest whose completion has it."""
+        own = select(exchanges).where(exchanges.c.id == identifier, *_owned(owner))
+        newest = _called(identifier, owner).order_by(*_order(newest_first=True))
+        return self._first(own) or self._first(newest)
+
+    def judge(self, identifier: str, opinion: Mapping[str, float | str]) -> None:
+        """Keep what a person thought of an exchange: some of ``score``, ``right_answer`` and
+        ``comment``. What it does not say stays as it was."""
+        self._change(identifier, **opinion)
+
+    # Use
+
+    def task_use(
+        self, since: float, after: str = "", most: int | None = None, owner: str | None = None
+    ) -> list[TaskUse]:
+        """What has become of each task's requests since a Unix time, for the first ``most`` tasks
+        that come after a name."""
+        audited = exchanges.c.agreed
+        query = (
+            select(
+                exchanges.c.task,
+                func.count().label("requests"),
+                func.count(case((exchanges.c.route == "student", 1))).label("by_student"),
+                func.count(audited).label("audits"),
+                func.count(case((audited.is_(true()), 1))).label("agreements"),
+            )
+            .where(exchanges.c.task > after, exchanges.c.created >= since, *_owned(owner))
+            .where(exchanges.c.route != "model")
+            .group_by(exchanges.c.task)
+            .order_by(exchanges.c.task)
+            .limit(most)
+        )
+        with self.engine.connect() as connection:
+            return [TaskUse(**row._mapping) for row in connection.execute(query)]
+
     # Students
 
     def close_run(self, state: TaskState, record: StudentRecord) -> bool:
@@ -180,10 +306,32 @@ class Store:
         with self.engine.connect() as connection:
             return [Exchange(**row._mapping) for row in connection.execute(query)]
 
+    def _first(self, query: Select[Any]) -> Exchange | None:
+        with self.engine.connect() as connection:
+            row = connection.execute(query.limit(1)).first()
+            return None if row is None else Exchange(**row._mapping)
+
+    def _change(self, identifier: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(update(exchanges).where(exchanges.c.id == identifier).values(values))
+
     def _students(self, *conditions: Any) -> list[StudentRecord]:
         query = select(students).where(*conditions).order_by(students.c.created)
         with self.engine.connect() as connection:
             return [StudentRecord(**row._mapping) for row in connection.execute(query)]
+
+
+def _owned(owner: str | None) -> tuple[ColumnElement[bool], ...]:
+    return () if owner is None else (exchanges.c.key == owner,)
+
+
+def _called(completion_id: str, owner: str | None) -> Select[Any]:
+    return select(exchanges).where(exchanges.c.completion_id == completion_id, *_owned(owner))
+
+
+def _order(newest_first: bool) -> list[ColumnElement[Any]]:
+    place = (exchanges.c.created, exchanges.c.id)
+    return [each.desc() if newest_first else each.asc() for each in place]
 
 
 def _row(exchange: Exchange) -> dict[str, Any]:
