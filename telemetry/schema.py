@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     Index,
     Integer,
@@ -20,6 +24,12 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+
+
+def _only(condition: ColumnElement[bool]) -> dict[str, Any]:
+    """An index of the rows that meet ``condition`` alone."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
 
 exchanges = Table(
     "exchanges",
@@ -36,7 +46,7 @@ exchanges = Table(
     Column("confidence", Float),
     Column("student", String),
     Column("request", Text),
-    Column("dialect", String, nullable=False),
+    Column("dialect", String, nullable=False, server_default="chat"),
     Column("original", Text),
     Column("metadata", Text),
     Column("answer", Text),
@@ -46,7 +56,7 @@ exchanges = Table(
     Column("agreed", Boolean),
     Column("finish_reason", String),
     Column("error", String),
-    Column("attempts", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="1"),
     Column("key", String),
     Column("score", Float),
     Column("right_answer", Text),
@@ -63,7 +73,7 @@ exchanges = Table(
     Index("exchanges_task_created", "task", "created", "route", "agreed"),
     Index("exchanges_completion", "completion_id"),
     Index("exchanges_key", "key", "created"),
-    Index("exchanges_audits", "student", sqlite_where=Column("agreed").is_not(None)),
+    Index("exchanges_audits", "student", **_only(Column("agreed").is_not(None))),
 )
 
 students = Table(
@@ -88,6 +98,28 @@ tasks = Table(
     Column("tested_on", Integer, nullable=False),
     Column("trained_on", Integer, nullable=False),
     Column("trained_at", Float, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("hint", String, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+    Column("old_hash", String),
+    Column("old_expires", Float),
+    Column("admin", Boolean, nullable=False),
+    Column("budget", BigInteger),
+    Column("period", String, nullable=False),
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("models", JSON(none_as_null=True)),
+    Column("tasks", JSON(none_as_null=True)),
+    Column("revision", BigInteger, nullable=False),
 )
 
 # Chat completions that can be shown again.
@@ -122,4 +154,4 @@ USABLE = (
     ),
 )
 
-Index("exchanges_usable", exchanges.c.task, exchanges.c.created, sqlite_where=and_(*USABLE))
+Index("exchanges_usable", exchanges.c.task, exchanges.c.created, **_only(and_(*USABLE)))
