@@ -93,6 +93,9 @@ class Metrics:
         self._demotions = self._counter(
             "demotions", "Students taken out of service by their audits.", "task"
         )
+        self._feedback = self._counter(
+            "feedback", "What people said of answers.", "task", "verdict"
+        )
         self._duration = self._histogram(
             "request_duration_seconds", "From the request to the end of its answer."
         )
@@ -141,6 +144,10 @@ class Metrics:
         self._audit_cost.labels(label).inc(cost / PICO)
         if not agreed:
             self._disagreements.labels(label).inc()
+
+    def feedback(self, task: str, verdict: str) -> None:
+        """Count feedback: ``good``, ``bad``, ``corrected`` or a ``comment`` alone."""
+        self._feedback.labels(self._labels.admit(task), verdict).inc()
 
     def promoted(self, task: str, created: float) -> None:
         """A student made at Unix time ``created`` has begun to serve."""

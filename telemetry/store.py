@@ -227,28 +227,16 @@ class Store:
 
     # Use
 
-    def task_use(
-        self, since: float, after: str = "", most: int | None = None, owner: str | None = None
+    def task_use(self, task: str, since: float, owner: str | None = None) -> TaskUse | None:
+        """What has become of a task's requests since a Unix time; None where there are none."""
+        uses = self._use(exchanges.c.task == task, since, owner, most=1)
+        return uses[0] if uses else None
+
+    def tasks_in_use(
+        self, since: float, after: str, most: int, owner: str | None = None
     ) -> list[TaskUse]:
-        """What has become of each task's requests since a Unix time, for the first ``most`` tasks
-        that come after a name."""
-        audited = exchanges.c.agreed
-        query = (
-            select(
-                exchanges.c.task,
-                func.count().label("requests"),
-                func.count(case((exchanges.c.route == "student", 1))).label("by_student"),
-                func.count(audited).label("audits"),
-                func.count(case((audited.is_(true()), 1))).label("agreements"),
-            )
-            .where(exchanges.c.task > after, exchanges.c.created >= since, *_owned(owner))
-            .where(exchanges.c.route != "model")
-            .group_by(exchanges.c.task)
-            .order_by(exchanges.c.task)
-            .limit(most)
-        )
-        with self.engine.connect() as connection:
-            return [TaskUse(**row._mapping) for row in connection.execute(query)]
+        """The use of the first ``most`` tasks whose names come after another."""
+        return self._use(exchanges.c.task > after, since, owner, most)
 
     # Students
 
@@ -310,6 +298,27 @@ class Store:
         with self.engine.connect() as connection:
             row = connection.execute(query.limit(1)).first()
             return None if row is None else Exchange(**row._mapping)
+
+    def _use(
+        self, which: ColumnElement[bool], since: float, owner: str | None, most: int
+    ) -> list[TaskUse]:
+        agreed = exchanges.c.agreed
+        query = (
+            select(
+                exchanges.c.task,
+                func.count().label("requests"),
+                func.count(case((exchanges.c.route == "student", 1))).label("by_student"),
+                func.count(agreed).label("audits"),
+                func.count(case((agreed.is_(true()), 1))).label("agreements"),
+            )
+            .where(which, exchanges.c.created >= since, *_owned(owner))
+            .where(exchanges.c.route != "model")
+            .group_by(exchanges.c.task)
+            .order_by(exchanges.c.task)
+            .limit(most)
+        )
+        with self.engine.connect() as connection:
+            return [TaskUse(**row._mapping) for row in connection.execute(query)]
 
     def _change(self, identifier: str, **values: Any) -> None:
         with self.engine.begin() as connection:

@@ -1,0 +1,1 @@
+"""The endpoints beside generation: routes of the FastAPI application."""

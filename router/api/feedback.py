@@ -1,0 +1,114 @@
+"""``POST /v1/feedback``: what people and programs thought of an answer.
+
+A right answer outranks the teacher's as training data, and a teacher's answer with a score below
+0.5 is not trained on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from router.api.lookup import exchange_of
+from router.api.wire import answered, object_of, owner_of
+from router.errors import InvalidRequestError
+from telemetry.exchange import Exchange
+from telemetry.metrics import Metrics
+from telemetry.store import Store
+
+_THUMBS = {"up": 1.0, "down": 0.0}
+_KNOWN = ("exchange", "score", "thumb", "answer", "comment")
+
+# Ids that are made from an exchange's: of responses, messages and completions.
+_DERIVED = re.compile(r"[a-z]+[_-](?:req_)?([0-9a-f]{32})")
+
+
+def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
+    """Keep what is said of an exchange. What a later request says replaces it, part by part."""
+
+    @app.post("/v1/feedback")
+    async def give(request: Request) -> Response:
+        body = await object_of(request)
+        identifier, opinion = _identifier(body), _opinion(body)
+        owner = owner_of(request)
+
+        def look() -> Exchange | None:
+            derived = _DERIVED.fullmatch(identifier)
+            own = store.named(f"req_{derived[1]}", owner) if derived else None
+            return own or store.named(identifier, owner)
+
+        exchange = await exchange_of(look, identifier)
+        if exchange.request is None and not opinion.keys() <= {"score"}:
+            raise InvalidRequestError(
+                "No text of this exchange is kept, so only a score can be.", "exchange"
+            )
+        await asyncio.to_thread(store.judge, exchange.id, opinion)
+        metrics.feedback(exchange.task, _verdict(opinion))
+        return answered(
+            {
+                "object": "protege.feedback",
+                "exchange": exchange.id,
+                "score": opinion.get("score", exchange.score),
+                "answer": opinion.get("right_answer", exchange.right_answer),
+                "comment": opinion.get("comment", exchange.comment),
+            }
+        )
+
+
+def _identifier(body: dict[str, Any]) -> str:
+    unknown = next((name for name in body if name not in _KNOWN), None)
+    if unknown is not None:
+        raise InvalidRequestError(f"Unknown parameter: '{unknown}'.", unknown)
+    identifier = body.get("exchange")
+    if identifier is None:
+        raise InvalidRequestError("Missing required parameter: 'exchange'.", "exchange")
+    return _text(body, "exchange")
+
+
+def _opinion(body: dict[str, Any]) -> dict[str, float | str]:
+    """What is said, by column. Raises InvalidRequestError."""
+    opinion: dict[str, float | str] = {}
+    score, thumb = body.get("score"), body.get("thumb")
+    if score is not None and thumb is not None:
+        raise InvalidRequestError("Give either 'score' or 'thumb', not both.", "thumb")
+    if score is not None:
+        if type(score) not in (int, float) or not 0 <= score <= 1:
+            raise InvalidRequestError(
+                "Invalid value for 'score': expected a number from 0 to 1.", "score"
+            )
+        opinion["score"] = float(score)
+    if thumb is not None:
+        if thumb not in ("up", "down"):
+            raise InvalidRequestError(
+                "Invalid value for 'thumb': expected 'up' or 'down'.", "thumb"
+            )
+        opinion["score"] = _THUMBS[thumb]
+    if body.get("answer") is not None:
+        opinion["right_answer"] = _text(body, "answer")
+    if body.get("comment") is not None:
+        opinion["comment"] = _text(body, "comment")
+    if not opinion:
+        raise InvalidRequestError("Give one of 'score', 'thumb', 'answer' and 'comment'.")
+    return opinion
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body[name]
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise InvalidRequestError(
+            f"Invalid value for '{name}': expected a string that is not empty.", name
+        )
+    return value
+
+
+def _verdict(opinion: dict[str, float | str]) -> str:
+    if "right_answer" in opinion:
+        return "corrected"
+    if "score" not in opinion:
+        return "comment"
+    return "good" if float(opinion["score"]) >= 0.5 else "bad"

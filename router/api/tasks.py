@@ -1,0 +1,65 @@
+"""``GET /v1/tasks``: the tasks that requests have belonged to lately, and who answers them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from router.api.wire import (
+    answered,
+    is_searchable,
+    limit_of,
+    listing,
+    owner_of,
+    text_of,
+)
+from router.errors import NotFoundError
+from telemetry.exchange import StudentRecord
+from telemetry.store import Store, TaskUse
+
+WINDOW_S = 30 * 24 * 3600.0
+"""How far back requests count."""
+
+
+def add_tasks(app: FastAPI, store: Store) -> None:
+    """List and show tasks. A caller whose key is no admin's sees its own requests counted."""
+
+    @app.get("/v1/tasks")
+    async def list_tasks(request: Request) -> Response:
+        limit = limit_of(request.query_params)
+        after = text_of(request.query_params, "after") or ""
+        owner, since = owner_of(request), time.time() - WINDOW_S
+        uses = await asyncio.to_thread(store.tasks_in_use, since, after, limit + 1, owner)
+        students = await serving()
+        items = [_task(use, students.get(use.task)) for use in uses[:limit]]
+        return listing(items, has_more=len(uses) > limit)
+
+    @app.get("/v1/tasks/{name:path}")
+    async def get_task(request: Request, name: str) -> Response:
+        since = time.time() - WINDOW_S
+        use = None
+        if is_searchable(name):
+            use = await asyncio.to_thread(store.task_use, name, since, owner_of(request))
+        if use is None:
+            raise NotFoundError(f"The task '{name}' has had no requests lately.")
+        return answered(_task(use, (await serving()).get(name)))
+
+    async def serving() -> dict[str, StudentRecord]:
+        return {each.task: each for each in await asyncio.to_thread(store.serving)}
+
+
+def _task(use: TaskUse, student: StudentRecord | None) -> dict[str, Any]:
+    return {
+        "id": use.task,
+        "object": "protege.task",
+        "requests": use.requests,
+        "student": student and {"version": student.version, "created": int(student.created)},
+        "student_share": use.by_student / use.requests,
+        "audits": use.audits,
+        "agreement": use.agreements / use.audits if use.audits else None,
+    }

@@ -1,0 +1,92 @@
+"""What these endpoints read from requests and how they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from router.errors import InvalidRequestError
+from router.request import read_object
+from router.turn import Arrival
+
+MOST_LISTED = 100
+"""Items of one page of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list is asked for, as in all of OpenAI's lists."""
+
+    limit: int
+    newest_first: bool
+    after: str | None
+    """Id of the last item of the page before."""
+
+
+def paging(query: QueryParams) -> Paging:
+    """``after``, ``limit`` and ``order``. Raises InvalidRequestError."""
+    order = text_of(query, "order") or "asc"
+    if order not in ("asc", "desc"):
+        raise InvalidRequestError("Invalid value for 'order': expected 'asc' or 'desc'.", "order")
+    return Paging(limit_of(query), order == "desc", text_of(query, "after"))
+
+
+def limit_of(query: QueryParams) -> int:
+    """How many items a page may have. Raises InvalidRequestError."""
+    limit = query.get("limit", "20")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= MOST_LISTED):
+        raise InvalidRequestError(
+            f"Invalid value for 'limit': expected an integer from 1 to {MOST_LISTED}.", "limit"
+        )
+    return int(limit)
+
+
+def text_of(query: QueryParams, name: str) -> str | None:
+    """A query parameter. Raises InvalidRequestError."""
+    value = query.get(name)
+    if value is not None and not is_searchable(value):
+        raise InvalidRequestError(f"Invalid value for '{name}': it has a null character.", name)
+    return value
+
+
+def is_searchable(text: str) -> bool:
+    """Whether there can be such a text in the store: no database takes null characters."""
+    return "\0" not in text
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    """The JSON object in the body. Raises InvalidRequestError."""
+    return read_object(await request.body())
+
+
+def owner_of(request: Request) -> str | None:
+    """Id of the key whose exchanges alone exist for the caller; None if all do."""
+    key = request.scope.get("key")
+    return None if key is None or key.admin else key.id
+
+
+def answered(content: dict[str, Any]) -> Response:
+    """``content`` as JSON."""
+    return Response(
+        orjson.dumps(content),
+        media_type="application/json",
+        headers={"x-request-id": Arrival(None).id},
+    )
+
+
+def listing(items: list[dict[str, Any]], *, has_more: bool) -> Response:
+    """One page of a list."""
+    return answered(
+        {
+            "object": "list",
+            "data": items,
+            "first_id": items[0]["id"] if items else None,
+            "last_id": items[-1]["id"] if items else None,
+            "has_more": has_more,
+        }
+    )
