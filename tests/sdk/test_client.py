@@ -22,7 +22,7 @@ def task_of(client: openai.OpenAI, **more: Any) -> str:
 
 
 def test_the_public_names_are_few() -> None:
-    assert protege.__all__ == ["AsyncOpenAI", "OpenAI"]
+    assert protege.__all__ == ["AsyncOpenAI", "Feedback", "OpenAI", "Routing", "Task", "routing"]
 
 
 def test_answers_like_openais_client() -> None:

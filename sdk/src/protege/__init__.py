@@ -1,5 +1,8 @@
 """OpenAI's client, pointed at a Protege server."""
 
 from protege.client import AsyncOpenAI, OpenAI
+from protege.feedback import Feedback
+from protege.routing import Routing, routing
+from protege.tasks import Task
 
-__all__ = ["AsyncOpenAI", "OpenAI"]
+__all__ = ["AsyncOpenAI", "Feedback", "OpenAI", "Routing", "Task", "routing"]
