@@ -31,7 +31,7 @@ class Dataset:
     """One task's teacher answers, split by prompt: no prompt is on both sides."""
 
     version: str
-    """Hash of the exchanges: the same exchanges give the same version."""
+    """Hash of the exchanges and their lessons: the same ones give the same version."""
     head: str
     """What every text of the task begins with; left out of the examples."""
     train: tuple[Example, ...]
@@ -64,7 +64,9 @@ def build(exchanges: Sequence[Exchange], holdout: float) -> Dataset:
             train.append(example)
         elif exchange.sampled:
             held_out.append(example)
-    version = xxhash.xxh3_64_hexdigest("\n".join(exchange.id for exchange in exchanges).encode())
+    # A person may correct an answer at any time, so the ids alone do not tell.
+    lessons = "\n".join(f"{exchange.id} {exchange.lesson}" for exchange in exchanges)
+    version = xxhash.xxh3_64_hexdigest(lessons.encode("utf-8", "surrogatepass"))
     return Dataset(version, head, tuple(train), tuple(held_out))
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,12 @@ def test_the_same_exchanges_give_the_same_version():
     rows = exchanges(stream(50))
     assert build(rows, 0.5) == build(rows, 0.5)
     assert build(rows, 0.5).version != build(rows[1:], 0.5).version
+
+
+def test_a_correction_gives_another_version():
+    rows = exchanges(stream(50))
+    corrected = dataclasses.replace(rows[0], right_answer="another")
+    assert build([corrected, *rows[1:]], 0.5).version != build(rows, 0.5).version
 
 
 def test_the_most_frequent_wording_stands_for_an_answer():
