@@ -1,0 +1,86 @@
+"""What keys have used up, counted across processes.
+
+Requests and tokens are counted by the second over the last minute. A second counts until the
+minute after it is over, so no span of 60 s ever holds more requests than the limit. Money is
+counted by the period of the key's budget; its durable truth is the store, and the counters are
+told of it (`settle`) before they let the first request of a period pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from telemetry.keys import Key
+
+SPAN_S = 61
+"""Seconds that are counted: the one under way and the 60 before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sum over the last minute. Without any, ``oldest`` and ``newest`` are 0."""
+
+    total: int
+    oldest: int
+    """Unix time of the oldest second that anything was counted in."""
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a key has used up, its request at hand included if that was let in."""
+
+    admitted: bool
+    requests: Window
+    tokens: Window
+    spent: int | None
+    """Picodollars of the budget's period; None where the store has to be asked first."""
+
+
+class CountersLostError(Exception):
+    """The counters cannot be reached."""
+
+
+class Counters(Protocol):
+    """Counts for all processes that share them. Each call is atomic.
+
+    ``now`` is Unix time; ``period`` is the Unix time at which a budget's period began.
+    All raise CountersLostError.
+    """
+
+    async def admit(self, key: Key, period: int, now: float) -> Standing:
+        """Count a request if it is within the key's limits.
+
+        It is let in while what has been used up is less than each limit. A key with a budget is
+        not let in, and ``spent`` is None, until this process has settled that period.
+        """
+        ...
+
+    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
+        """Count what an answer took. ``period`` is that of the request; the cost of a period that
+        is not the one being counted is left to the store."""
+        ...
+
+    async def settle(self, key: Key, period: int, spent: int) -> None:
+        """The store says that the key has spent at least so many picodollars in the period."""
+        ...
+
+    def doubt(self) -> None:
+        """Have every period settled again: others may have counted elsewhere."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def within(key: Key, requests: Window, tokens: Window, spent: int | None) -> bool:
+    """Whether a key that has used up so much may make another request."""
+    return (
+        _below(spent, key.budget)
+        and _below(requests.total, key.requests_per_minute)
+        and _below(tokens.total, key.tokens_per_minute)
+    )
+
+
+def _below(used: int | None, limit: int | None) -> bool:
+    return limit is None or (used is not None and used < limit)

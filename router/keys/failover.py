@@ -1,0 +1,66 @@
+"""Counters that do without Redis while it is down.
+
+An outage of Redis stops nobody and lifts no limit: each machine then counts on its own. What all
+replicas together let through is more than the limit only by what each lets through by itself, and
+budgets start from what the store says was spent.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from router.keys.counters import Counters, CountersLostError, Standing
+from telemetry.keys import Key
+
+RETRY_S = 1.0
+
+_Answer = TypeVar("_Answer")
+_log = logging.getLogger(__name__)
+
+
+class Failover:
+    """Counts in ``shared``, and in ``local`` while that cannot be reached."""
+
+    def __init__(self, shared: Counters, local: Counters) -> None:
+        self._shared = shared
+        self._local = local
+        self._down = False
+        self._retry_at = 0.0
+
+    async def admit(self, key: Key, period: int, now: float) -> Standing:
+        return await self._ask(lambda counters: counters.admit(key, period, now))
+
+    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
+        await self._ask(lambda counters: counters.spend(key, tokens, cost, period, now))
+
+    async def settle(self, key: Key, period: int, spent: int) -> None:
+        await self._ask(lambda counters: counters.settle(key, period, spent))
+
+    def doubt(self) -> None:
+        self._shared.doubt()
+        self._local.doubt()
+
+    async def close(self) -> None:
+        await self._shared.close()
+        await self._local.close()
+
+    async def _ask(self, question: Callable[[Counters], Awaitable[_Answer]]) -> _Answer:
+        if self._down and time.monotonic() < self._retry_at:
+            return await question(self._local)
+        # One call tries; those that come meanwhile do not wait for it.
+        self._retry_at = time.monotonic() + RETRY_S
+        try:
+            answer = await question(self._shared)
+        except CountersLostError as error:
+            if not self._down:
+                _log.warning("Redis is down, each machine counts limits on its own: %s", error)
+                self._down = True
+                self.doubt()
+            return await question(self._local)
+        if self._down:
+            _log.warning("Redis is back: limits are counted there again")
+            self._down = False
+        return answer

@@ -1,0 +1,124 @@
+"""Who is asking: the keys of the store, held in memory by each process.
+
+A key that is created, changed or revoked by any process takes effect here within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import ipaddress
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from router.errors import InvalidKeyError
+from telemetry.keys import Key, Keys
+
+POLL_S = 0.25
+
+_log = logging.getLogger(__name__)
+
+
+class Keyring:
+    """All keys by the hashes of their secrets.
+
+    As long as there never was a key everybody is let in, unless the ring is ``closed``.
+    """
+
+    def __init__(self, keys: Keys, *, closed: bool) -> None:
+        self._keys = keys
+        self._closed = closed
+        self._revision = -1
+        self._by_hash: dict[str, tuple[Key, float]] = {}
+        """The key, and until when that secret of it works."""
+        self._poll: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.refresh()
+        self._poll = asyncio.create_task(self._keep_fresh())
+
+    async def stop(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._poll
+
+    def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
+        """The key in a request's ``headers``, whose names are in lower case; None where everybody
+        is let in. Raises InvalidKeyError."""
+        if not self._closed:
+            return None
+        now = time.time()
+        error = InvalidKeyError(
+            "No API key was given. Send one in the header 'Authorization: Bearer ...'."
+        )
+        for secret in _secrets(headers):
+            key, until = self._by_hash.get(hashlib.sha256(secret).hexdigest(), (None, 0.0))
+            if key is not None and now < until and key.valid(now):
+                return key
+            error = InvalidKeyError(_why_not(key, now))
+        raise error
+
+    async def refresh(self) -> None:
+        """Take over what the store says now."""
+        revision, keys = await asyncio.to_thread(self._read)
+        self._revision = revision
+        if keys is not None:
+            self._by_hash = {hash: (key, until) for key in keys for hash, until in _hashes(key)}
+            # Closed for good: it is not opened again by a key that is revoked or gone.
+            self._closed = self._closed or bool(keys)
+
+    def _read(self) -> tuple[int, list[Key] | None]:
+        """The revision of the keys, and they themselves if it is a new one."""
+        revision = self._keys.revision()
+        return revision, None if revision == self._revision else self._keys.all()
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self.refresh()
+            except Exception:
+                _log.exception("the keys could not be read; those known stay")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A name may come to stand for any address.
+        return False
+
+
+def _hashes(key: Key) -> Iterator[tuple[str, float]]:
+    if key.old_hash is not None and key.old_expires is not None:
+        yield key.old_hash, key.old_expires
+    yield key.hash, inf
+
+
+def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """What might be the secret of a key: OpenAI's clients send it in one header, Anthropic's in
+    another."""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, secret = value.partition(b" ")
+            if scheme.lower() == b"bearer" and secret.strip():
+                yield secret.strip()
+        elif name == b"x-api-key" and value:
+            yield value
+
+
+def _why_not(key: Key | None, now: float) -> str:
+    if key is None:
+        return "Incorrect API key provided."
+    if key.revoked is not None:
+        return "The API key has been revoked."
+    if not key.valid(now):
+        return "The API key has expired."
+    return "The API key has been replaced by a new one."
