@@ -22,6 +22,9 @@ from pydantic_settings import (
 
 DEFAULT_TEACHER = "gpt-5.4"
 
+_SECRET = frozenset({"api_key", "database"})
+"""Settings whose values are never shown."""
+
 
 class ConfigError(Exception):
     """The configuration is not valid. ``lines`` holds one sentence per mistake."""
@@ -52,6 +55,10 @@ class ModelSettings(_Section):
     """Seconds that a whole answer may take."""
     retries: int = Field(default=2, ge=0)
     """Further calls where one failed before the first token."""
+    breaker_failures: int = Field(default=5, ge=1)
+    """Failures in a row after which the upstream is left alone,"""
+    breaker_pause_s: float = Field(default=10.0, gt=0)
+    """for so many seconds, before one call may try again."""
     price_as: str | None = None
     """The name to look up in the price table, where it differs from ``model``."""
 
@@ -112,6 +119,9 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1)
     data: Path = Path(".protege")
     """Folder of the exchange store and the students."""
+    database: SecretStr | None = None
+    """URL of a PostgreSQL database to keep the exchange store in; null keeps it in ``data``, in
+    SQLite."""
     teacher: ModelSettings = ModelSettings()
     fallbacks: list[ModelSettings] = []
     """Asked in this order where the teacher fails, before the student is."""
@@ -187,5 +197,6 @@ def _sentence(mistake: ErrorDetails) -> str:
     if mistake["type"] == "extra_forbidden":
         return f"{key}: unknown setting"
     value = mistake["input"]
-    shown = "" if "api_key" in key or isinstance(value, dict) else f" (got {value!r})"
+    hidden = isinstance(value, dict) or not _SECRET.isdisjoint(key.split("."))
+    shown = "" if hidden else f" (got {value!r})"
     return f"{key}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}{shown}"

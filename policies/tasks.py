@@ -1,6 +1,6 @@
 """Which task a request belongs to, and what of it varies within the task.
 
-The caller may name the task in ``metadata.task``. Otherwise requests with the same instruction are
+The caller may name the task in ``metadata.task`` or a header. Otherwise requests with the same instruction are
 one task. The instruction is the leading system (or developer) messages; a request that has none,
 or nothing but them, carries it at the head of its text.
 """
@@ -38,12 +38,16 @@ class Prompt:
     """Everything but the constant instruction."""
 
 
-def read_prompt(body: Mapping[str, Any]) -> Prompt:
-    """The task and the varying text of a chat completion request that has valid ``messages``."""
+def read_prompt(body: Mapping[str, Any], named: str | None = None) -> Prompt:
+    """The task and the varying text of a chat completion request that has valid ``messages``.
+
+    ``named`` is the task's name where the caller gave it outside of the body.
+    """
     messages: Sequence[Mapping[str, Any]] = body["messages"]
     instruction, rest = _split(messages)
     text = "\n".join(_text(message) for message in rest)
-    return Prompt(_named(body) or _fingerprint(instruction or _head(text), body), text)
+    task = _named(body) or named or _fingerprint(instruction or _head(text), body)
+    return Prompt(task, text)
 
 
 def _named(body: Mapping[str, Any]) -> str | None:

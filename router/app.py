@@ -20,8 +20,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from config.settings import Settings
 from policies.scores import Scores
+from router.answering import Answering
+from router.api.feedback import add_feedback
+from router.api.stored import add_stored
+from router.api.tasks import add_tasks
 from router.audit import Auditor
-from router.chat import Chat
+from router.dialects.chat import ChatDialect
+from router.endpoint import Endpoint, Engine
 from router.errors import (
     MethodNotAllowedError,
     ModelNotFoundError,
@@ -32,7 +37,9 @@ from router.errors import (
     render,
 )
 from router.ledger import Ledger
+from router.load import Load
 from router.models import Models
+from router.routing import Routing
 from router.serving import Students
 from router.turn import Arrival
 from telemetry import metrics
@@ -42,20 +49,25 @@ from telemetry.writer import Writer
 _log = logging.getLogger(__name__)
 
 
-CHAT = "/v1/chat/completions"
-
-
 def create(settings: Settings) -> ASGIApp:
     """The application of one server process."""
-    store = Store(settings.data)
+    store = Store(settings.data, settings.database)
     writer = Writer(store)
     meters = metrics.Metrics()
     models = Models(settings)
     scores = Scores()
     students = Students(store, settings.data, meters)
     ledger = Ledger(writer, meters, scores, models.teacher)
-    auditor = Auditor(models.teacher, settings.policy, store, students, ledger)
-    chat = Chat(models, settings.policy, students, scores, ledger, auditor, meters)
+    auditor = Auditor(models.chain, settings.policy, store, students, ledger)
+    engine = Engine(
+        models,
+        Routing(models, settings.policy, students, scores),
+        Answering(scores, ledger, auditor, settings.teacher_logprobs),
+        Load(settings.limits.in_flight, meters.in_flight),
+        meters,
+        largest_body=round(settings.limits.body_mb * 1e6),
+    )
+    generating = {"/v1/chat/completions": Endpoint(ChatDialect(), engine)}
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
@@ -69,15 +81,20 @@ def create(settings: Settings) -> ASGIApp:
         store.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.router.routes.append(Route(CHAT, chat, methods=["POST"]))
+    for path, endpoint in generating.items():
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     _add_models(app, models)
+    add_stored(app, store)
+    add_feedback(app, store, meters)
+    add_tasks(app, store)
     _add_probes(app, store, meters)
     _add_errors(app)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        # The endpoint that nearly all requests are for needs none of FastAPI's layers.
-        is_chat = scope["type"] == "http" and scope["path"] == CHAT and scope["method"] == "POST"
-        await (chat if is_chat else app)(scope, receive, send)
+        # The endpoints that nearly all requests are for need none of FastAPI's layers.
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        endpoint = generating.get(scope["path"]) if posted else None
+        await (endpoint or app)(scope, receive, send)
 
     return serve
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from config.settings import PolicySettings
 from policies.agreement import agree
 from policies.promise import broken
+from router.chain import ask
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
 from router.serving import Student, Students
 from router.turn import Opinion, Turn
-from router.upstreams.answer import read_completion
+from router.upstreams.answer import Answer, read_completion
 from telemetry.prices import Usage
 from telemetry.store import Audit, Store
 
@@ -34,13 +36,13 @@ class Auditor:
 
     def __init__(
         self,
-        teacher: Model,
+        chain: Sequence[Model],
         policy: PolicySettings,
         store: Store,
         students: Students,
         ledger: Ledger,
     ) -> None:
-        self._teacher = teacher
+        self._chain = chain
         self._policy = policy
         self._store = store
         self._students = students
@@ -80,16 +82,20 @@ class Auditor:
 
     async def _agrees(self, turn: Turn, answer: str) -> bool:
         """Ask the teacher too, and write down whether it says the same."""
-        upstream = self._teacher.upstream
-        body = turn.request.for_upstream(upstream.model, stream=False)
-        said = read_completion(await upstream.complete(body, turn.arrival.authorization))
+
+        async def call(model: Model) -> Answer:
+            body = turn.request.for_upstream(model.upstream.model, stream=False)
+            return read_completion(await model.upstream.complete(body, turn.arrival.authorization))
+
+        answered = await ask(self._chain, call)
+        said = answered.value
         # A truncated or filtered answer is not what the student gave, and teaches nobody.
         text = said.text if said.finish_reason == "stop" else None
         audit = Audit(
             id=turn.arrival.id,
             teacher_answer=text if turn.request.store else None,
             agreed=text is not None and agree(answer, text),
-            audit_cost=self._teacher.price.cost(said.usage or Usage()),
+            audit_cost=answered.model.price.cost(said.usage or Usage()),
         )
         await self._ledger.record_audit(turn.task, audit)
         return audit.agreed

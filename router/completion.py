@@ -31,6 +31,11 @@ class StudentAnswer:
     """Alternatives to show; None leaves logprobs out."""
 
 
+def identifier(exchange: str) -> str:
+    """The id of the completion that a student gave in an exchange."""
+    return f"chatcmpl-{exchange}"
+
+
 def completion(answer: StudentAnswer) -> bytes:
     """A ``chat.completion`` object."""
     message = {"role": "assistant", "content": answer.prediction.answer, "refusal": None}
@@ -42,7 +47,7 @@ def completion(answer: StudentAnswer) -> bytes:
     }
     return orjson.dumps(
         {
-            "id": f"chatcmpl-{answer.id}",
+            "id": answer.id,
             "object": "chat.completion",
             "created": answer.created,
             "model": answer.version,
@@ -52,7 +57,7 @@ def completion(answer: StudentAnswer) -> bytes:
     )
 
 
-def events(answer: StudentAnswer, *, include_usage: bool) -> bytes:
+def events(answer: StudentAnswer, *, include_usage: bool) -> list[bytes]:
     """All events of the stream: a student knows its whole answer at once."""
     deltas: list[tuple[dict[str, Any], dict[str, Any] | None, str | None]] = [
         ({"role": "assistant", "content": "", "refusal": None}, None, None),
@@ -63,10 +68,10 @@ def events(answer: StudentAnswer, *, include_usage: bool) -> bytes:
         [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]
         for delta, logprobs, finish_reason in deltas
     ]
-    stream = b"".join(_chunk(answer, choices) for choices in chunks)
+    stream = [_chunk(answer, choices) for choices in chunks]
     if include_usage:
-        stream += _chunk(answer, [], _usage(answer.usage))
-    return stream + DONE
+        stream.append(_chunk(answer, [], _usage(answer.usage)))
+    return [*stream, DONE]
 
 
 def event(content: bytes) -> bytes:
@@ -78,7 +83,7 @@ def _chunk(
     answer: StudentAnswer, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
 ) -> bytes:
     chunk: dict[str, Any] = {
-        "id": f"chatcmpl-{answer.id}",
+        "id": answer.id,
         "object": "chat.completion.chunk",
         "created": answer.created,
         "model": answer.version,

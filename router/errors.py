@@ -6,7 +6,9 @@ Every error reaches the caller in OpenAI's shape; `SHAPES` says with which statu
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -121,6 +123,10 @@ class UpstreamBrokenError(UpstreamError):
     """The upstream's answer is not one, or ended before it was complete."""
 
 
+class CircuitOpenError(UpstreamError):
+    """The upstream has failed so often that it is left alone for a while."""
+
+
 class UpstreamRefusedError(UpstreamError):
     """The upstream answered with an error: its ``status``, ``body`` and retry headers pass on."""
 
@@ -129,6 +135,21 @@ class UpstreamRefusedError(UpstreamError):
         self.status = status
         self.body = body
         self.retry = retry or {}
+
+    def wait_s(self) -> float | None:
+        """Seconds that the upstream asks to be left alone for; None where it does not say.
+
+        RFC 9110, section 10.2.3, and OpenAI's ``retry-after-ms``.
+        """
+        try:
+            if "retry-after-ms" in self.retry:
+                return max(0.0, float(self.retry["retry-after-ms"]) / 1000)
+            said = self.retry["retry-after"]
+            if said.strip().isdecimal():
+                return float(said)
+            return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+        except (KeyError, ValueError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,7 @@ SHAPES: dict[type[ProtegeError], Shape] = {
     UpstreamUnreachableError: Shape(502, "server_error", "upstream_unreachable"),
     UpstreamBrokenError: Shape(502, "server_error", "upstream_broken"),
     UpstreamRefusedError: Shape(502, "server_error", "upstream_error"),
+    CircuitOpenError: Shape(503, "server_error", "upstream_unavailable"),
     NotReadyError: Shape(503, "server_error", "not_ready"),
     UpstreamTimeoutError: Shape(504, "server_error", "upstream_timeout"),
 }

@@ -11,8 +11,11 @@ import logging
 from dataclasses import dataclass, replace
 from functools import partial
 
+import orjson
+
 from policies.scores import Scores
-from router.errors import StoreUnavailableError
+from router.completion import identifier
+from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
 from router.models import Model
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer
@@ -21,6 +24,10 @@ from telemetry.metrics import Metrics
 from telemetry.prices import Usage
 from telemetry.store import Audit
 from telemetry.writer import Writer
+
+CALLER_GONE = 499
+"""nginx's status for a request whose caller hung up."""
+CALLER_GONE_CODE = "caller_gone"
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +41,11 @@ class Ledger:
     scores: Scores
     teacher: Model
 
-    def from_upstream(self, turn: Turn, model: Model, answer: Answer) -> Exchange:
-        """The exchange in which ``model``, the teacher or another, gave ``answer``."""
+    def from_upstream(
+        self, turn: Turn, model: Model, answer: Answer, failure: Exception | None = None
+    ) -> Exchange:
+        """The exchange in which ``model``, the teacher or another, gave ``answer``, as far as it
+        came before the ``failure``."""
         usage = answer.usage or self._expected(turn, answer.text)
         text = answer.text if turn.request.store else None
         exchange = replace(
@@ -43,7 +53,9 @@ class Ledger:
             answer=text,
             teacher_answer=text if turn.route == "teacher" else None,
             choices=answer.choices if turn.request.store else None,
+            completion_id=answer.id,
             finish_reason=answer.finish_reason,
+            error=None if failure is None else code_of(failure),
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cost=model.price.cost(usage),
@@ -59,6 +71,7 @@ class Ledger:
         return replace(
             self._exchange(turn, opinion.student.version, 200),
             answer=opinion.prediction.answer if turn.request.store else None,
+            completion_id=identifier(turn.arrival.id),
             finish_reason="stop",
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -83,10 +96,18 @@ class Ledger:
         stored.add_done_callback(partial(self._settle, exchange))
         return stored
 
-    async def record_failure(self, turn: Turn, model: Model, status: int) -> None:
+    async def record_failure(self, turn: Turn, model: Model, failure: ProtegeError) -> None:
         """Write down that nobody answered. Nothing is lost if that fails, so it is only logged."""
+        await self._record_nothing(turn, model, render(failure).status, code_of(failure))
+
+    async def record_hangup(self, turn: Turn, model: Model) -> None:
+        """Write down that the caller hung up before there was an answer."""
+        await self._record_nothing(turn, model, CALLER_GONE, CALLER_GONE_CODE)
+
+    async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
+        nothing = self._exchange(turn, model.upstream.model, status)
         try:
-            await self.record(self._exchange(turn, model.upstream.model, status))
+            await self.record(replace(nothing, error=error))
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
@@ -109,7 +130,8 @@ class Ledger:
             self.scores.saw_latency(exchange.route, exchange.latency_s)
 
     def _exchange(self, turn: Turn, model: str, status: int) -> Exchange:
-        arrival, opinion = turn.arrival, turn.opinion
+        arrival, opinion, request = turn.arrival, turn.opinion, turn.request
+        metadata = request.body.get("metadata")
         return Exchange(
             id=arrival.id,
             created=arrival.created,
@@ -118,14 +140,27 @@ class Ledger:
             model=model,
             reason=turn.reason,
             status=status,
-            stream=turn.request.stream,
+            stream=request.stream,
             sampled=turn.sampled,
             confidence=opinion.prediction.confidence if opinion else None,
             student=opinion.student.version if opinion else None,
-            request=turn.request.raw.decode() if turn.request.store else None,
+            dialect=request.dialect,
+            request=request.raw.decode() if request.store else None,
+            original=request.original.decode() if request.original and request.store else None,
+            metadata=orjson.dumps(metadata).decode() if metadata and request.store else None,
+            attempts=turn.attempts,
+            key=arrival.key,
             latency_s=arrival.elapsed_s(),
             first_token_s=turn.first_token_s,
         )
 
     def _expected(self, turn: Turn, answer: str | None) -> Usage:
         return self.scores.expected_usage(turn.task, len(turn.request.raw), answer or "")
+
+
+def code_of(failure: Exception) -> str:
+    """The code that names ``failure`` in the store."""
+    if not isinstance(failure, ProtegeError):
+        return CALLER_GONE_CODE
+    shape = SHAPES[type(failure)]
+    return shape.code or shape.type

@@ -11,13 +11,20 @@ from typing import Literal
 
 from config.settings import ConfigError, ModelSettings, Settings
 from router.errors import ModelNotFoundError
-from router.upstreams.base import Upstream
+from router.upstreams.base import Timeouts, Upstream
+from router.upstreams.breaker import Breaker
 from router.upstreams.http import OPENAI, HttpUpstream
 from router.upstreams.litellm import LitellmUpstream, import_litellm
 from telemetry.prices import Price, Prices
 
 FREE = Price(0, 0, 0)
 RESERVED = ("auto", "teacher", "student")
+
+_OWN_DIALECTS = (
+    *("anthropic/", "azure/", "azure_ai/", "bedrock/", "cohere_chat/", "gemini/", "huggingface/"),
+    *("ollama/", "ollama_chat/", "replicate/", "sagemaker/", "vertex_ai/", "watsonx/"),
+)
+"""litellm's prefixes of providers that speak no OpenAI, not even at a ``base_url``."""
 
 Forced = Literal["teacher", "student"]
 
@@ -26,10 +33,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An upstream and what it charges."""
+    """An upstream, what it charges, and how it is treated when it fails."""
 
     upstream: Upstream
     price: Price
+    retries: int
+    """Further calls where one failed."""
+    breaker: Breaker
 
 
 Target = Model | Forced | None
@@ -44,16 +54,20 @@ def check_names(settings: Settings) -> None:
 
 
 class Models:
-    """The teacher and the further models of the settings."""
+    """The teacher, its fallbacks and the further models of the settings."""
 
     def __init__(self, settings: Settings) -> None:
         prices = Prices(settings.prices)
         openai_key = os.environ.get("OPENAI_API_KEY") or None
         self.teacher = _model(settings.teacher, prices, openai_key)
-        self._named = {
-            name: _model(model, prices, None if model.base_url else openai_key)
-            for name, model in settings.models.items()
-        }
+
+        def further(model: ModelSettings) -> Model:
+            # The key for OpenAI is not shown to just any server.
+            return _model(model, prices, None if model.base_url else openai_key)
+
+        self.chain = (self.teacher, *map(further, settings.fallbacks))
+        """The teacher, and who is asked where it fails."""
+        self._named = {name: further(model) for name, model in settings.models.items()}
 
     def names(self) -> list[str]:
         """Every name that a request's ``model`` may have."""
@@ -81,7 +95,7 @@ class Models:
             await model.upstream.close()
 
     def _all(self) -> Iterator[Model]:
-        yield self.teacher
+        yield from self.chain
         yield from self._named.values()
 
 
@@ -90,19 +104,26 @@ def _model(settings: ModelSettings, prices: Prices, default_key: str | None) -> 
     price = prices.of(name)
     if price is None:
         _log.warning("no price is known for %s: its calls count as free", name)
-    return Model(_upstream(settings, prices, default_key), price or FREE)
+    upstream = _upstream(settings, prices, default_key)
+    breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s)
+    return Model(upstream, price or FREE, settings.retries, breaker)
 
 
 def _upstream(settings: ModelSettings, prices: Prices, default_key: str | None) -> Upstream:
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    if settings.base_url:
-        return HttpUpstream(
-            settings.model, settings.base_url, key or default_key, settings.timeout_s
-        )
+    timeouts = Timeouts(
+        settings.connect_timeout_s,
+        min(settings.first_token_timeout_s, settings.timeout_s),
+        settings.timeout_s,
+    )
+    if settings.base_url and not settings.model.startswith(_OWN_DIALECTS):
+        # The prefix is litellm's alone; "openai/" may be part of a name on such a server.
+        model = settings.model.removeprefix("hosted_vllm/")
+        return HttpUpstream(model, settings.base_url, key or default_key, timeouts)
     if _is_openai(settings.model, prices):
         model = settings.model.removeprefix("openai/")
-        return HttpUpstream(model, OPENAI, key or default_key, settings.timeout_s)
-    return LitellmUpstream(settings.model, key, settings.timeout_s)
+        return HttpUpstream(model, OPENAI, key or default_key, timeouts)
+    return LitellmUpstream(settings.model, key, timeouts, settings.base_url)
 
 
 def _is_openai(model: str, prices: Prices) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import orjson
 
@@ -22,11 +23,19 @@ class Relay:
     """
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], timeout_s: float, include_usage: bool
+        self,
+        events: AsyncGenerator[bytes, None],
+        timeout_s: float,
+        *,
+        include_usage: bool,
+        hide_logprobs: bool = False,
     ) -> None:
+        """``timeout_s`` is for the first token. What the caller did not ask for, usage or
+        log-probabilities, is read and not passed on."""
         self._events = events
         self._timeout_s = timeout_s
         self._include_usage = include_usage
+        self._hide_logprobs = hide_logprobs
         self._collector = AnswerCollector()
         self._opening: list[bytes] = []
         self._done = False
@@ -76,24 +85,38 @@ class Relay:
             self._done = True
             self.ending.append(event)
             return
-        if data and not self._read(data):
-            return
+        if data:
+            chunk = self._read(data)
+            if not (self._include_usage or chunk.get("choices") or not chunk.get("usage")):
+                return
+            if self._hide_logprobs and drop_logprobs(chunk):
+                event = b"data: " + orjson.dumps(chunk) + b"\n\n"
         if self._collector.finished:
             self.ending.append(event)
         else:
             passing += [*self.ending, event]
             self.ending.clear()
 
-    def _read(self, data: bytes) -> bool:
-        """Add a chunk to the answer; False if it is for us alone."""
+    def _read(self, data: bytes) -> dict[str, Any]:
+        """Add a chunk to the answer."""
         try:
             chunk = orjson.loads(data)
             if chunk.get("error"):
                 raise UpstreamBrokenError(f"The upstream broke off: {_message(chunk['error'])}")
             self._collector.add(chunk)
-            return bool(self._include_usage or chunk.get("choices") or not chunk.get("usage"))
+            return chunk
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
             raise UpstreamBrokenError("The upstream sent an event that is not a chunk.") from error
+
+
+def drop_logprobs(body: dict[str, Any]) -> bool:
+    """Take the log-probabilities out of a completion or a chunk; False if it has none."""
+    dropped = False
+    for choice in body.get("choices") or ():
+        if choice.get("logprobs"):
+            choice["logprobs"] = None
+            dropped = True
+    return dropped
 
 
 def _message(error: object) -> object:

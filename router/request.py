@@ -14,6 +14,8 @@ import orjson
 
 from policies.tasks import Prompt, read_prompt
 from router.errors import InvalidRequestError
+from router.terms import Terms
+from telemetry.exchange import Dialect
 
 MAX_TOP_LOGPROBS = 20
 
@@ -33,9 +35,18 @@ class ChatRequest:
     """False where the caller wants no text kept."""
     top_logprobs: int | None
     """How many alternatives the caller wants to see; None without ``logprobs``."""
+    terms: Terms
+    dialect: Dialect
+    original: bytes | None
+    """The body as the caller sent it, where that was not a chat completion request."""
 
-    def for_upstream(self, model: str, *, stream: bool) -> dict[str, Any]:
-        """The body to send: the caller's, but for the model and what was meant for the router."""
+    def for_upstream(
+        self, model: str, *, stream: bool, logprobs: int | None = None
+    ) -> dict[str, Any]:
+        """The body to send: the caller's, but for the model and what was meant for the router.
+
+        ``logprobs`` asks for so many alternatives per token if the caller did not.
+        """
         body = {**self.body, "model": model}
         metadata = body.get("metadata")
         if metadata and "task" in metadata:
@@ -48,12 +59,16 @@ class ChatRequest:
         else:
             body.pop("stream", None)
             body.pop("stream_options", None)
+        if logprobs is not None and self.top_logprobs is None:
+            body |= {"logprobs": True, "top_logprobs": logprobs}
         return body
 
 
-def parse(raw: bytes) -> ChatRequest:
-    """Check a request body. Raises InvalidRequestError, which names the parameter at fault."""
-    body = _object(raw)
+def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "chat") -> ChatRequest:
+    """Check a chat completion request. ``raw`` is what the caller sent, in its ``dialect``.
+
+    Raises InvalidRequestError, which names the parameter at fault.
+    """
     for name, (check, expected) in _CHECKS.items():
         value = body.get(name)
         if value is not None and not check(value):
@@ -65,19 +80,24 @@ def parse(raw: bytes) -> ChatRequest:
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise InvalidRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
     stream_options = body.get("stream_options") or {}
+    is_chat = dialect == "chat"
     return ChatRequest(
-        raw=raw,
+        raw=raw if is_chat else orjson.dumps(body),
         body=body,
         model=body["model"],
-        prompt=read_prompt(body),
+        prompt=read_prompt(body, terms.task),
         stream=bool(body.get("stream")),
         include_usage=bool(stream_options.get("include_usage")),
         store=body.get("store") is not False,
         top_logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
+        terms=terms,
+        dialect=dialect,
+        original=None if is_chat else raw,
     )
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def read_object(raw: bytes) -> dict[str, Any]:
+    """A request's body as a JSON object. Raises InvalidRequestError."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

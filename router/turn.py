@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from starlette.types import Scope
+
 from distill.students.base import Prediction
 from router.request import ChatRequest
 from router.serving import Student
@@ -28,10 +30,21 @@ class Arrival:
     """A request before anything is known of it."""
 
     authorization: str | None
-    """The caller's header."""
+    """The caller's header, where it is meant for the upstream."""
+    key: str | None = None
+    """Id of the caller's virtual key."""
     id: str = field(default_factory=_ids().__next__)
     created: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def of(cls, scope: Scope) -> Arrival:
+        """The arrival of an HTTP request."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        for name, value in headers:
+            if name == b"authorization":
+                return cls(value.decode("latin-1"))
+        return cls(None)
 
     def elapsed_s(self) -> float:
         return time.perf_counter() - self.started
@@ -60,27 +73,32 @@ class Turn:
     may_fall_back: bool = False
     """Whether the opinion may stand in for a teacher that is down."""
     first_token_s: float | None = None
+    attempts: int = 0
+    """Calls made to upstreams."""
 
     @property
     def task(self) -> str:
         return self.request.prompt.task
 
-    def headers(self, model: str, cost: int) -> dict[str, str]:
-        """The headers that say how the answer was made and what it cost in picodollars."""
+    def headers(self, model: str, cost: int, teacher_cost: int) -> dict[str, str]:
+        """The headers that say how the answer was made, what it cost in picodollars, and what
+        that saved against the teacher."""
         return {
             "x-protege-route": self.route,
             "x-protege-task": self.task,
             "x-protege-model": model,
             "x-protege-reason": self.reason,
             "x-protege-cost": usd(cost),
+            "x-protege-saved": usd(teacher_cost - cost),
         }
 
 
 def usd(picodollars: int) -> str:
     """An exact decimal number.
 
-    >>> usd(1_500_000)
-    '0.0000015'
+    >>> usd(1_500_000), usd(-2 * 10**12)
+    ('0.0000015', '-2')
     """
-    whole, fraction = divmod(picodollars, PICO)
-    return f"{whole}.{fraction:012d}".rstrip("0").rstrip(".")
+    whole, fraction = divmod(abs(picodollars), PICO)
+    sign = "-" if picodollars < 0 else ""
+    return sign + f"{whole}.{fraction:012d}".rstrip("0").rstrip(".")

@@ -60,7 +60,7 @@ class Exchange:
     """None where the answer never finished: such an exchange teaches nobody."""
     error: str | None = None
     """Code of what went wrong, if anything did."""
-    attempts: int = 1
+    attempts: int = 0
     """Calls that were made to upstreams for the caller's answer."""
     key: str | None = None
     """Id of the virtual key that was used."""

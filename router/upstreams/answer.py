@@ -11,6 +11,8 @@ import orjson
 from router.errors import UpstreamBrokenError
 from telemetry.prices import Usage
 
+_IN_PIECES = ("index", "function")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -124,8 +126,12 @@ class _Choice:
             self.text.append(value)
         elif key == "tool_calls":
             _add_tool_calls(self.message.setdefault("tool_calls", []), value)
+        elif key == "thinking_blocks":
+            _add_thinking(self.message.setdefault(key, []), value)
         elif isinstance(value, str):
             self.message[key] = self.message.get(key, "") + value
+        elif isinstance(value, list):
+            self.message.setdefault(key, []).extend(value)
         else:
             self.message[key] = value
 
@@ -137,11 +143,21 @@ def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]
         while len(calls) <= index:
             calls.append({"function": {"name": "", "arguments": ""}})
         call = calls[index]
-        for key in ("id", "type"):
-            if delta.get(key):
-                call[key] = delta[key]
+        # What is not OpenAI's is kept as well: Google wants its signatures back.
+        call.update((key, value) for key, value in delta.items() if value and key not in _IN_PIECES)
         for key, piece in (delta.get("function") or {}).items():
             call["function"][key] = call["function"].get(key, "") + (piece or "")
+
+
+def _add_thinking(blocks: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
+    """Anthropic's thinking comes in pieces; a block ends with its signature."""
+    for delta in deltas:
+        piece = {key: value for key, value in delta.items() if key != "index"}
+        if blocks and "signature" not in blocks[-1] and "thinking" in blocks[-1]:
+            block = blocks[-1]
+            block.update({**piece, "thinking": block["thinking"] + piece.get("thinking", "")})
+        else:
+            blocks.append(piece)
 
 
 def _text(message: dict[str, Any]) -> str | None:

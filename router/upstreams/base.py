@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long an upstream is waited for, in seconds."""
+
+    connect: float
+    silence: float
+    """Before the first token of a stream, and between two."""
+    whole: float
+    """For the whole answer."""
 
 
 class Upstream(Protocol):
@@ -16,8 +28,7 @@ class Upstream(Protocol):
 
     model: str
     """What the provider calls it."""
-    timeout_s: float
-    """Seconds until the answer must have begun, and between two parts of it."""
+    timeouts: Timeouts
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
         """A ``chat.completion`` object as JSON."""

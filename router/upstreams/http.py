@@ -19,10 +19,10 @@ from router.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from router.upstreams.base import Timeouts
 from router.upstreams.sse import EventSplitter
 
 OPENAI = "https://api.openai.com/v1"
-CONNECT_S = 5.0
 
 # Below the 5 s after which common servers close an idle connection: a request sent at that very
 # moment would be lost.
@@ -38,32 +38,31 @@ _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 class HttpUpstream:
     """A model behind an OpenAI-compatible API at ``base_url``."""
 
-    def __init__(self, model: str, base_url: str, api_key: str | None, timeout_s: float) -> None:
+    def __init__(self, model: str, base_url: str, api_key: str | None, timeouts: Timeouts) -> None:
         self.model = model
-        self.timeout_s = timeout_s
+        self.timeouts = timeouts
         self._authorization = f"Bearer {api_key}" if api_key else None
         self._url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
         # The transport alone: the client around it would add cookies, redirects and hooks, none
         # of which an API call needs, and half as much time again.
         self._transport = AiohttpTransport(client=_session, proxy=_proxy(self._url))
-        self._extensions = {"timeout": {"connect": CONNECT_S, "read": timeout_s}}
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
         try:
-            async with asyncio.timeout(self.timeout_s):
-                response = await self._send(body, authorization)
+            async with asyncio.timeout(self.timeouts.whole):
+                response = await self._send(body, authorization, self.timeouts.whole)
                 try:
                     return await _content(response)
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise _translated(error, self.timeout_s) from error
+            raise _translated(error, self.timeouts.whole) from error
 
     async def stream(
         self, body: dict[str, Any], authorization: str | None
     ) -> AsyncGenerator[bytes, None]:
         try:
-            response = await self._send(body, authorization)
+            response = await self._send(body, authorization, self.timeouts.silence)
             try:
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     raise UpstreamBrokenError("The upstream did not answer with a stream.")
@@ -76,12 +75,14 @@ class HttpUpstream:
             finally:
                 await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise _translated(error, self.timeout_s) from error
+            raise _translated(error, self.timeouts.silence) from error
 
     async def close(self) -> None:
         await self._transport.aclose()
 
-    async def _send(self, body: dict[str, Any], authorization: str | None) -> httpx.Response:
+    async def _send(
+        self, body: dict[str, Any], authorization: str | None, silence_s: float
+    ) -> httpx.Response:
         """The response, its body not yet read. Raises UpstreamRefusedError on an error status."""
         headers = _HEADERS
         authorization = self._authorization or authorization
@@ -89,8 +90,9 @@ class HttpUpstream:
             headers = [*headers, (b"authorization", authorization.encode("latin-1"))]
         # With content= httpx would look for headers to add, which aiohttp does again.
         content = httpx.ByteStream(orjson.dumps(body))
+        extensions = {"timeout": {"connect": self.timeouts.connect, "read": silence_s}}
         request = httpx.Request(
-            "POST", self._url, headers=headers, stream=content, extensions=self._extensions
+            "POST", self._url, headers=headers, stream=content, extensions=extensions
         )
         request.read()
         response = await self._transport.handle_async_request(request)

@@ -37,12 +37,15 @@ def shared_server(
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     config = folder / "protege.yaml"
+    # A fault is seen at once, and by the next test as well.
+    bare = "retries: 0, breaker_failures: 1000000"
     config.write_text(
         f"""
-        teacher: {{timeout_s: 1}}
+        teacher: {{timeout_s: 1, {bare}}}
         models:
-          other: {{model: gpt-5.4-mini, base_url: "{shared_upstream.url}", api_key: other-key}}
-          gone: {{model: gpt-5.4, base_url: "http://127.0.0.1:9/v1"}}
+          other:
+            {{model: gpt-5.4-mini, base_url: "{shared_upstream.url}", api_key: other-key, {bare}}}
+          gone: {{model: gpt-5.4, base_url: "http://127.0.0.1:9/v1", {bare}}}
         policy: {{audit_rate: 0.000001}}
         loop: {{enabled: false}}
         """

@@ -280,9 +280,9 @@ def test_unknown_paths_and_methods(server: Server) -> None:
     unknown = httpx.get(f"{server.url}/nothing")
     assert unknown.status_code == 404
     assert unknown.json()["error"]["code"] == "unknown_url"
-    wrong = httpx.get(f"{server.url}/chat/completions")
+    wrong = httpx.delete(f"{server.url}/models")
     assert wrong.status_code == 405
-    assert wrong.headers["allow"] == "POST"
+    assert wrong.headers["allow"] == "GET"
     assert wrong.json()["error"]["code"] == "method_not_allowed"
     assert wrong.headers["x-request-id"]
 

@@ -59,6 +59,8 @@ def running(
         "PROTEGE_LOOP__ENABLED": "false",
         "PROTEGE_POLICY__AUDIT_RATE": "0.000001",
         "PROTEGE_TEACHER__TIMEOUT_S": "1",
+        "PROTEGE_TEACHER__RETRIES": "0",
+        "PROTEGE_TEACHER__BREAKER_FAILURES": "1000000",
     }
     with Server(data, *teacher_flags(shared_upstream), **environment) as server:
         yield server

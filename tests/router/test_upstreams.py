@@ -134,7 +134,7 @@ async def relayed(*events: Any, include_usage: bool = False) -> tuple[list[bytes
         for event in events:
             yield event if isinstance(event, bytes) else b"data: " + orjson.dumps(event) + b"\n\n"
 
-    relay = Relay(upstream(), 10.0, include_usage)
+    relay = Relay(upstream(), 10.0, include_usage=include_usage)
     await relay.open()
     return [event async for event in relay], relay
 

@@ -1,0 +1,223 @@
+"""Answers a request on the route that was chosen, and writes the exchange down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import orjson
+from starlette.types import Receive
+
+from policies.scores import Scores
+from router import completion
+from router.audit import Auditor
+from router.chain import Answered, ask, is_down
+from router.errors import (
+    StoreUnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
+from router.hangup import CallerGoneError, WhileCallerWaits
+from router.ledger import Ledger
+from router.models import Model
+from router.relay import Relay, drop_logprobs
+from router.reply import Reply
+from router.turn import Turn
+from router.upstreams.answer import Answer, read_completion
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A completion, and what was read of it."""
+
+    content: bytes
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A stream whose first token is there, and until when it may last on the loop's clock."""
+
+    relay: Relay
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Lets the student or upstreams answer."""
+
+    scores: Scores
+    ledger: Ledger
+    auditor: Auditor
+    teacher_logprobs: int | None
+    """Alternatives per token that the teacher is asked for, for the log."""
+
+    async def answer(
+        self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
+    ) -> None:
+        """``models`` are asked in turn unless the student answers."""
+        if turn.route == "student":
+            await self._by_student(turn, reply)
+            return
+        by_upstream = self._streamed if turn.request.stream else self._whole
+        try:
+            await by_upstream(turn, models, receive, reply)
+        except UpstreamError as error:
+            if turn.may_fall_back and is_down(error):
+                turn.route, turn.reason = "student", _why_student(error)
+                await self._by_student(turn, reply)
+                return
+            await self.ledger.record_failure(turn, models[0], error)
+            await reply.error(error, turn.headers(models[0].upstream.model, 0, 0))
+        except CallerGoneError:
+            await self.ledger.record_hangup(turn, models[0])
+
+    async def _by_student(self, turn: Turn, reply: Reply) -> None:
+        opinion = turn.opinion
+        assert opinion is not None, "the student route is taken only with an opinion"
+        request = turn.request
+        if request.stream:
+            turn.first_token_s = turn.arrival.elapsed_s()
+        exchange = self.ledger.from_student(turn, opinion)
+        stored = self.ledger.record_soon(exchange)
+        answer = completion.StudentAnswer(
+            id=completion.identifier(exchange.id),
+            created=int(exchange.created),
+            version=exchange.model,
+            prediction=opinion.prediction,
+            usage=opinion.usage,
+            top_logprobs=request.top_logprobs,
+        )
+        headers = turn.headers(exchange.model, exchange.cost, exchange.teacher_cost)
+        if request.stream:
+            await reply.start_stream(headers)
+            await reply.end(completion.events(answer, include_usage=request.include_usage))
+        else:
+            await reply.completion(completion.completion(answer), headers)
+        if turn.sampled:
+            self.auditor.start(turn, opinion, stored)
+
+    async def _whole(
+        self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
+    ) -> None:
+        """Raises UpstreamError or CallerGoneError; nothing has been sent then."""
+        logprobs = self._logprobs(turn)
+
+        async def call(model: Model) -> _Whole:
+            turn.attempts += 1
+            upstream = model.upstream
+            body = turn.request.for_upstream(upstream.model, stream=False, logprobs=logprobs)
+            content = await upstream.complete(body, turn.arrival.authorization)
+            return _Whole(content, read_completion(content))
+
+        async with WhileCallerWaits(receive):
+            answered = await _in_time(turn, models, call)
+        exchange = self.ledger.from_upstream(turn, answered.model, answered.value.answer)
+        await self.ledger.record(exchange)
+        content = answered.value.content
+        if logprobs is not None:
+            content = _without_logprobs(content)
+        headers = turn.headers(exchange.model, exchange.cost, exchange.teacher_cost)
+        await reply.completion(content, headers)
+
+    async def _streamed(
+        self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
+    ) -> None:
+        """Raises UpstreamError or CallerGoneError while nothing has been sent."""
+        logprobs = self._logprobs(turn)
+        request = turn.request
+
+        async def call(model: Model) -> _Opened:
+            turn.attempts += 1
+            upstream = model.upstream
+            ends = asyncio.get_running_loop().time() + upstream.timeouts.whole
+            body = request.for_upstream(upstream.model, stream=True, logprobs=logprobs)
+            relay = Relay(
+                upstream.stream(body, turn.arrival.authorization),
+                upstream.timeouts.silence,
+                include_usage=request.include_usage,
+                hide_logprobs=logprobs is not None,
+            )
+            try:
+                await relay.open()
+            except BaseException:
+                await relay.aclose()
+                raise
+            return _Opened(relay, ends)
+
+        async with WhileCallerWaits(receive):
+            answered = await _in_time(turn, models, call)
+        async with aclosing(answered.value.relay):
+            await self._relay(turn, answered, receive, reply)
+
+    async def _relay(
+        self, turn: Turn, answered: Answered[_Opened], receive: Receive, reply: Reply
+    ) -> None:
+        """Pass a stream on that has begun. What goes wrong from here on is an event in it."""
+        model, relay = answered.model, answered.value.relay
+        turn.first_token_s = turn.arrival.elapsed_s()
+        await reply.start_stream(self._expected_headers(turn, model))
+        failure: UpstreamError | StoreUnavailableError | CallerGoneError | None = None
+        try:
+            async with asyncio.timeout_at(answered.value.ends), WhileCallerWaits(receive):
+                async for event in relay:
+                    await reply.event(event)
+        except TimeoutError:
+            whole_s = model.upstream.timeouts.whole
+            failure = UpstreamTimeoutError(f"The answer was not complete within {whole_s:g} s.")
+        except (UpstreamError, CallerGoneError) as error:
+            failure = error
+        answer = relay.answer()
+        if failure is not None:
+            answer = replace(answer, finish_reason=None)
+        exchange = self.ledger.from_upstream(turn, model, answer, failure)
+        try:
+            await self.ledger.record(exchange)
+        except StoreUnavailableError as error:
+            failure = error
+        if failure is None:
+            await reply.end(relay.ending)
+        elif not isinstance(failure, CallerGoneError):
+            await reply.break_off(failure)
+
+    def _logprobs(self, turn: Turn) -> int | None:
+        """Alternatives to ask for that the caller does not want to see."""
+        unasked = turn.route == "teacher" and turn.request.top_logprobs is None
+        return self.teacher_logprobs if unasked else None
+
+    def _expected_headers(self, turn: Turn, model: Model) -> dict[str, str]:
+        """What a stream costs is known only at its end: its headers say what is expected."""
+        usage = self.scores.expected_usage(turn.task, len(turn.request.raw))
+        teacher_cost = self.ledger.teacher.price.cost(usage)
+        return turn.headers(model.upstream.model, model.price.cost(usage), teacher_cost)
+
+
+async def _in_time(
+    turn: Turn, models: Sequence[Model], call: Callable[[Model], Awaitable[_T]]
+) -> Answered[_T]:
+    """Ask ``models`` for as long as the caller wants to wait."""
+    deadline_s = turn.request.terms.deadline_s
+    if deadline_s is None:
+        return await ask(models, call)
+    try:
+        async with asyncio.timeout(deadline_s - turn.arrival.elapsed_s()):
+            return await ask(models, call)
+    except TimeoutError as error:
+        raise UpstreamTimeoutError(
+            f"The upstream did not answer within the request's {deadline_s:g} s.",
+            "x-protege-deadline",
+        ) from error
+
+
+def _why_student(error: UpstreamError) -> str:
+    return "deadline" if error.param == "x-protege-deadline" else "teacher_down"
+
+
+def _without_logprobs(content: bytes) -> bytes:
+    body = orjson.loads(content)
+    return orjson.dumps(body) if drop_logprobs(body) else content

@@ -1,0 +1,121 @@
+"""Asks one model after the other until one answers: retries, circuit breakers, the next model.
+
+All of it happens before the caller has had any part of an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from router.errors import (
+    CircuitOpenError,
+    UpstreamBrokenError,
+    UpstreamError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+from router.models import Model
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 8.0
+"""Longest wait for one retry. A provider that asks for more is not waited for."""
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[_T]):
+    """What a call gave, and which model it was made to."""
+
+    model: Model
+    value: _T
+
+
+async def ask(models: Sequence[Model], call: Callable[[Model], Awaitable[_T]]) -> Answered[_T]:
+    """The first answer that ``call`` gets from ``models``.
+
+    A model that is down is asked again after a pause, as often as its settings allow, then the
+    next one is. Raises the last UpstreamError, or at once one that is the request's own fault.
+    """
+    failure: UpstreamError | None = None
+    for model in models:
+        try:
+            return Answered(model, await _ask_again(model, call))
+        except UpstreamError as error:
+            if not is_down(error):
+                raise
+            # That a circuit is open says less than why a call before failed.
+            if failure is None or not isinstance(error, CircuitOpenError):
+                failure = error
+    assert failure is not None, "a chain has at least one model"
+    raise failure
+
+
+async def _ask_again(model: Model, call: Callable[[Model], Awaitable[_T]]) -> _T:
+    """One model's answer, after as many retries as it takes and its settings allow."""
+    for retry in range(model.retries + 1):
+        if not model.breaker.allows():
+            raise CircuitOpenError(
+                f"The upstream of {model.upstream.model} has failed too often and rests.",
+                retry_after_s=model.breaker.wait_s(),
+            )
+        try:
+            value = await call(model)
+        except UpstreamError as error:
+            _tell(model, error)
+            pause = _pause_s(error, retry)
+            if retry == model.retries or pause is None:
+                raise
+            _log.info(
+                "%s failed and is asked again in %.2f s: %s", model.upstream.model, pause, error
+            )
+        else:
+            model.breaker.succeeded()
+            return value
+        await asyncio.sleep(pause)
+    raise AssertionError("the last call returns or raises")
+
+
+def is_down(error: UpstreamError) -> bool:
+    """Whether the upstream is to blame, not the request."""
+    if isinstance(error, UpstreamRefusedError):
+        return error.status in (408, 429) or error.status >= 500
+    return True
+
+
+def _tell(model: Model, error: UpstreamError) -> None:
+    """Let the breaker know. An upstream that limits its callers is alive."""
+    if not is_down(error) or (isinstance(error, UpstreamRefusedError) and error.status == 429):
+        model.breaker.succeeded()
+    else:
+        model.breaker.failed()
+
+
+def _pause_s(error: UpstreamError, retry: int) -> float | None:
+    """Seconds to wait before the next call; None where another would not help.
+
+    Exponential back-off with full jitter: Brooker, "Exponential Backoff And Jitter" (AWS
+    Architecture Blog, 2015).
+    """
+    # It has taken its time already: another call would double the wait.
+    if isinstance(error, UpstreamTimeoutError) or not is_down(error):
+        return None
+    backoff = random.uniform(0.5, 1.0) * FIRST_PAUSE_S * 2.0**retry
+    if isinstance(error, UpstreamUnreachableError | UpstreamBrokenError):
+        return min(backoff, LONGEST_PAUSE_S)
+    assert isinstance(error, UpstreamRefusedError)
+    if error.retry.get("x-should-retry") == "false":
+        return None
+    asked = error.wait_s()
+    if asked is None:
+        return min(backoff, LONGEST_PAUSE_S)
+    # A little later than told, and not all callers at once.
+    return asked + backoff if asked <= LONGEST_PAUSE_S else None

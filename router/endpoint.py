@@ -1,0 +1,103 @@
+"""An endpoint that generates text: reads a request in its dialect and has it answered.
+
+A plain ASGI application: what it adds to the upstream's answer is on every request's path.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from router.answering import Answering
+from router.dialects.base import Dialect
+from router.errors import BodyTooLargeError, ProtegeError, UnexpectedError
+from router.hangup import CallerGoneError
+from router.load import Load
+from router.models import Model, Models
+from router.reply import Reply
+from router.request import parse
+from router.routing import Routing
+from router.terms import read_terms
+from router.turn import Arrival
+from telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+DRAINED = 10
+"""So many times the largest body is read of one that is too large, or the caller, who is still
+sending, would find its connection reset and not see why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What all endpoints that generate text share."""
+
+    models: Models
+    routing: Routing
+    answering: Answering
+    load: Load
+    metrics: Metrics
+    largest_body: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One dialect before the engine."""
+
+    dialect: Dialect
+    engine: Engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrival = Arrival.of(scope)
+        reply = Reply(send, arrival, self.dialect)
+        try:
+            with self.engine.load:
+                await self._handle(scope, arrival, receive, reply)
+        except CallerGoneError:
+            _log.debug("request %s was never complete", arrival.id)
+        except ProtegeError as error:
+            await self._refuse(error, reply)
+        except Exception:
+            _log.exception("request %s failed", arrival.id)
+            await self._refuse(UnexpectedError("The router failed."), reply)
+
+    async def _handle(self, scope: Scope, arrival: Arrival, receive: Receive, reply: Reply) -> None:
+        engine = self.engine
+        terms = read_terms(scope["headers"])
+        raw = await _read(receive, engine.largest_body)
+        body = await self.dialect.read(raw, arrival.key)
+        request = parse(body, raw, terms, self.dialect.name)
+        reply.begin(request)
+        target = engine.models.find(request.model)
+        turn = await engine.routing.choose(arrival, request, target)
+        models = (target,) if isinstance(target, Model) else engine.models.chain
+        await engine.answering.answer(turn, models, receive, reply)
+
+    async def _refuse(self, error: ProtegeError, reply: Reply) -> None:
+        self.engine.metrics.rejected(self.dialect.error(error).status)
+        if reply.streaming:
+            await reply.break_off(error)
+        else:
+            await reply.error(error)
+
+
+async def _read(receive: Receive, largest: int) -> bytes:
+    """The whole body. Raises CallerGoneError or BodyTooLargeError."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGoneError
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size <= largest:
+            parts.append(part)
+        if not message.get("more_body") or size > DRAINED * largest:
+            break
+    if size > largest:
+        raise BodyTooLargeError(f"The body of the request is larger than {largest:,} bytes.")
+    return parts[0] if len(parts) == 1 else b"".join(parts)

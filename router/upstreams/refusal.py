@@ -1,0 +1,130 @@
+"""What litellm raises, as one of our errors: in the provider's words and with its status.
+
+litellm maps every failure to an error of its own, with another status for some and its own words
+around the provider's. What really happened is the exception that it was handling.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import openai
+import orjson
+from litellm.exceptions import ContextWindowExceededError
+from litellm.llms.base_llm.chat.transformation import BaseLLMException
+
+from router.errors import (
+    UpstreamBrokenError,
+    UpstreamError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+_RETRY_HEADERS = ("retry-after", "retry-after-ms")
+_LONGEST = 2000
+"""Characters of what the provider said."""
+_SHORTEST_KEY = 8
+"""Characters of an environment variable that is taken for a key."""
+_PREFIX = re.compile(r"^(litellm\.)?\w+(Error|Exception)( \w+Error)?(:| -) ")
+
+
+def translated(error: Exception, api_key: str | None) -> UpstreamError:
+    """Our error for one of litellm. No key is in what it says."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, TimeoutError | httpx.TimeoutException):
+            return UpstreamTimeoutError("The upstream did not answer in time.")
+    too_long = any(isinstance(cause, ContextWindowExceededError) for cause in causes)
+    for cause in reversed(causes):
+        if isinstance(cause, httpx.HTTPStatusError) or _is_openai(cause):
+            return _refused(cause.response, too_long, api_key)
+        if isinstance(cause, httpx.TransportError):
+            said = _without_keys(str(cause) or type(cause).__name__, api_key)
+            return UpstreamUnreachableError(f"The upstream cannot be reached: {said}")
+    said = _without_keys(_own_words(error), api_key)
+    status = getattr(error, "status_code", 0)
+    was_asked = any(isinstance(cause, BaseLLMException) for cause in causes)
+    if 400 <= status < 500 and not was_asked:
+        return UpstreamRefusedError(status, _error(status, said, None))
+    return UpstreamBrokenError(f"The upstream's answer is broken: {said}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_openai(cause: BaseException) -> bool:
+    """Whether this is the openai package's own error, not one that litellm derived from it."""
+    return isinstance(cause, openai.APIStatusError) and type(cause).__module__ == "openai"
+
+
+def _refused(response: httpx.Response, too_long: bool, api_key: str | None) -> UpstreamRefusedError:
+    said = _detail(response)
+    message = said.get("message") or f"The upstream answered with status {response.status_code}."
+    code = said.get("type") or said.get("status")
+    if too_long:
+        code = "context_length_exceeded"
+    elif response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        code = "rate_limit_exceeded"
+    retry = {name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers}
+    return UpstreamRefusedError(
+        response.status_code,
+        _error(response.status_code, _without_keys(str(message), api_key), code),
+        retry or _retry_info(said),
+    )
+
+
+def _detail(response: httpx.Response) -> dict[str, Any]:
+    """The provider's error object; one with a message alone where it sent something else."""
+    content = response.content
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {"message": content[:_LONGEST].decode("utf-8", "replace").strip()}
+    if isinstance(body, list) and body:
+        body = body[0]
+    detail = body.get("error", body) if isinstance(body, dict) else body
+    return detail if isinstance(detail, dict) else {"message": str(detail)}
+
+
+def _retry_info(said: dict[str, Any]) -> dict[str, str]:
+    """Google's way to say when to come again: a ``google.rpc.RetryInfo`` among the details."""
+    for detail in said.get("details") or ():
+        seconds = re.fullmatch(r"(\d+)(\.\d+)?s", str(detail.get("retryDelay")))
+        if seconds:
+            return {"retry-after": str(int(seconds[1]) + bool(seconds[2]))}
+    return {}
+
+
+def _own_words(error: Exception) -> str:
+    """The first line of what litellm says, without the names of its exceptions."""
+    said = str(getattr(error, "original_exception", None) or error).partition("\n")[0]
+    while prefix := _PREFIX.match(said):
+        said = said[prefix.end() :]
+    return said[:_LONGEST]
+
+
+def _without_keys(said: str, api_key: str | None) -> str:
+    keys = [value for name, value in os.environ.items() if name.endswith("_API_KEY")]
+    for key in (api_key or "", *keys):
+        if len(key) >= _SHORTEST_KEY:
+            said = said.replace(key, "***")
+    return said
+
+
+def _error(status: int, message: str, code: str | None) -> bytes:
+    kind = _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
