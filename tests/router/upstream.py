@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import math
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
@@ -52,11 +55,13 @@ class StubUpstream:
     key: str | None = None
     """The only key that is let in, if set."""
     message: dict[str, Any] | None = None
-    """Replaces the message of a completion."""
+    """Replaces the message of a completion. In a stream its tool calls come in pieces."""
     finish_reason: str = "stop"
     byte_by_byte: bool = False
     """Whether streams arrive in network chunks of a few bytes."""
     requests: list[Received] = field(default_factory=list)
+    hung_up: int = 0
+    """Streams that the caller has not waited for to the end."""
     port: int = 0
 
     @property
@@ -87,6 +92,7 @@ class StubUpstream:
         asyncio.set_event_loop(self._loop)
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._embed)
         runner = web.AppRunner(app)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
@@ -99,6 +105,44 @@ class StubUpstream:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        refusal = await self._receive(request, body)
+        if refusal is not None:
+            return refusal
+        text = body["messages"][-1]["content"]
+        answer = self.answer(text if isinstance(text, str) else "")
+        if body.get("stream"):
+            try:
+                return await self._stream(request, body, answer)
+            except ConnectionResetError:
+                self.hung_up += 1
+                raise
+        return web.json_response(self._completion(body, answer))
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        refusal = await self._receive(request, body)
+        if refusal is not None:
+            return refusal
+        given = body["input"]
+        # One text is a string or, as tokens, a list of numbers.
+        several = isinstance(given, list) and not isinstance(given[0], int)
+        texts = given if several else [given]
+        as_text = body.get("encoding_format") == "base64"
+        data = [
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": _base64(vector) if as_text else vector,
+            }
+            for index, vector in enumerate(embedding(str(text)) for text in texts)
+        ]
+        usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
+        return web.json_response(
+            {"object": "list", "data": data, "model": body["model"], "usage": usage}
+        )
+
+    async def _receive(self, request: web.Request, body: dict[str, Any]) -> web.Response | None:
+        """Note a request; the answer if it is not to have what it asks for."""
         self.requests.append(Received(body, {k.lower(): v for k, v in request.headers.items()}))
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
@@ -109,11 +153,7 @@ class StubUpstream:
             return web.Response(status=self.status, body=self.content)
         if self.status != 200:
             return _error(self.status, "The stub is out of order.", None, self.error_headers)
-        text = body["messages"][-1]["content"]
-        answer = self.answer(text if isinstance(text, str) else "")
-        if body.get("stream"):
-            return await self._stream(request, body, answer)
-        return web.json_response(self._completion(body, answer))
+        return None
 
     def _completion(self, body: dict[str, Any], answer: str) -> dict[str, Any]:
         message = self.message or {"role": "assistant", "content": answer, "refusal": None}
@@ -121,7 +161,7 @@ class StubUpstream:
             {
                 "index": index,
                 "message": message,
-                "logprobs": None,
+                "logprobs": _logprobs(body, answer),
                 "finish_reason": self.finish_reason,
             }
             for index in range(body.get("n") or 1)
@@ -158,12 +198,18 @@ class StubUpstream:
             }
             return json.dumps(content, ensure_ascii=False)
 
-        def choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-            return {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        async def say(delta: dict[str, Any], finish_reason: str | None = None) -> None:
+            logprobs = _logprobs(body, delta.get("content") or "")
+            for index in range(body.get("n") or 1):
+                said = {"index": index, "delta": delta, "finish_reason": finish_reason}
+                await send(chunk([said | ({"logprobs": logprobs} if logprobs else {})]))
 
-        await send(chunk([choice({"role": "assistant", "content": ""})]))
+        await say({"role": "assistant", "content": ""})
         await asyncio.sleep(self.delay_s)
-        for index, token in enumerate(answer):
+        for call in (self.message or {}).get("tool_calls", []):
+            for piece in _pieces(call):
+                await say({"tool_calls": [piece]})
+        for index, token in enumerate((self.message or {"content": answer})["content"] or ""):
             if index == self.break_after:
                 assert request.transport is not None
                 request.transport.abort()
@@ -171,15 +217,47 @@ class StubUpstream:
             if index == self.error_after:
                 await send('{"error": {"message": "The stub broke off.", "type": "server_error"}}')
                 return response
-            await send(chunk([choice({"content": token})]))
+            await say({"content": token})
             while self.hold is not None and not self.hold.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await asyncio.sleep(self.gap_s)
-        await send(chunk([choice({}, self.finish_reason)]))
+        await say({}, self.finish_reason)
         if (body.get("stream_options") or {}).get("include_usage"):
             await send(chunk([], _usage()))
         await send("[DONE]")
         return response
+
+
+def embedding(text: str) -> list[float]:
+    """The stub's own embedding, exact in 32 bits: the length of a text, and whether of a cat."""
+    return [float(len(text)), float(label(text) == "cat")]
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _pieces(call: dict[str, Any]) -> list[dict[str, Any]]:
+    """A tool call as it comes in a stream: its name first, then its arguments bit by bit."""
+    index, function = call.get("index", 0), call["function"]
+    head = {"id": call["id"], "type": "function"}
+    first = {"index": index, **head, "function": {"name": function["name"], "arguments": ""}}
+    arguments = function["arguments"]
+    bits = [arguments[start : start + 5] for start in range(0, len(arguments), 5)]
+    return [first, *({"index": index, "function": {"arguments": bit}} for bit in bits)]
+
+
+def _logprobs(body: dict[str, Any], text: str) -> dict[str, Any] | None:
+    """A log-probability for each letter, where they were asked for; none for what has no text."""
+    if not body.get("logprobs") or not text:
+        return None
+
+    def of(letter: str, probability: float) -> dict[str, Any]:
+        return {"token": letter, "logprob": math.log(probability), "bytes": list(letter.encode())}
+
+    alternatives = [of("?", 0.1)] * (body.get("top_logprobs") or 0)
+    tokens = [{**of(letter, 0.5), "top_logprobs": alternatives} for letter in text]
+    return {"content": tokens, "refusal": None}
 
 
 def _usage() -> dict[str, int]:
