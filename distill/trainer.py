@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from threadpoolctl import threadpool_limits
 
 from config.settings import LoopSettings, PolicySettings
@@ -46,6 +46,7 @@ class TrainerSettings(BaseModel):
     """What the trainer needs of the server's settings."""
 
     data: Path
+    database: SecretStr | None = None
     policy: PolicySettings
     loop: LoopSettings
 
@@ -55,7 +56,7 @@ class Trainer:
 
     def __init__(self, settings: TrainerSettings) -> None:
         self._settings = settings
-        self._store = Store(settings.data)
+        self._store = Store(settings.data, settings.database)
         self._encoder: SentenceEncoder | None = None
         self._encoder_comes = False
         self._took: dict[str, float] = {}

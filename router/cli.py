@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import ConfigError, Settings, load
-from telemetry.store import Store
+from telemetry.store import Store, StoreError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -86,7 +85,7 @@ def _serve(settings: Settings) -> None:
 
 def _prepare_data(settings: Settings) -> None:
     try:
-        Store(settings.data).close()
+        Store(settings.data, settings.database).close()
         if settings.workers > 1:
             metrics = settings.data / "metrics"
             shutil.rmtree(metrics, ignore_errors=True)
@@ -95,8 +94,8 @@ def _prepare_data(settings: Settings) -> None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     except OSError as error:
         _fail(f"cannot write to {settings.data}: {error.strerror}")
-    except SQLAlchemyError as error:
-        _fail(f"cannot open the store in {settings.data}: {error.__cause__ or error}")
+    except StoreError as error:
+        _fail(str(error))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,7 @@
 """The exchange store: every exchange, every student, and what the loop remembers.
 
-SQLite in WAL mode. All methods block; the event loop goes through ``telemetry.writer`` for writes
-and through a thread for reads.
+SQLite in WAL mode, or PostgreSQL. All methods block; the event loop goes through
+``telemetry.writer`` for writes and through a thread for reads.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Engine,
     Integer,
     Select,
+    Table,
     case,
     cast,
     create_engine,
@@ -29,10 +32,16 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
 
+from telemetry import migrations
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.pairs import has_pair
-from telemetry.schema import STORED, USABLE, exchanges, metadata, students, tasks
+from telemetry.schema import STORED, USABLE, exchanges, students, tasks
+
+
+class StoreError(Exception):
+    """The store cannot be opened. In one line, without the password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +107,22 @@ _TEXTS = (
 
 
 class Store:
-    """Exchanges, students and task states in one SQLite file under ``data``.
+    """Exchanges, students and task states in the PostgreSQL ``database``, or else in a SQLite file
+    in the folder ``data``.
 
-    Safe to use from several threads and processes at once.
+    Safe to use from several threads and processes at once. A database of an older version becomes
+    one of this version. Raises StoreError, ConfigError for a URL that is none, or OSError.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, database: SecretStr | None = None) -> None:
         data.mkdir(parents=True, exist_ok=True)
-        self.path = data / "protege.db"
-        self.engine = create_engine(f"sqlite:///{self.path}")
-        event.listen(self.engine, "connect", _set_pragmas)
-        metadata.create_all(self.engine)
+        self.engine = _sqlite(data) if database is None else _postgres(database)
+        try:
+            migrations.upgrade(self.engine)
+        except (DBAPIError, migrations.NewerSchemaError) as error:
+            where = f"store in {data}" if database is None else "database"
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreError(f"cannot open the {where}: {' '.join(str(reason).split())}") from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -116,10 +130,17 @@ class Store:
     # Exchanges
 
     def write(self, new: Sequence[Exchange], audits: Sequence[Audit] = ()) -> None:
-        """Add exchanges and audits of exchanges in one transaction."""
+        """Add exchanges and audits of exchanges in one transaction.
+
+        Those that are there already stay as they are, so that whoever does not know what became
+        of a transaction can repeat it.
+        """
         with self.engine.begin() as connection:
             if new:
-                connection.execute(insert(exchanges), [_row(exchange) for exchange in new])
+                connection.execute(
+                    _insert(connection, exchanges).on_conflict_do_nothing(),
+                    [_row(exchange) for exchange in new],
+                )
             for audit in audits:
                 values = {
                     "teacher_answer": audit.teacher_answer,
@@ -247,8 +268,7 @@ class Store:
         nothing kept, where the task's epoch has moved on since the run began.
         """
         with self.engine.begin() as connection:
-            epoch = connection.scalar(select(tasks.c.epoch).where(tasks.c.task == state.task))
-            if (epoch or 0.0) != state.epoch:
+            if _lock(connection, state.task).epoch != state.epoch:
                 return False
             _save(connection, state)
             if record.serving:
@@ -270,11 +290,11 @@ class Store:
         False, and nothing changed, where that student does not serve any more.
         """
         with self.engine.begin() as connection:
+            state = _lock(connection, task)
             demoted = _retire(connection, students.c.version == version, verdict)
             if demoted:
-                attempts = connection.scalar(select(tasks.c.attempts).where(tasks.c.task == task))
                 # The error budget is for the task's life: a new epoch does not refill it.
-                _save(connection, TaskState(task, epoch=now, attempts=attempts or 0))
+                _save(connection, TaskState(task, epoch=now, attempts=state.attempts))
         return demoted
 
     # Task states
@@ -287,6 +307,7 @@ class Store:
 
     def save_task_state(self, state: TaskState) -> None:
         with self.engine.begin() as connection:
+            _lock(connection, state.task)
             _save(connection, state)
 
     def _exchanges(self, *conditions: Any) -> list[Exchange]:
@@ -355,10 +376,39 @@ def _retire(connection: Connection, which: ColumnElement[bool], verdict: str) ->
     return result.rowcount > 0
 
 
+def _lock(connection: Connection, task: str) -> TaskState:
+    """What is known of a task, which no other transaction changes until this one has ended."""
+    # On SQLite a transaction has the database for itself from its first write on.
+    new = dataclasses.asdict(TaskState(task))
+    connection.execute(_insert(connection, tasks).on_conflict_do_nothing(), new)
+    row = connection.execute(select(tasks).where(tasks.c.task == task).with_for_update()).one()
+    return TaskState(**row._mapping)
+
+
 def _save(connection: Connection, state: TaskState) -> None:
     values = dataclasses.asdict(state)
-    upsert = sqlite.insert(tasks).values(values)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["task"], set_=values))
+    connection.execute(update(tasks).where(tasks.c.task == state.task).values(values))
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that can be told what to do where a row is there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
+
+
+def _sqlite(data: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{data / 'protege.db'}", hide_parameters=True)
+    event.listen(engine, "connect", _set_pragmas)
+    return engine
+
+
+def _postgres(database: SecretStr) -> Engine:
+    from telemetry import postgres
+
+    return postgres.connect(database)
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -3,19 +3,33 @@
 A record that has been handed over is committed within milliseconds; whoever must not go on before
 that awaits it. While one transaction is being committed the next batch gathers, so throughput grows
 with load and no write blocks the event loop.
+
+A database that goes away for a moment is waited for. One record that cannot be stored is nobody
+else's loss.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 
 MOST_WAITING = 20_000
 """Records that may wait while the database is slow: beyond it new ones fail."""
+
+PATIENCE_S = 10.0
+"""How long a database that cannot be reached is waited for: as long as a restart of it takes. From
+then on, records fail at once until it is back."""
+RETRY_S = 0.1
+
+Record = Exchange | Audit
 
 
 class BacklogError(Exception):
@@ -26,7 +40,7 @@ class BacklogError(Exception):
 class _Item:
     """A record, and the future of those who wait for it."""
 
-    record: Exchange | Audit
+    record: Record
     done: asyncio.Future[None]
 
 
@@ -38,6 +52,7 @@ class Writer:
         self._executor = ThreadPoolExecutor(1, "exchange-writer")
         self._waiting: list[_Item] = []
         self._work: asyncio.Task[None] | None = None
+        self._away_since: float | None = None
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
@@ -45,7 +60,7 @@ class Writer:
             await self._work
         self._executor.shutdown()
 
-    def write(self, record: Exchange | Audit) -> asyncio.Future[None]:
+    def write(self, record: Record) -> asyncio.Future[None]:
         """Hand ``record`` over. The future is done once it is committed, after those before it.
 
         It has BacklogError or what the database raised as its exception if that cannot be.
@@ -64,8 +79,8 @@ class Writer:
         # ready with the first record: they share its transaction.
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            failure = await self._commit(batch)
-            for item in batch:
+            failures = await self._commit([item.record for item in batch])
+            for item, failure in zip(batch, failures, strict=True):
                 if item.done.cancelled():
                     continue
                 if failure is None:
@@ -74,12 +89,51 @@ class Writer:
                     item.done.set_exception(failure)
         self._work = None
 
-    async def _commit(self, batch: list[_Item]) -> Exception | None:
-        exchanges = [item.record for item in batch if isinstance(item.record, Exchange)]
-        audits = [item.record for item in batch if isinstance(item.record, Audit)]
+    async def _commit(self, records: Sequence[Record]) -> Sequence[Exception | None]:
+        """What is wrong with each of the records; None for those that are committed."""
         loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._executor, self._store.write, exchanges, audits)
-        except Exception as error:
-            return error
-        return None
+        while True:
+            try:
+                failures = await loop.run_in_executor(self._executor, _write, self._store, records)
+            except DBAPIError as error:
+                if not self._waits():
+                    return [error] * len(records)
+            else:
+                self._away_since = None
+                return failures
+            await asyncio.sleep(RETRY_S)
+
+    def _waits(self) -> bool:
+        """Whether a database that is away may be back soon."""
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        return now - self._away_since < PATIENCE_S
+
+
+def _write(store: Store, records: Sequence[Record]) -> Sequence[Exception | None]:
+    """What is wrong with each of the records; None for those that are committed.
+
+    Raises DBAPIError where the database cannot be reached: what became of them is not known.
+    """
+    try:
+        store.write(
+            [record for record in records if isinstance(record, Exchange)],
+            [record for record in records if isinstance(record, Audit)],
+        )
+    except Exception as error:
+        if _is_away(error):
+            raise
+        # Not what one of the records could be the reason for.
+        if len(records) == 1 or isinstance(error, OperationalError | ProgrammingError):
+            return [error] * len(records)
+        middle = len(records) // 2
+        return [*_write(store, records[:middle]), *_write(store, records[middle:])]
+    return [None] * len(records)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a connection broke, or none could be made."""
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or error.statement is None
+    )

@@ -130,18 +130,18 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def train_once(store, passes=1):
+def train_once(data, passes=1):
     """Let a trainer look ``passes`` times for work."""
-    settings = TrainerSettings(data=store.path.parent, policy=POLICY, loop=LOOP)
+    settings = TrainerSettings(data=data, policy=POLICY, loop=LOOP)
     looks = iter([False] * passes)
     Trainer(settings).run(lambda: next(looks, True))
 
 
-def test_the_trainer_registers_what_passes(store):
+def test_the_trainer_registers_what_passes(store, tmp_path):
     store.write(exchanges(stream(300)))
-    train_once(store)
+    train_once(tmp_path)
     (record,) = store.serving()
-    ladder = Ladder.load(store.path.parent / record.path)
+    ladder = Ladder.load(tmp_path / record.path)
     assert ladder.version == record.version
     card = json.loads(record.card)
     assert card["gate"]["promoted"]
@@ -150,23 +150,23 @@ def test_the_trainer_registers_what_passes(store):
     assert store.task_states()["support"].trained_on == 300
 
 
-def test_the_trainer_keeps_figures_of_what_fails(store):
+def test_the_trainer_keeps_figures_of_what_fails(store, tmp_path):
     store.write(exchanges(stream(300, noise=1.0)))
-    train_once(store)
+    train_once(tmp_path)
     assert store.serving() == []
     (record,) = store.students("support")
     assert record.verdict
     assert not json.loads(record.card)["gate"]["promoted"]
 
 
-def test_evidence_from_before_a_demotion_does_not_count(store):
+def test_evidence_from_before_a_demotion_does_not_count(store, tmp_path):
     store.write(exchanges(stream(300)))
-    train_once(store)
+    train_once(tmp_path)
     (record,) = store.serving()
     assert store.demote("support", record.version, "audits broke the bound", now=5000.0)
     assert store.serving() == []
     assert store.teacher_answer_counts() == {}
-    train_once(store)
+    train_once(tmp_path)
     assert store.serving() == []
 
 
@@ -179,19 +179,19 @@ def test_a_run_that_a_demotion_overtook_is_dropped(store):
     assert store.serving() == []
 
 
-def test_damaged_files_of_a_champion_do_not_stop_the_loop(store):
+def test_damaged_files_of_a_champion_do_not_stop_the_loop(store, tmp_path):
     store.write(exchanges(stream(300)))
-    train_once(store)
+    train_once(tmp_path)
     (record,) = store.serving()
-    (store.path.parent / record.path / "ladder.json").write_text("{", encoding="utf-8")
+    (tmp_path / record.path / "ladder.json").write_text("{", encoding="utf-8")
     store.write([exchange(1000 + i, *pair) for i, pair in enumerate(stream(300, seed=1))])
-    train_once(store)
+    train_once(tmp_path)
     (after,) = store.serving()
     assert after.version != record.version
 
 
-def test_one_broken_task_does_not_stop_the_others(store):
+def test_one_broken_task_does_not_stop_the_others(store, tmp_path):
     store.write([exchange(i, "x", "a", "broken", request="not JSON") for i in range(500)])
     store.write(exchanges(stream(300)))
-    train_once(store, passes=2)
+    train_once(tmp_path, passes=2)
     assert [record.task for record in store.serving()] == ["support"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,6 @@ from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.store import Audit, AuditTally, Store
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
 
 
 def exchange(identifier: str = "e1", **more: Any) -> Exchange:
@@ -65,7 +56,21 @@ _numbers = itertools.count()
 def test_an_exchange_comes_back_as_it_was(store: Store, **fields: Any) -> None:
     written = exchange(f"e{next(_numbers)}", **fields)
     store.write([written])
+    if store.engine.dialect.name == "postgresql":
+        # It has no NUL.
+        texts = {name: text for name, text in fields.items() if isinstance(text, str)}
+        kept = {name: text.replace("\0", "\ufffd") for name, text in texts.items()}
+        written = dataclasses.replace(written, **kept)
     assert store.exchange(written.id) == written
+
+
+def test_what_is_written_again_stays_as_it_is(store: Store) -> None:
+    store.write([exchange("e")])
+    store.write([], [Audit("e", "no", False, 1)])
+    store.write([exchange("e"), exchange("f")], [Audit("e", "no", False, 1)])
+    audited = exchange("e", teacher_answer="no", agreed=False, audit_cost=1)
+    assert store.exchange("e") == audited
+    assert store.exchange("f") == exchange("f")
 
 
 def test_an_unknown_exchange(store: Store) -> None:
@@ -100,13 +105,19 @@ def test_counting_reads_only_what_teaches(store: Store) -> None:
     plans: list[str] = []
 
     @event.listens_for(store.engine, "before_cursor_execute")
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT"):
-            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plans.extend(row[-1] for row in cursor.fetchall())
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if not statement.startswith("SELECT"):
+            return
+        explain = "EXPLAIN QUERY PLAN"
+        if connection.dialect.name == "postgresql":
+            explain = "EXPLAIN"
+            # In an empty table anything is as good as an index.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"{explain} {statement}", parameters)
+        plans.extend(row[-1] for row in cursor.fetchall())
 
     store.teacher_answer_counts()
-    assert any("INDEX exchanges_usable" in plan for plan in plans), plans
+    assert any("exchanges_usable" in plan for plan in plans), plans
 
 
 def test_answers_are_counted_from_the_tasks_epoch(store: Store) -> None:

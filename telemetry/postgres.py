@@ -1,0 +1,68 @@
+"""How PostgreSQL is connected to. Imported only where a database is configured: psycopg costs
+start-up time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.abc import Buffer
+from psycopg.types.string import StrDumper
+from pydantic import SecretStr
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from config.settings import ConfigError
+
+CONNECTIONS = 8
+"""Most connections of one process: a dozen processes share what PostgreSQL allows by default."""
+
+_DEFAULTS = {"application_name": "protege", "connect_timeout": "5"}
+"""libpq's parameters, where the URL does not give them."""
+
+
+def connect(database: SecretStr) -> Engine:
+    """An engine for the database behind a URL. Nothing has been sent to it yet.
+
+    Raises ConfigError, which shows nothing of the URL.
+    """
+    engine = create_engine(
+        _url(database.get_secret_value()),
+        pool_size=CONNECTIONS // 2,
+        max_overflow=CONNECTIONS // 2,
+        # A connection that broke while nobody used it is replaced, unnoticed.
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _write_no_nul)
+    return engine
+
+
+def _url(written: str) -> URL:
+    try:
+        url = make_url(written)
+    # ValueError: a port that is no number.
+    except (ArgumentError, ValueError):
+        raise _NOT_A_URL from None
+    # A password with an unescaped @ would be taken for a part of the host, and shown as such.
+    if url.drivername not in ("postgresql", "postgres") or "@" in (url.host or ""):
+        raise _NOT_A_URL
+    return url.set(drivername="postgresql+psycopg", query={**_DEFAULTS, **url.query})
+
+
+_NOT_A_URL = ConfigError(
+    [
+        "database: must be a URL such as postgresql://user:password@host/name, with special "
+        "characters of the password as %XX"
+    ]
+)
+
+
+def _write_no_nul(connection: Any, _record: Any) -> None:
+    connection.adapters.register_dumper(str, _NoNul)
+
+
+class _NoNul(StrDumper):
+    """PostgreSQL's text has no NUL: it is kept as the replacement character."""
+
+    def dump(self, text: str) -> Buffer | None:
+        return super().dump(text.replace("\0", "\ufffd"))
