@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, Row, cast, func, insert, select, update
@@ -23,6 +24,8 @@ Period = Literal["day", "week", "month"]
 """Of the calendar, in UTC; weeks begin on Monday."""
 
 PREFIX = "sk-protege-"
+_DAY_S = 86400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN = 4
 """Random characters of a secret that stay visible, to tell keys apart: 24 of its 256 bits."""
 
@@ -83,7 +86,7 @@ class Key:
     def limited(self) -> bool:
         """Whether there is anything to count."""
         limits = (self.budget, self.requests_per_minute, self.tokens_per_minute)
-        return any(limit is not None for limit in limits)
+        return limits != (None, None, None)
 
     def valid(self, now: float) -> bool:
         return self.revoked is None and (self.expires is None or now < self.expires)
@@ -95,21 +98,23 @@ def period_start(period: Period, now: float) -> int:
     >>> period_start("month", 1_000_000_000.0)  # 2001-09-09
     999302400
     """
-    return int(_start(period, now).timestamp())
+    return int(_start(period, int(now // _DAY_S)).timestamp())
 
 
 def period_end(period: Period, now: float) -> int:
     """Unix time at which the period that ``now`` is in ends, and the next begins."""
-    # A day more than the longest month is in the next one, whatever the month.
-    after = {"day": 1, "week": 7, "month": 32}[period]
-    return int(_start(period, (_start(period, now) + timedelta(after)).timestamp()).timestamp())
+    # The days to somewhere within the next period, wherever this one began.
+    days = {"day": 1, "week": 7, "month": 32}[period]
+    return period_start(period, period_start(period, now) + days * _DAY_S)
 
 
-def _start(period: Period, now: float) -> datetime:
-    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+@lru_cache
+def _start(period: Period, day: int) -> datetime:
+    """Where the period of the ``day``, counted from 1970, began."""
+    start = _EPOCH + timedelta(day)
     if period == "week":
-        return day - timedelta(day.weekday())
-    return day.replace(day=1) if period == "month" else day
+        return start - timedelta(start.weekday())
+    return start.replace(day=1) if period == "month" else start
 
 
 class Keys:

@@ -8,8 +8,7 @@ told of it (`settle`) before they let the first request of a period pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from telemetry.keys import Key
 
@@ -17,8 +16,7 @@ SPAN_S = 61
 """Seconds that are counted: the one under way and the 60 before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A sum over the last minute. Without any, ``oldest`` and ``newest`` are 0."""
 
     total: int
@@ -27,8 +25,7 @@ class Window:
     newest: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a key has used up, its request at hand included if that was let in."""
 
     admitted: bool

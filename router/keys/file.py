@@ -10,8 +10,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from router.keys.counters import SPAN_S, Standing, Window, within
@@ -30,23 +28,37 @@ _TOKENS = _REQUESTS + SPAN_S
 _END = _TOKENS + SPAN_S
 
 
+class _Lock:
+    """Held for microseconds, and given back by the system if its holder is killed."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_exception: object) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
 class FileCounters:
     """Counters in a file in ``folder``, which is made if it is not there."""
 
     def __init__(self, folder: Path) -> None:
         self._file = os.open(folder / "limits.1", os.O_RDWR | os.O_CREAT, 0o600)
-        self._slots: dict[int, int] = {}
+        self._slots: dict[str, int] = {}
         self._settled: dict[str, int] = {}
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("Q")
-        with self._locked():
+        self._lock = _Lock(self._file)
+        with self._lock:
             if os.fstat(self._file).st_size == 0:
                 self._grow()
             self._remap()
 
     async def admit(self, key: Key, period: int, now: float) -> Standing:
         second = int(now)
-        with self._locked():
+        with self._lock:
             at = self._slot(key)
             second = self._slide(at, second)
             words = self._words
@@ -61,7 +73,7 @@ class FileCounters:
         return Standing(admitted, requests, tokens, spent)
 
     async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
-        with self._locked():
+        with self._lock:
             at = self._slot(key)
             second = self._slide(at, int(now))
             self._words[at + _TOKENS + second % SPAN_S] += tokens
@@ -69,7 +81,7 @@ class FileCounters:
                 self._words[at + _SPENT] += cost
 
     async def settle(self, key: Key, period: int, spent: int) -> None:
-        with self._locked():
+        with self._lock:
             at = self._slot(key)
             words = self._words
             if words[at + _PERIOD] != period:
@@ -90,40 +102,31 @@ class FileCounters:
             self._map.close()
         os.close(self._file)
 
-    @contextmanager
-    def _locked(self) -> Generator[None, None, None]:
-        # Held for microseconds, and given back by the system if its holder is killed.
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
     def _slot(self, key: Key) -> int:
         """The first word of the key's slot. The lock is held."""
-        number = int(key.id.removeprefix("key_"), 16)
-        at = self._slots.get(number)
+        at = self._slots.get(key.id)
         if at is None:
             self._learn_slots()
-            at = self._slots.get(number)
-        return self._new_slot(number) if at is None else at
+            at = self._slots.get(key.id)
+        return self._new_slot(key) if at is None else at
 
     def _learn_slots(self) -> None:
         used = self._words[0]
         if (used + 1) * _SLOT > len(self._words):
             self._remap()
         for slot in range(len(self._slots) + 1, used + 1):
-            self._slots[self._words[slot * _SLOT + _ID]] = slot * _SLOT
+            at = slot * _SLOT
+            self._slots[f"key_{self._words[at + _ID]:016x}"] = at
 
-    def _new_slot(self, number: int) -> int:
+    def _new_slot(self, key: Key) -> int:
         slot = self._words[0] + 1
         at = slot * _SLOT
         if at + _SLOT > len(self._words):
             self._grow()
             self._remap()
-        self._words[at + _ID] = number
+        self._words[at + _ID] = int(key.id.removeprefix("key_"), 16)
         self._words[0] = slot
-        self._slots[number] = at
+        self._slots[key.id] = at
         return at
 
     def _grow(self) -> None:
@@ -162,10 +165,13 @@ class FileCounters:
         total = sum(counts)
         if total == 0:
             return _NOTHING
-        seconds = range(second - SPAN_S + 1, second + 1)
-        oldest = next(passed for passed in seconds if counts[passed % SPAN_S])
-        newest = next(passed for passed in reversed(seconds) if counts[passed % SPAN_S])
-        return Window(total, oldest, newest)
+        # In the order of time; that a word is not zero shows in its bytes.
+        first = (second + 1) % SPAN_S
+        ordered = bytes(counts[first:]) + bytes(counts[:first])
+        empty = (len(ordered) - len(ordered.lstrip(b"\0"))) // _WORD
+        full = (len(ordered.rstrip(b"\0")) - 1) // _WORD
+        start = second - SPAN_S + 1
+        return Window(total, start + empty, start + full)
 
 
 _NOTHING = Window(0, 0, 0)
