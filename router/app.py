@@ -22,10 +22,12 @@ from config.settings import Settings
 from policies.scores import Scores
 from router.answering import Answering
 from router.api.feedback import add_feedback
+from router.api.responses import add_responses
 from router.api.stored import add_stored
 from router.api.tasks import add_tasks
 from router.audit import Auditor
 from router.dialects.chat import ChatDialect
+from router.dialects.responses.dialect import ResponsesDialect
 from router.endpoint import Endpoint, Engine
 from router.errors import (
     MethodNotAllowedError,
@@ -67,7 +69,10 @@ def create(settings: Settings) -> ASGIApp:
         meters,
         largest_body=round(settings.limits.body_mb * 1e6),
     )
-    generating = {"/v1/chat/completions": Endpoint(ChatDialect(), engine)}
+    generating = {
+        "/v1/chat/completions": Endpoint(ChatDialect(), engine),
+        "/v1/responses": Endpoint(ResponsesDialect(store), engine),
+    }
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
@@ -85,6 +90,7 @@ def create(settings: Settings) -> ASGIApp:
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     _add_models(app, models)
     add_stored(app, store)
+    add_responses(app, store)
     add_feedback(app, store, meters)
     add_tasks(app, store)
     _add_probes(app, store, meters)

@@ -34,6 +34,14 @@ class InvalidRequestError(ProtegeError):
     """The request is not a valid chat completion request."""
 
 
+class UnsupportedError(InvalidRequestError):
+    """The request asks for something of its API that is not offered here."""
+
+
+class PreviousResponseNotFoundError(InvalidRequestError):
+    """The response that the request follows is not stored."""
+
+
 class UnknownPathError(ProtegeError):
     """There is nothing at this path."""
 
@@ -163,6 +171,10 @@ class Shape:
 
 SHAPES: dict[type[ProtegeError], Shape] = {
     InvalidRequestError: Shape(400, "invalid_request_error", None),
+    UnsupportedError: Shape(400, "invalid_request_error", "unsupported"),
+    PreviousResponseNotFoundError: Shape(
+        400, "invalid_request_error", "previous_response_not_found"
+    ),
     StudentUnableError: Shape(400, "invalid_request_error", "student_unable"),
     TooDearError: Shape(400, "invalid_request_error", "budget_exceeded"),
     InvalidKeyError: Shape(401, "invalid_request_error", "invalid_api_key"),

@@ -17,7 +17,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from router.api.lookup import exchange_of
-from router.api.wire import Paging, answered, listing, object_of, owner_of, paging, text_of
+from router.api.wire import (
+    Paging,
+    answered,
+    is_searchable,
+    listing,
+    object_of,
+    owner_of,
+    page_of,
+    paging,
+    text_of,
+)
 from router.errors import InvalidRequestError, NotFoundError
 from telemetry.exchange import Exchange
 from telemetry.store import Place, Store, StoredPage
@@ -72,7 +82,7 @@ def add_stored(app: FastAPI, store: Store) -> None:
     async def list_messages(request: Request, identifier: str) -> Response:
         asked = paging(request.query_params)
         said = messages(await find(identifier, owner_of(request)))
-        return _page(said[::-1] if asked.newest_first else said, asked)
+        return page_of(said[::-1] if asked.newest_first else said, asked)
 
     @app.post(_PATH + "/{identifier}")
     async def annotate_stored(request: Request, identifier: str) -> Response:
@@ -157,42 +167,36 @@ async def _place(store: Store, asked: Paging, owner: str | None) -> Place | None
     return place
 
 
-def _page(items: list[dict[str, Any]], asked: Paging) -> Response:
-    """The page of ``items`` that was asked for. Raises NotFoundError."""
-    start = 0
-    if asked.after is not None:
-        ids = [item["id"] for item in items]
-        if asked.after not in ids:
-            raise NotFoundError(f"No message has the id '{asked.after}'.", "after")
-        start = ids.index(asked.after) + 1
-    end = start + asked.limit
-    return listing(items[start:end], has_more=len(items) > end)
-
-
 def _pairs(query: QueryParams) -> dict[str, str]:
-    """The filters ``metadata[key]=value``."""
-    return {
-        name.removeprefix("metadata[")[:-1]: text_of(query, name) or ""
-        for name in query
-        if name.startswith("metadata[") and name.endswith("]")
-    }
+    """The filters ``metadata[key]=value``. Raises InvalidRequestError."""
+    pairs = {}
+    for name in query:
+        if name.startswith("metadata[") and name.endswith("]"):
+            if not is_searchable(name):
+                raise InvalidRequestError("A key of 'metadata' has a null character.", "metadata")
+            pairs[name[len("metadata[") : -1]] = text_of(query, name) or ""
+    return pairs
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str]:
     """Raises InvalidRequestError for metadata that OpenAI would not take."""
     if "metadata" not in body:
         raise InvalidRequestError("Missing required parameter: 'metadata'.", "metadata")
-    metadata = body["metadata"] or {}
+    metadata = {} if body["metadata"] is None else body["metadata"]
     if not isinstance(metadata, dict) or len(metadata) > MOST_PAIRS:
         raise InvalidRequestError(
             f"Invalid value for 'metadata': expected an object of at most {MOST_PAIRS} pairs.",
             "metadata",
         )
     for key, value in metadata.items():
-        if len(key) > LONGEST_KEY or not isinstance(value, str) or len(value) > LONGEST_VALUE:
+        if not (_is_word(key, LONGEST_KEY) and _is_word(value, LONGEST_VALUE)):
             raise InvalidRequestError(
                 f"Invalid value for 'metadata': expected keys of at most {LONGEST_KEY} characters "
                 f"and strings of at most {LONGEST_VALUE} as their values.",
                 f"metadata.{key[:LONGEST_KEY]}",
             )
     return metadata
+
+
+def _is_word(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and is_searchable(value)

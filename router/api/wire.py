@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router.errors import InvalidRequestError
+from router.errors import InvalidRequestError, NotFoundError
 from router.request import read_object
 from router.turn import Arrival
 
@@ -90,3 +90,15 @@ def listing(items: list[dict[str, Any]], *, has_more: bool) -> Response:
             "has_more": has_more,
         }
     )
+
+
+def page_of(items: list[dict[str, Any]], asked: Paging) -> Response:
+    """The page of ``items`` that was asked for. Raises NotFoundError."""
+    start = 0
+    if asked.after is not None:
+        ids = [item["id"] for item in items]
+        if asked.after not in ids:
+            raise NotFoundError(f"Nothing in this list has the id '{asked.after}'.", "after")
+        start = ids.index(asked.after) + 1
+    end = start + asked.limit
+    return listing(items[start:end], has_more=len(items) > end)
