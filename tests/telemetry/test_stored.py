@@ -37,16 +37,17 @@ def completion(identifier: str, **more: Any) -> Exchange:
     return exchange(identifier, **{"completion_id": f"c-{identifier}", **more})
 
 
-completions = st.builds(
-    dict,
-    created=st.sampled_from([1.0, 2.0, 2.5]),
-    model=st.sampled_from(["m", "n"]),
-    key=st.sampled_from([None, "k1", "k2"]),
-    metadata=st.none() | pairs.map(json.dumps),
-    status=st.sampled_from([200, 200, 200, 502]),
-    dialect=st.sampled_from(["chat", "chat", "chat", "responses"]),
-    request=st.sampled_from(["{}", "{}", "{}", None]),
-    finish_reason=st.sampled_from(["stop", "length", None]),
+completions = st.fixed_dictionaries(
+    {
+        "created": st.sampled_from([1.0, 2.0, 2.5]),
+        "model": st.sampled_from(["m", "n"]),
+        "key": st.sampled_from([None, "k1", "k2"]),
+        "metadata": st.none() | pairs.map(json.dumps),
+        "status": st.sampled_from([200, 200, 200, 502]),
+        "dialect": st.sampled_from(["chat", "chat", "chat", "responses"]),
+        "request": st.sampled_from(["{}", "{}", "{}", None]),
+        "finish_reason": st.sampled_from(["stop", "length", None]),
+    }
 )
 
 any_rows = st.lists(completions, max_size=12).map(
