@@ -1,0 +1,105 @@
+"""What of a chat completion request another provider can do.
+
+litellm leaves out what a provider does not know. That is right for hints, such as ``seed`` or
+``prompt_cache_key``; where the answer would not be what was asked for, the caller is told instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from router.errors import UpstreamRefusedError
+
+_OURS = ("model", "store", "metadata")
+"""Of no concern to the provider: it keeps nothing for us."""
+
+_EXTENSIONS = ("thinking", "top_k", "cache_control")
+"""Parameters that are not OpenAI's and that litellm translates."""
+
+# A parameter beside these could be one of litellm's own, such as where to send the operator's key.
+_KNOWN = frozenset(
+    (
+        *_EXTENSIONS,
+        *("audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs"),
+        *("max_completion_tokens", "max_tokens", "messages", "modalities", "moderation", "n"),
+        *("parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key"),
+        *("prompt_cache_options", "prompt_cache_retention", "reasoning_effort"),
+        *("response_format", "safety_identifier", "seed", "service_tier", "stop", "stream"),
+        *("stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p"),
+        *("user", "verbosity", "web_search_options"),
+    )
+)
+
+# Whether a value asks for something that the answer must have.
+_MATTERS: dict[str, Callable[[Any], bool]] = {
+    "audio": bool,
+    "functions": bool,
+    "logit_bias": bool,
+    "logprobs": bool,
+    "modalities": lambda value: any(kind != "text" for kind in value),
+    "n": lambda value: value > 1,
+    "parallel_tool_calls": lambda value: value is False,
+    "response_format": lambda value: value.get("type", "text") != "text",
+    "tool_choice": lambda value: value != "auto",
+    "tools": bool,
+    "top_logprobs": bool,
+    "web_search_options": lambda _value: True,
+}
+
+_USUAL_TIERS = ("auto", "default")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What one model can do: ``supported`` of OpenAI's parameters, by litellm's account."""
+
+    model: str
+    provider: str
+    supported: frozenset[str]
+
+    def translatable(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The arguments for litellm. Raises UpstreamRefusedError for what cannot be done."""
+        arguments = {
+            name: value
+            for name, value in body.items()
+            if value is not None and name not in _OURS and not _is_usual(name, value)
+        }
+        for name, value in arguments.items():
+            if name not in _KNOWN:
+                raise _refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+            matters = _MATTERS.get(name)
+            if matters and name not in self.supported and matters(value):
+                raise self._unable(f"'{name}'", name)
+        # litellm does not tell where the other choices of a stream end.
+        if arguments.get("stream") and arguments.get("n", 1) > 1:
+            raise self._unable("'n' in a stream", "n")
+        if self.provider == "anthropic" and _is_free_json(arguments):
+            wanted = "'response_format' without a schema: use the type 'json_schema'"
+            raise self._unable(wanted, "response_format")
+        return arguments
+
+    def _unable(self, what: str, param: str) -> UpstreamRefusedError:
+        return _refused(f"{self.model} cannot do {what}.", param, "unsupported_parameter")
+
+
+def _is_usual(name: str, value: Any) -> bool:
+    """Whether a value says no more than leaving it out. litellm makes priority of tier auto."""
+    return name == "service_tier" and value in _USUAL_TIERS
+
+
+def _is_free_json(arguments: dict[str, Any]) -> bool:
+    return (arguments.get("response_format") or {}).get("type") == "json_object"
+
+
+def _refused(message: str, param: str, code: str) -> UpstreamRefusedError:
+    detail = {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": param,
+        "code": code,
+    }
+    return UpstreamRefusedError(400, orjson.dumps({"error": detail}))
