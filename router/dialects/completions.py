@@ -1,0 +1,188 @@
+"""OpenAI's legacy ``POST /v1/completions`` over chat completions: the prompt is what a user says.
+
+Source of the wire format: https://platform.openai.com/docs/api-reference/completions. Without
+``max_tokens`` an answer is as long as its model makes it, not 16 tokens: the models behind a chat
+are not the ones that this default was made for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from router.completion import DONE, event
+from router.errors import InvalidRequestError, ProtegeError, Rendered, render
+from router.request import ChatRequest, read_object
+from router.upstreams.sse import data_of
+from telemetry.exchange import Dialect as Name
+
+Object = dict[str, Any]
+
+MAX_LOGPROBS = 5
+
+_READ = ("prompt", "echo", "suffix", "best_of", "logprobs", "max_tokens")
+_FINISHED = ("stop", "length", "content_filter")
+_SAYING = ("text", "logprobs", "finish_reason")
+_COMMON = ("created", "model", "system_fingerprint", "usage")
+
+
+class CompletionsDialect:
+    """Takes one prompt of text; what only a model without chat could do is refused."""
+
+    name: Name = "completions"
+
+    async def read(self, raw: bytes, key: str | None) -> Object:
+        body = read_object(raw)
+        _refuse_impossible(body)
+        chat = {name: value for name, value in body.items() if name not in _READ}
+        chat["messages"] = [{"role": "user", "content": _prompt(body.get("prompt"))}]
+        if body.get("max_tokens") is not None:
+            chat["max_completion_tokens"] = _limit(body["max_tokens"])
+        if body.get("logprobs") is not None:
+            chat |= {"logprobs": True, "top_logprobs": _logprobs_asked(body["logprobs"])}
+        return chat
+
+    def writer(self, request: ChatRequest, identifier: str, created: float) -> CompletionWriter:
+        assert request.original is not None, "a request in another dialect is kept"
+        echo = orjson.loads(request.original).get("echo")
+        prefix = request.body["messages"][0]["content"] if echo else ""
+        return CompletionWriter(f"cmpl-{identifier.removeprefix('req_')}", prefix)
+
+    def error(self, error: ProtegeError) -> Rendered:
+        return render(error)
+
+
+class CompletionWriter:
+    """Writes the completion ``identifier``; every choice begins with ``prefix``."""
+
+    def __init__(self, identifier: str, prefix: str) -> None:
+        self._identifier = identifier
+        self._prefix = prefix
+        self._lengths: dict[int, int] = {}
+        """Characters written of each choice."""
+
+    def whole(self, completion: bytes) -> bytes:
+        body = orjson.loads(completion)
+        choices = [self._choice(choice, choice["message"]) for choice in body["choices"]]
+        return orjson.dumps(self._completion(body, choices))
+
+    def events(self, chunk: bytes) -> bytes:
+        data = data_of(chunk)
+        if chunk == DONE or not data.startswith(b"{"):
+            return chunk
+        body = orjson.loads(data)
+        parts = [self._choice(c, c.get("delta") or {}) for c in body.get("choices") or ()]
+        said = [part for part in parts if any(part[name] for name in _SAYING)]
+        if not said and not body.get("usage"):
+            return b""
+        return event(orjson.dumps(self._completion(body, said)))
+
+    def failure(self, error: ProtegeError) -> bytes:
+        return event(render(error).content)
+
+    def _completion(self, body: Object, choices: list[Object]) -> Object:
+        common = {name: body[name] for name in _COMMON if name in body}
+        return {
+            "id": self._identifier,
+            "object": "text_completion",
+            **common,
+            "choices": choices,
+        }
+
+    def _choice(self, choice: Object, said: Object) -> Object:
+        """A choice, or the next part of one; ``said`` is its message or delta."""
+        index = choice.get("index") or 0
+        text = (said.get("content") or "") + (said.get("refusal") or "")
+        offset = self._lengths.get(index)
+        if offset is None:
+            text = self._prefix + text
+            offset = len(self._prefix)
+        self._lengths[index] = self._lengths.get(index, 0) + len(text)
+        reason = choice.get("finish_reason")
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": _logprobs(choice.get("logprobs"), offset),
+            "finish_reason": reason if reason in _FINISHED or reason is None else "stop",
+        }
+
+
+def _prompt(prompt: Any) -> str:
+    """The one text of ``prompt``. Raises InvalidRequestError."""
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+        return prompt[0]
+    if isinstance(prompt, str):
+        return prompt
+    if prompt is None:
+        raise InvalidRequestError("Missing required parameter: 'prompt'.", "prompt")
+    if isinstance(prompt, list) and prompt and all(isinstance(each, str) for each in prompt):
+        raise InvalidRequestError(
+            "Several prompts in one request are not supported: send a request for each.", "prompt"
+        )
+    if isinstance(prompt, list) and prompt and all(isinstance(each, int | list) for each in prompt):
+        raise InvalidRequestError(
+            "Prompts of tokens are not supported: models have different tokens. Send the text.",
+            "prompt",
+        )
+    raise InvalidRequestError("Invalid value for 'prompt': expected a string.", "prompt")
+
+
+def _refuse_impossible(body: Object) -> None:
+    """Raises InvalidRequestError for what no chat model can do."""
+    echo, suffix, best_of = body.get("echo"), body.get("suffix"), body.get("best_of")
+    if echo is not None and not isinstance(echo, bool):
+        raise InvalidRequestError("Invalid value for 'echo': expected a boolean.", "echo")
+    if echo and body.get("logprobs") is not None:
+        raise InvalidRequestError(
+            "'echo' with 'logprobs' is not supported: chat models do not rate their prompt.", "echo"
+        )
+    if suffix not in (None, ""):
+        raise InvalidRequestError(
+            "'suffix' is not supported: chat models do not insert text.", "suffix"
+        )
+    if best_of is not None and best_of != (body.get("n") or 1):
+        raise InvalidRequestError(
+            "'best_of' is not supported unless it equals 'n': chat models do not rank their "
+            "answers.",
+            "best_of",
+        )
+
+
+def _limit(tokens: Any) -> int:
+    if type(tokens) is not int or tokens < 1:
+        raise InvalidRequestError(
+            "Invalid value for 'max_tokens': expected a positive integer.", "max_tokens"
+        )
+    return tokens
+
+
+def _logprobs_asked(wanted: Any) -> int:
+    if type(wanted) is not int or not 0 <= wanted <= MAX_LOGPROBS:
+        raise InvalidRequestError(
+            f"Invalid value for 'logprobs': expected an integer from 0 to {MAX_LOGPROBS}.",
+            "logprobs",
+        )
+    return wanted
+
+
+def _logprobs(logprobs: Object | None, offset: int) -> Object | None:
+    """The legacy shape: one list for each thing that is known of a token. ``offset`` is where the
+    first token begins in its choice's text."""
+    tokens = [*((logprobs or {}).get("content") or ()), *((logprobs or {}).get("refusal") or ())]
+    if not tokens:
+        return None
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token["token"])
+    return {
+        "tokens": [token["token"] for token in tokens],
+        "token_logprobs": [token["logprob"] for token in tokens],
+        # The token that was written is always among them.
+        "top_logprobs": [
+            {each["token"]: each["logprob"] for each in (*token["top_logprobs"], token)}
+            for token in tokens
+        ],
+        "text_offset": offsets,
+    }

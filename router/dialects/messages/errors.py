@@ -1,0 +1,29 @@
+"""Errors in Anthropic's shape (https://docs.anthropic.com/en/api/errors)."""
+
+from __future__ import annotations
+
+import orjson
+
+from router.errors import ProtegeError, Rendered, render
+
+_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def rendered(error: ProtegeError) -> Rendered:
+    """The error as OpenAI's API has it, in Anthropic's shape."""
+    openai = render(error)
+    detail = orjson.loads(openai.content)["error"]
+    otherwise = "api_error" if openai.status >= 500 else "invalid_request_error"
+    said = {"type": _TYPES.get(openai.status, otherwise), "message": str(detail.get("message"))}
+    content = orjson.dumps({"type": "error", "error": said})
+    return Rendered(openai.status, content, openai.headers)
