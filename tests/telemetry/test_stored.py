@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 keys = st.sampled_from(["a", 'a"b', "a.b", "é", "", "\\", "$"])
 values = st.sampled_from(["x", "y", '"', "5"])
 pairs = st.dictionaries(keys, values, max_size=3)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
 
 
 def completion(identifier: str, **more: Any) -> Exchange:
