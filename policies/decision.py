@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from policies.formats import fits
 from policies.scores import RouteScore
 
 _TOOLS = ("tools", "functions", "web_search_options")
@@ -57,18 +58,19 @@ def needs_teacher(body: Mapping[str, Any]) -> str | None:
         return "modality"
     if (body.get("n") or 1) > 1:
         return "n"
-    if (body.get("response_format") or {}).get("type", "text") != "text":
-        return "response_format"
     return None
 
 
 def breaks_limits(body: Mapping[str, Any], answer: str, tokens: int) -> str | None:
-    """Which limit of the request an ``answer`` of that many ``tokens`` breaks; None if none."""
+    """Which limit of the request an ``answer`` of that many ``tokens`` breaks, its required format
+    included; None if none."""
     if any(mark in answer for mark in _stop_marks(body.get("stop")) if mark):
         return "stop"
     limits = (body.get("max_completion_tokens"), body.get("max_tokens"))
     if any(limit is not None and tokens > limit for limit in limits):
         return "max_tokens"
+    if not fits(answer, body.get("response_format")):
+        return "response_format"
     return None
 
 

@@ -1,8 +1,8 @@
 """Which task a request belongs to, and what of it varies within the task.
 
-The caller may name the task in ``metadata.task`` or a header. Otherwise requests with the same instruction are
-one task. The instruction is the leading system (or developer) messages; a request that has none,
-or nothing but them, carries it at the head of its text.
+The caller may name the task in ``metadata.task`` or a header. Otherwise requests with the same
+instruction are one task. The instruction is the leading system (or developer) messages; a request
+that has none, or nothing but them, carries it at the head of its text.
 """
 
 from __future__ import annotations

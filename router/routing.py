@@ -42,8 +42,8 @@ class Routing:
             opinion = await self._opinion(student, request)
             rule = _broken_limit(request, opinion) if opinion else "student_error"
         if target == "student":
-            if opinion is None:
-                raise _no_opinion(request, student, rule)
+            if opinion is None or rule is not None:
+                raise _unable(request, student, rule)
             return Turn(arrival, request, "student", "forced", sampled, opinion)
         decision = decide(
             rule,
@@ -94,7 +94,7 @@ def _broken_limit(request: ChatRequest, opinion: Opinion) -> str | None:
     return breaks_limits(request.body, opinion.prediction.answer, tokens)
 
 
-def _no_opinion(request: ChatRequest, student: Student | None, rule: str | None) -> ProtegeError:
+def _unable(request: ChatRequest, student: Student | None, rule: str | None) -> ProtegeError:
     """Why a forced student does not answer."""
     if student is None:
         return StudentNotFoundError(f"The task '{request.prompt.task}' has no student.", "model")

@@ -59,7 +59,7 @@ def test_without_a_student() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}, None),
         ({"modalities": ["text", "audio"]}, "modality"),
         ({"n": 2}, "n"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, None),
     ],
 )
 def test_what_only_the_teacher_can_do(more: dict[str, Any], reason: str | None) -> None:
@@ -78,6 +78,8 @@ def test_what_only_the_teacher_can_do(more: dict[str, Any], reason: str | None) 
         ({"stop": None}, None),
         ({"stop": ["", "\n"]}, None),
         ({"stop": ["x", "es"]}, "stop"),
+        ({"response_format": {"type": "text"}}, None),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
     ],
 )
 def test_limits(limits: dict[str, Any], reason: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -28,6 +29,11 @@ SENTENCES = [
 ]
 
 
+def as_json(text: str) -> str:
+    """The label in an object."""
+    return json.dumps({"animal": label(text)})
+
+
 def opposite(text: str) -> str:
     """What a student says that has learnt it all wrong."""
     return "dog" if label(text) == "cat" else "cat"
@@ -43,7 +49,8 @@ def promote(
     threshold: float = 0.6,
 ) -> None:
     """Put a student of ``teacher`` into service, as the learning loop does."""
-    usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(_ANIMALS, COMPLETION_TOKENS), 0.0)
+    answers = {teacher(sentence) for sentence in SENTENCES}
+    usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0)
     ladder = Ladder(version, task, threshold, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)
@@ -54,4 +61,4 @@ def promote(
 @cache
 def _rung(teacher: Callable[[str], str]) -> LabelRung:
     answers = [teacher(sentence) for sentence in SENTENCES]
-    return label_student.train(SENTENCES, answers, _ANIMALS).rung
+    return label_student.train(SENTENCES, answers, tuple(sorted(set(answers)))).rung

@@ -18,7 +18,7 @@ from telemetry.exchange import Exchange
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, opposite, promote
+from tests.router.students import SENTENCES, TASK, as_json, opposite, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream, label
 
 SURE = "the cat sleeps under the bed"
@@ -54,6 +54,7 @@ def running(
     store = Store(data)
     promote(store, data, "animals-1")
     promote(store, data, "doubtful-1", task="doubtful", threshold=1.01)
+    promote(store, data, "objects-1", task="objects", teacher=as_json)
     store.close()
     environment = {
         "PROTEGE_LOOP__ENABLED": "false",
@@ -168,6 +169,87 @@ def test_what_only_the_teacher_can_do(server: Server, more: dict[str, Any], reas
 )
 def test_what_a_student_can_do(server: Server, more: dict[str, Any]) -> None:
     assert ask(server, **more).headers["x-protege-route"] == "student"
+
+
+def animal_schema(*animals: str) -> dict[str, Any]:
+    properties = {"animal": {"enum": animals}}
+    schema = {"type": "object", "properties": properties, "required": ["animal"]}
+    return {"type": "json_schema", "json_schema": {"name": "animal", "schema": schema}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_students_answer_must_have_the_required_format(server: Server, stream: bool) -> None:
+    as_object = {"metadata": {"task": "objects"}, "stream": stream}
+    for fitting in ({"type": "json_object"}, animal_schema("cat", "dog")):
+        answer = ask(server, response_format=fitting, **as_object)
+        assert answer.headers["x-protege-route"] == "student"
+    answer = ask(server, response_format=animal_schema("cow"), **as_object)
+    assert answer.headers["x-protege-route"] == "teacher"
+    assert answer.headers["x-protege-reason"] == "response_format"
+    with pytest.raises(openai.BadRequestError, match="response_format"):
+        ask(server, model="student", response_format=animal_schema("cow"), **as_object)
+
+
+def terms(**more: Any) -> dict[str, Any]:
+    return {"extra_headers": {f"x-protege-{name}": str(value) for name, value in more.items()}}
+
+
+def test_a_student_is_not_trusted_beyond_the_bound_it_was_tested_for(server: Server) -> None:
+    assert ask(server, **terms(bound=0.05)).headers["x-protege-route"] == "student"
+    answer = ask(server, **terms(bound=0.01))
+    assert answer.headers["x-protege-route"] == "teacher"
+    assert answer.headers["x-protege-reason"] == "bound"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_student_answers_when_the_teacher_has_not_by_the_deadline(
+    server: Server, upstream: StubUpstream, stream: bool
+) -> None:
+    upstream.delay_s = 0.8
+    doubtful = {"metadata": {"task": "doubtful"}, "stream": stream}
+    answer = ask(server, **doubtful, **terms(deadline=0.1))
+    assert answer.headers["x-protege-route"] == "student"
+    assert answer.headers["x-protege-reason"] == "deadline"
+    assert stored(server, answer).latency_s < upstream.delay_s
+    answer = ask(server, **doubtful, **terms(deadline=30))
+    assert answer.headers["x-protege-route"] == "teacher"
+    with pytest.raises(openai.InternalServerError) as caught:
+        ask(server, metadata={"task": "unknown"}, stream=stream, **terms(deadline=0.1))
+    assert caught.value.status_code == 504
+    assert caught.value.param == "x-protege-deadline"
+
+
+def test_the_student_answers_what_the_teacher_is_too_dear_for(server: Server) -> None:
+    doubtful = {"metadata": {"task": "doubtful"}}
+    answer = ask(server, **doubtful, **terms(budget=1))
+    assert answer.headers["x-protege-route"] == "teacher"
+    answer = ask(server, **doubtful, **terms(budget=0.0000001))
+    assert answer.headers["x-protege-route"] == "student"
+    assert answer.headers["x-protege-reason"] == "budget"
+    assert answer.headers["x-protege-cost"] == "0"
+    assert float(answer.headers["x-protege-saved"]) > 0
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, metadata={"task": "unknown"}, **terms(budget=0.0000001))
+    assert caught.value.code == "budget_exceeded"
+    assert caught.value.param == "x-protege-budget"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("bound", "2"), ("bound", "x"), ("deadline", "0"), ("deadline", "inf"), ("budget", "-1")],
+)
+def test_terms_that_make_no_sense(server: Server, name: str, value: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, **terms(**{name: value}))
+    assert caught.value.param == f"x-protege-{name}"
+
+
+def test_the_header_names_the_task_unless_the_body_does(server: Server) -> None:
+    messages: Any = [{"role": "user", "content": SURE}]
+    create = server.client().chat.completions.with_raw_response.create
+    named = create(model="auto", messages=messages, **terms(task="objects"))
+    assert named.headers["x-protege-task"] == "objects"
+    assert ask(server, **terms(task="objects")).headers["x-protege-task"] == TASK
 
 
 def test_images_go_to_the_teacher(server: Server) -> None:

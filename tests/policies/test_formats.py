@@ -1,0 +1,60 @@
+"""Answers against the format that a request asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.formats import fits
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+def schema(content: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": content}}
+
+
+@given(values)
+def test_json_mode_wants_an_object(value: Any) -> None:
+    assert fits(json.dumps(value), {"type": "json_object"}) == isinstance(value, dict)
+    assert fits(json.dumps(value), None)
+
+
+@given(values)
+def test_a_schema_is_met_by_what_it_describes_alone(value: Any) -> None:
+    assert fits(json.dumps(value), schema({"const": value}))
+    assert not fits(json.dumps([value]), schema({"const": value}))
+
+
+@given(st.text(max_size=10))
+def test_any_text_is_text_and_hardly_any_is_json(text: str) -> None:
+    assert fits(text, {"type": "text"})
+    assert not fits("{" + text, {"type": "json_object"}) or text.strip().endswith("}")
+
+
+@pytest.mark.parametrize(
+    "none",
+    [
+        {"type": "grammar"},
+        {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": "no object"},
+        {"type": "json_schema", "json_schema": {"name": "no schema"}},
+        {"type": []},
+        schema(3),
+        schema({"type": "no such type"}),
+        schema({"$ref": "#/nowhere"}),
+        # Nobody may make the router fetch addresses or read files.
+        schema({"$ref": "http://127.0.0.1:9/schema.json"}),
+        schema({"$ref": "file:///etc/hostname"}),
+    ],
+)
+def test_nothing_fits_a_format_that_is_none(none: dict[str, Any]) -> None:
+    assert not fits("{}", none)
