@@ -7,10 +7,10 @@ The environment uses the prefix ``PROTEGE_`` and two underscores between levels,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 DEFAULT_TEACHER = "gpt-5.4"
 
-_SECRET = frozenset({"api_key", "database"})
+_SECRET = frozenset({"api_key", "database", "redis"})
 """Settings whose values are never shown."""
 
 
@@ -107,6 +107,13 @@ class PriceOverride(_Section):
     cached_input: float | None = Field(default=None, ge=0)
 
 
+def _redis_url(url: SecretStr) -> SecretStr:
+    schemes = ("redis://", "rediss://", "unix://")
+    if not url.get_secret_value().startswith(schemes):
+        raise ValueError(f"must begin with {', '.join(schemes[:2])} or {schemes[2]}")
+    return url
+
+
 class Settings(BaseSettings):
     """The whole configuration of one Protege server."""
 
@@ -132,7 +139,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     loop: LoopSettings = LoopSettings()
     limits: LimitSettings = LimitSettings()
-    redis: str | None = None
+    redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """URL of the Redis that replicas share to count limits and budgets of keys in."""
     prices: dict[str, PriceOverride] = {}
 

@@ -84,7 +84,7 @@ class Answering:
         if request.stream:
             turn.first_token_s = turn.arrival.elapsed_s()
         exchange = self.ledger.from_student(turn, opinion)
-        stored = self.ledger.record_soon(exchange)
+        stored = await self.ledger.record_soon(exchange)
         answer = completion.StudentAnswer(
             id=completion.identifier(exchange.id),
             created=int(exchange.created),
@@ -111,7 +111,8 @@ class Answering:
         async def call(model: Model) -> _Whole:
             turn.attempts += 1
             upstream = model.upstream
-            body = turn.request.for_upstream(upstream.model, stream=False, logprobs=logprobs)
+            unasked = logprobs if upstream.gives_logprobs else None
+            body = turn.request.for_upstream(upstream.model, stream=False, logprobs=unasked)
             content = await upstream.complete(body, turn.arrival.authorization)
             return _Whole(content, read_completion(content))
 
@@ -136,7 +137,8 @@ class Answering:
             turn.attempts += 1
             upstream = model.upstream
             ends = asyncio.get_running_loop().time() + upstream.timeouts.whole
-            body = request.for_upstream(upstream.model, stream=True, logprobs=logprobs)
+            unasked = logprobs if upstream.gives_logprobs else None
+            body = request.for_upstream(upstream.model, stream=True, logprobs=unasked)
             relay = Relay(
                 upstream.stream(body, turn.arrival.authorization),
                 upstream.timeouts.silence,

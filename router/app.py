@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -22,22 +21,32 @@ from config.settings import Settings
 from policies.scores import Scores
 from router.answering import Answering
 from router.api.feedback import add_feedback
+from router.api.messages import add_token_counts
+from router.api.models import add_models
 from router.api.responses import add_responses
 from router.api.stored import add_stored
 from router.api.tasks import add_tasks
 from router.audit import Auditor
 from router.dialects.chat import ChatDialect
+from router.dialects.completions import CompletionsDialect
+from router.dialects.messages.dialect import MessagesDialect
+from router.dialects.messages.errors import is_anthropics, rendered
 from router.dialects.responses.dialect import ResponsesDialect
 from router.endpoint import Endpoint, Engine
 from router.errors import (
+    InvalidKeyError,
     MethodNotAllowedError,
-    ModelNotFoundError,
     NotReadyError,
     ProtegeError,
     UnexpectedError,
     UnknownPathError,
     render,
 )
+from router.keys.counters import Counters
+from router.keys.failover import Failover
+from router.keys.file import FileCounters
+from router.keys.keyring import Keyring, is_loopback
+from router.keys.limits import Limits
 from router.ledger import Ledger
 from router.load import Load
 from router.models import Models
@@ -45,10 +54,14 @@ from router.routing import Routing
 from router.serving import Students
 from router.turn import Arrival
 from telemetry import metrics
+from telemetry.keys import Keys
 from telemetry.store import Store
 from telemetry.writer import Writer
 
 _log = logging.getLogger(__name__)
+
+OPEN_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+"""Paths that need no key: load balancers and Prometheus have none, and no texts are shown there."""
 
 
 def create(settings: Settings) -> ASGIApp:
@@ -58,13 +71,17 @@ def create(settings: Settings) -> ASGIApp:
     meters = metrics.Metrics()
     models = Models(settings)
     scores = Scores()
+    keys = Keys(store)
+    ring = Keyring(keys, closed=not is_loopback(settings.host))
+    limits = Limits(keys, ring, _counters(settings))
     students = Students(store, settings.data, meters)
-    ledger = Ledger(writer, meters, scores, models.teacher)
+    ledger = Ledger(writer, meters, scores, models.teacher, limits)
     auditor = Auditor(models.chain, settings.policy, store, students, ledger)
     engine = Engine(
         models,
         Routing(models, settings.policy, students, scores),
         Answering(scores, ledger, auditor, settings.teacher_logprobs),
+        limits,
         Load(settings.limits.in_flight, meters.in_flight),
         meters,
         largest_body=round(settings.limits.body_mb * 1e6),
@@ -72,23 +89,29 @@ def create(settings: Settings) -> ASGIApp:
     generating = {
         "/v1/chat/completions": Endpoint(ChatDialect(), engine),
         "/v1/responses": Endpoint(ResponsesDialect(store), engine),
+        "/v1/messages": Endpoint(MessagesDialect(), engine),
+        "/v1/completions": Endpoint(CompletionsDialect(), engine),
     }
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
+        await ring.start()
         await models.start()
         await students.start()
         yield
         await auditor.finish()
         await students.stop()
         await models.close()
+        await ring.stop()
+        await limits.close()
         await writer.close()
         store.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     for path, endpoint in generating.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_models(app, models)
+    add_models(app, models)
+    add_token_counts(app, models, scores)
     add_stored(app, store)
     add_responses(app, store)
     add_feedback(app, store, meters)
@@ -97,29 +120,33 @@ def create(settings: Settings) -> ASGIApp:
     _add_errors(app)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
         # The endpoints that nearly all requests are for need none of FastAPI's layers.
-        posted = scope["type"] == "http" and scope["method"] == "POST"
-        endpoint = generating.get(scope["path"]) if posted else None
+        endpoint = generating.get(scope["path"]) if scope["method"] == "POST" else None
+        try:
+            if scope["path"] not in OPEN_TO_ALL:
+                scope["key"] = ring.caller(scope["headers"])
+        except InvalidKeyError as error:
+            refusal = _error(Request(scope), error)
+            meters.rejected(refusal.status_code)
+            await refusal(scope, receive, send)
+            return
         await (endpoint or app)(scope, receive, send)
 
     return serve
 
 
-def _add_models(app: FastAPI, models: Models) -> None:
-    created = int(time.time())
+def _counters(settings: Settings) -> Counters:
+    """Where the limits of keys are counted."""
+    local = FileCounters(settings.data)
+    if settings.redis is None:
+        return local
+    # Its client takes longer to import than all of the server's start.
+    from router.keys.redis import RedisCounters
 
-    def describe(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": created, "owned_by": "protege"}
-
-    @app.get("/v1/models")
-    async def list_models() -> Response:
-        return _json({"object": "list", "data": [describe(name) for name in models.names()]})
-
-    @app.get("/v1/models/{name:path}")
-    async def get_model(name: str) -> Response:
-        if name not in models.names():
-            raise ModelNotFoundError(f"The model '{name}' does not exist.", "model")
-        return _json(describe(name))
+    return Failover(RedisCounters(settings.redis.get_secret_value()), local)
 
 
 def _add_probes(app: FastAPI, store: Store, meters: metrics.Metrics) -> None:
@@ -144,32 +171,33 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.NOT_FOUND:
-            return _error(UnknownPathError(f"Unknown path: {request.method} {request.url.path}"))
+            wrong = f"Unknown path: {request.method} {request.url.path}"
+            return _error(request, UnknownPathError(wrong))
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             wrong = f"{request.url.path} does not answer to {request.method}."
-            return _error(MethodNotAllowedError(wrong), error.headers)
-        return _error(UnexpectedError(str(error.detail)))
+            return _error(request, MethodNotAllowedError(wrong), error.headers)
+        return _error(request, UnexpectedError(str(error.detail)))
 
     @app.exception_handler(ProtegeError)
-    async def our_error(_request: Request, error: ProtegeError) -> Response:
-        return _error(error)
+    async def our_error(request: Request, error: ProtegeError) -> Response:
+        return _error(request, error)
 
     @app.exception_handler(Exception)
-    async def unexpected(_request: Request, _error_: Exception) -> Response:
-        return _error(UnexpectedError("The router failed."))
+    async def unexpected(request: Request, _error_: Exception) -> Response:
+        return _error(request, UnexpectedError("The router failed."))
 
 
 def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json", headers=_identified())
 
 
-def _error(error: ProtegeError, headers: Any = None) -> Response:
-    rendered = render(error)
+def _error(request: Request, error: ProtegeError, headers: Any = None) -> Response:
+    shown = rendered(error) if is_anthropics(request.scope) else render(error)
     return Response(
-        rendered.content,
-        rendered.status,
+        shown.content,
+        shown.status,
         media_type="application/json",
-        headers={**rendered.headers, **(headers or {}), **_identified()},
+        headers={**shown.headers, **(headers or {}), **_identified()},
     )
 
 

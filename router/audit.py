@@ -97,7 +97,7 @@ class Auditor:
             agreed=text is not None and agree(answer, text),
             audit_cost=answered.model.price.cost(said.usage or Usage()),
         )
-        await self._ledger.record_audit(turn.task, audit)
+        await self._ledger.record_audit(turn, audit)
         return audit.agreed
 
     async def _judge(self, task: str, student: Student) -> None:

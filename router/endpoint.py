@@ -14,6 +14,8 @@ from router.answering import Answering
 from router.dialects.base import Dialect
 from router.errors import BodyTooLargeError, ProtegeError, UnexpectedError
 from router.hangup import CallerGoneError
+from router.keys.access import check_access
+from router.keys.limits import Limits
 from router.load import Load
 from router.models import Model, Models
 from router.reply import Reply
@@ -37,6 +39,7 @@ class Engine:
     models: Models
     routing: Routing
     answering: Answering
+    limits: Limits
     load: Load
     metrics: Metrics
     largest_body: int
@@ -68,10 +71,11 @@ class Endpoint:
         engine = self.engine
         terms = read_terms(scope["headers"])
         raw = await _read(receive, engine.largest_body)
-        body = await self.dialect.read(raw, arrival.key)
+        body = await self.dialect.read(raw, arrival.key_id)
         request = parse(body, raw, terms, self.dialect.name)
-        reply.begin(request)
+        check_access(arrival.key, request.model, request.prompt.task)
         target = engine.models.find(request.model)
+        reply.begin(request, await engine.limits.admit(arrival.key))
         turn = await engine.routing.choose(arrival, request, target)
         models = (target,) if isinstance(target, Model) else engine.models.chain
         await engine.answering.answer(turn, models, receive, reply)

@@ -16,6 +16,7 @@ import orjson
 from policies.scores import Scores
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
+from router.keys.limits import Limits
 from router.models import Model
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer
@@ -40,6 +41,7 @@ class Ledger:
     metrics: Metrics
     scores: Scores
     teacher: Model
+    limits: Limits
 
     def from_upstream(
         self, turn: Turn, model: Model, answer: Answer, failure: Exception | None = None
@@ -80,20 +82,23 @@ class Ledger:
 
     async def record(self, exchange: Exchange) -> None:
         """Return once the exchange is stored. Raises StoreUnavailableError if it cannot be."""
+        stored = self.writer.write(exchange)
+        await self._spend(exchange)
         try:
-            await self.writer.write(exchange)
+            await stored
         except Exception as error:
             _log.error("an exchange could not be stored: %s", error)
             raise StoreUnavailableError("The answer could not be stored.") from error
         self._count(exchange)
 
-    def record_soon(self, exchange: Exchange) -> asyncio.Future[None]:
+    async def record_soon(self, exchange: Exchange) -> asyncio.Future[None]:
         """Store the exchange within milliseconds, while its caller goes on.
 
         The future fails if it cannot be stored; the loss is logged and counted.
         """
         stored = self.writer.write(exchange)
         stored.add_done_callback(partial(self._settle, exchange))
+        await self._spend(exchange)
         return stored
 
     async def record_failure(self, turn: Turn, model: Model, failure: ProtegeError) -> None:
@@ -111,10 +116,17 @@ class Ledger:
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
-    async def record_audit(self, task: str, audit: Audit) -> None:
+    async def record_audit(self, turn: Turn, audit: Audit) -> None:
         """Return once the audit is stored; raise what the database raised if it cannot be."""
-        await self.writer.write(audit)
-        self.metrics.audit(task, agreed=audit.agreed, cost=audit.audit_cost)
+        stored = self.writer.write(audit)
+        arrival = turn.arrival
+        await self.limits.spend(arrival.key_id, 0, audit.audit_cost, arrival.created)
+        await stored
+        self.metrics.audit(turn.task, agreed=audit.agreed, cost=audit.audit_cost)
+
+    async def _spend(self, exchange: Exchange) -> None:
+        tokens = exchange.prompt_tokens + exchange.completion_tokens
+        await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
 
     def _settle(self, exchange: Exchange, stored: asyncio.Future[None]) -> None:
         failure = stored.exception()
@@ -149,7 +161,7 @@ class Ledger:
             original=request.original.decode() if request.original and request.store else None,
             metadata=orjson.dumps(metadata).decode() if metadata and request.store else None,
             attempts=turn.attempts,
-            key=arrival.key,
+            key=arrival.key_id,
             latency_s=arrival.elapsed_s(),
             first_token_s=turn.first_token_s,
         )

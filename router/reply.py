@@ -25,11 +25,13 @@ class Reply:
         self._arrival = arrival
         self._dialect = dialect
         self._writer: Writer | None = None
+        self._headers: Mapping[str, str] = {}
         self.streaming = False
         """Whether a stream has begun, so that errors must be events in it."""
 
-    def begin(self, request: ChatRequest) -> None:
-        """What follows, apart from an error, answers ``request``."""
+    def begin(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
+        """What follows, apart from an error, answers ``request``; ``headers`` go with it."""
+        self._headers = headers
         self._writer = self._dialect.writer(request, self._arrival.id, self._arrival.created)
 
     async def completion(self, content: bytes, headers: Mapping[str, str]) -> None:
@@ -81,11 +83,18 @@ class Reply:
                 "headers": [
                     (b"content-type", content_type),
                     (b"x-request-id", self._arrival.id.encode()),
+                    # Where Anthropic's clients look for it.
+                    (b"request-id", self._arrival.id.encode()),
                     *more,
-                    *((name.encode(), header_value(value)) for name, value in headers.items()),
+                    *_encoded(self._headers),
+                    *_encoded(headers),
                 ],
             }
         )
+
+
+def _encoded(headers: Mapping[str, str]) -> Headers:
+    return [(name.encode(), header_value(value)) for name, value in headers.items()]
 
 
 @lru_cache(maxsize=4096)

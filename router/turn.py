@@ -13,6 +13,7 @@ from distill.students.base import Prediction
 from router.request import ChatRequest
 from router.serving import Student
 from telemetry.exchange import PICO, Route
+from telemetry.keys import Key
 from telemetry.prices import Usage
 
 
@@ -31,8 +32,8 @@ class Arrival:
 
     authorization: str | None
     """The caller's header, where it is meant for the upstream."""
-    key: str | None = None
-    """Id of the caller's virtual key."""
+    key: Key | None = None
+    """The caller's virtual key."""
     id: str = field(default_factory=_ids().__next__)
     created: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
@@ -40,11 +41,19 @@ class Arrival:
     @classmethod
     def of(cls, scope: Scope) -> Arrival:
         """The arrival of an HTTP request."""
+        key: Key | None = scope.get("key")
+        if key is not None:
+            # What the caller sent is a secret of ours, and no upstream's business.
+            return cls(None, key)
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         for name, value in headers:
             if name == b"authorization":
                 return cls(value.decode("latin-1"))
         return cls(None)
+
+    @property
+    def key_id(self) -> str | None:
+        return None if self.key is None else self.key.id
 
     def elapsed_s(self) -> float:
         return time.perf_counter() - self.started

@@ -88,6 +88,10 @@ class Key:
         limits = (self.budget, self.requests_per_minute, self.tokens_per_minute)
         return limits != (None, None, None)
 
+    def may_ask(self, model: str) -> bool:
+        """Whether it may ask for ``model``, by the name that callers use."""
+        return self.models is None or model in self.models
+
     def valid(self, now: float) -> bool:
         return self.revoked is None and (self.expires is None or now < self.expires)
 

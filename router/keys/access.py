@@ -11,7 +11,7 @@ def check_access(key: Key | None, model: str, task: str) -> None:
     used, or not for ``task``. It does not say whether there is such a model."""
     if key is None:
         return
-    if key.models is not None and model not in key.models:
+    if key.models is not None and not key.may_ask(model):
         raise ForbiddenError(
             f"The key has no access to the model '{model}', only to: {', '.join(key.models)}.",
             "model",

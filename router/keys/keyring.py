@@ -32,6 +32,7 @@ class Keyring:
         self._keys = keys
         self._closed = closed
         self._revision = -1
+        self._by_id: dict[str, Key] = {}
         self._by_hash: dict[str, tuple[Key, float]] = {}
         """The key, and until when that secret of it works."""
         self._poll: asyncio.Task[None] | None = None
@@ -62,11 +63,16 @@ class Keyring:
             error = InvalidKeyError(_why_not(key, now))
         raise error
 
+    def find(self, identifier: str | None) -> Key | None:
+        """The key of that id, as it is now."""
+        return None if identifier is None else self._by_id.get(identifier)
+
     async def refresh(self) -> None:
         """Take over what the store says now."""
         revision, keys = await asyncio.to_thread(self._read)
         self._revision = revision
         if keys is not None:
+            self._by_id = {key.id: key for key in keys}
             self._by_hash = {hash: (key, until) for key in keys for hash, until in _hashes(key)}
             # Closed for good: it is not opened again by a key that is revoked or gone.
             self._closed = self._closed or bool(keys)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from router.errors import (
     StoreUnavailableError,
 )
 from router.keys.counters import SPAN_S, Counters, Standing, Window, within
+from router.keys.keyring import Keyring
 from router.turn import usd
 from telemetry.keys import Key, Keys, period_end, period_start
 
@@ -32,8 +34,9 @@ _log = logging.getLogger(__name__)
 class Limits:
     """The limits of all keys. Budgets are counted from what ``keys`` says has been spent."""
 
-    def __init__(self, keys: Keys, counters: Counters) -> None:
+    def __init__(self, keys: Keys, ring: Keyring, counters: Counters) -> None:
         self._keys = keys
+        self._ring = ring
         self._counters = counters
         self._settling = asyncio.Lock()
 
@@ -57,9 +60,10 @@ class Limits:
             **_headers("tokens", key.tokens_per_minute, standing.tokens, now),
         }
 
-    async def spend(self, key: Key | None, tokens: int, cost: int, created: float) -> None:
+    async def spend(self, key_id: str | None, tokens: int, cost: int, created: float) -> None:
         """Count what the answer to a request of Unix time ``created`` took: ``cost`` is in
         picodollars. An answer is not lost because this fails."""
+        key = self._ring.find(key_id)
         if key is None or not key.limited:
             return
         period = period_start(key.period, created)
@@ -117,11 +121,11 @@ def _rate(what: str, limit: int | None, used: Window, now: float) -> ProtegeErro
 def _headers(what: str, limit: int | None, used: Window, now: float) -> dict[str, str]:
     if limit is None:
         return {}
-    reset_s = used.newest + SPAN_S - now if used.total else 0.0
+    reset_s = math.ceil(used.newest + SPAN_S - now) if used.total else 0
     return {
         f"x-ratelimit-limit-{what}": str(limit),
         f"x-ratelimit-remaining-{what}": str(max(limit - used.total, 0)),
-        f"x-ratelimit-reset-{what}": f"{max(reset_s, 0.0):.3f}s",
+        f"x-ratelimit-reset-{what}": f"{max(reset_s, 0)}s",
     }
 
 
