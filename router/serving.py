@@ -11,6 +11,7 @@ import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,9 @@ class Students:
 
     async def start(self) -> None:
         await self.refresh()
+        # What has been imported stays. The garbage collector would stop every request for tenths
+        # of a second to look through it, again and again.
+        gc.freeze()
         self._poll = asyncio.create_task(self._keep_fresh())
 
     async def stop(self) -> None:
@@ -148,11 +152,6 @@ class Students:
             self._metrics.retired(task)
 
     async def _keep_fresh(self) -> None:
-        # Only now, so that the server starts at once; the first student need not wait for it.
-        await asyncio.to_thread(_import_ladder)
-        # What has been imported stays. The garbage collector would stop every request for tenths
-        # of a second to look through it, again and again.
-        gc.freeze()
         while True:
             await asyncio.sleep(POLL_S)
             try:
@@ -174,15 +173,18 @@ class Students:
         if known or record.version in self._unusable:
             return before
         try:
-            return Student(_import_ladder().load(self._data / record.path), self._executor)
+            return Student(_ladders().load(self._data / record.path), self._executor)
         except Exception:
             _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
             self._unusable.add(record.version)
             return before
 
 
-def _import_ladder() -> type[Ladder]:
-    """The class of ladders, which brings the machine learning libraries with it."""
+@cache
+def _ladders() -> type[Ladder]:
+    """The class of ladders. It brings numerical libraries, so that a server without a student
+    starts faster and takes less memory."""
     from distill.students.ladder import Ladder
 
+    gc.freeze()
     return Ladder

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,11 +45,18 @@ def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]
     # uvicorn hands a signal on to whoever held it before, once it has stopped serving.
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
-    with _trainer(settings):
+    with ExitStack() as stack:
+
+        def started() -> None:
+            ready()
+            # Not before, or the trainer's own start would slow the server's down.
+            if settings.loop.enabled:
+                stack.enter_context(_trainer(settings))
+
         if settings.workers == 1:
-            _Server(_config(settings, None), ready).run([listener])
+            _Server(_config(settings, None), started).run([listener])
         else:
-            _Workers(_config(settings, os.getpid()), [listener], ready).run()
+            _Workers(_config(settings, os.getpid()), [listener], started).run()
 
 
 def _exit(_signal: int, _frame: object) -> None:
@@ -121,10 +128,7 @@ class _Workers(Multiprocess):
 
 @contextmanager
 def _trainer(settings: Settings) -> Generator[None, None, None]:
-    """The learning loop beside the server, if the settings want one."""
-    if not settings.loop.enabled:
-        yield
-        return
+    """The learning loop beside the server."""
     trainer = _Trainer(settings)
     trainer.start()
     try:
@@ -139,6 +143,7 @@ class _Trainer:
     def __init__(self, settings: Settings) -> None:
         handed_over = {
             "data": str(settings.data),
+            "database": settings.database and settings.database.get_secret_value(),
             "policy": settings.policy.model_dump(mode="json"),
             "loop": settings.loop.model_dump(mode="json"),
         }

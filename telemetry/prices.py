@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from config.settings import PriceOverride
 from telemetry.exchange import PICO
@@ -42,7 +43,10 @@ class Price:
 
 
 class Prices:
-    """Looks prices up by model name; what the operator set goes before litellm's table."""
+    """Looks prices up by model name; what the operator set goes before litellm's table.
+
+    The table is of some megabytes, and goes with the object.
+    """
 
     def __init__(self, overrides: Mapping[str, PriceOverride]) -> None:
         self._overrides = overrides
@@ -52,16 +56,25 @@ class Prices:
         override = self._overrides.get(model)
         if override is not None:
             return _from_override(override)
-        table = _table()
-        entry = table.get(model) or table.get(model.partition("/")[2])
+        entry = self._table.get(model) or self._table.get(model.partition("/")[2])
         if entry is None or entry.get("input_cost_per_token") is None:
             return None
         return _from_entry(entry)
 
     def provider(self, model: str) -> str | None:
         """litellm's name of the provider of ``model``; None if unknown."""
-        entry = _table().get(model)
+        entry = self._table.get(model)
         return None if entry is None else entry.get("litellm_provider")
+
+    @cached_property
+    def _table(self) -> dict[str, dict[str, Any]]:
+        # Read from the package's file: importing litellm takes seconds and a hundred megabytes.
+        spec = find_spec("litellm")
+        if spec is None or spec.origin is None:
+            return {}
+        path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
+        table: dict[str, dict[str, Any]] = orjson.loads(path.read_bytes())
+        return table
 
 
 def _from_override(override: PriceOverride) -> Price:
@@ -82,14 +95,3 @@ def _from_entry(entry: dict[str, Any]) -> Price:
         round((entry.get("output_cost_per_token") or 0.0) * PICO),
         round((usd_input if usd_cached is None else usd_cached) * PICO),
     )
-
-
-@cache
-def _table() -> dict[str, dict[str, Any]]:
-    # Read from the package's file: importing litellm takes seconds and a hundred megabytes.
-    spec = find_spec("litellm")
-    if spec is None or spec.origin is None:
-        return {}
-    path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
-    table: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return table
