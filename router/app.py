@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from config.settings import Settings
 from policies.scores import Scores
 from router.answering import Answering
+from router.api.embeddings import Embeddings
 from router.api.feedback import add_feedback
+from router.api.keys import add_keys
 from router.api.messages import add_token_counts
 from router.api.models import add_models
 from router.api.responses import add_responses
@@ -86,11 +88,12 @@ def create(settings: Settings) -> ASGIApp:
         meters,
         largest_body=round(settings.limits.body_mb * 1e6),
     )
-    generating = {
+    generating: dict[str, ASGIApp] = {
         "/v1/chat/completions": Endpoint(ChatDialect(), engine),
         "/v1/responses": Endpoint(ResponsesDialect(store), engine),
         "/v1/messages": Endpoint(MessagesDialect(), engine),
         "/v1/completions": Endpoint(CompletionsDialect(), engine),
+        "/v1/embeddings": Embeddings(engine, ledger),
     }
 
     @asynccontextmanager
@@ -108,6 +111,7 @@ def create(settings: Settings) -> ASGIApp:
         store.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.state.largest_body = engine.largest_body
     for path, endpoint in generating.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     add_models(app, models)
@@ -115,6 +119,7 @@ def create(settings: Settings) -> ASGIApp:
     add_stored(app, store)
     add_responses(app, store)
     add_feedback(app, store, meters)
+    add_keys(app, keys, ring)
     add_tasks(app, store)
     _add_probes(app, store, meters)
     _add_errors(app)

@@ -70,7 +70,7 @@ class Endpoint:
     async def _handle(self, scope: Scope, arrival: Arrival, receive: Receive, reply: Reply) -> None:
         engine = self.engine
         terms = read_terms(scope["headers"])
-        raw = await _read(receive, engine.largest_body)
+        raw = await read_body(receive, engine.largest_body)
         body = await self.dialect.read(raw, arrival.key_id)
         request = parse(body, raw, terms, self.dialect.name)
         check_access(arrival.key, request.model, request.prompt.task)
@@ -88,7 +88,7 @@ class Endpoint:
             await reply.error(error)
 
 
-async def _read(receive: Receive, largest: int) -> bytes:
+async def read_body(receive: Receive, largest: int) -> bytes:
     """The whole body. Raises CallerGoneError or BodyTooLargeError."""
     parts: list[bytes] = []
     size = 0

@@ -23,7 +23,9 @@ def _sqlite(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(_Pairs, "postgresql")
 def _postgresql(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_each_text(CAST({compiler.process(element.clauses, **options)} AS json))"
+    # PostgreSQL cannot read the null characters that JSON can write.
+    text = f"replace({compiler.process(element.clauses, **options)}, '\\u0000', '\\ufffd')"
+    return f"json_each_text(CAST({text} AS json))"
 
 
 def has_pair(column: ColumnElement[Any], key: str, value: str) -> ColumnElement[bool]:

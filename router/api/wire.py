@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,14 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router.errors import InvalidRequestError, NotFoundError
+from router.endpoint import read_body
+from router.errors import InvalidRequestError, NotFoundError, ProtegeError, Rendered, render
+from router.hangup import CallerGoneError
+from router.reply import header_value
 from router.request import read_object
 from router.turn import Arrival
+
+_NONE: Mapping[str, str] = {}
 
 MOST_LISTED = 100
 """Items of one page of a list."""
@@ -60,8 +66,11 @@ def is_searchable(text: str) -> bool:
 
 
 async def object_of(request: Request) -> dict[str, Any]:
-    """The JSON object in the body. Raises InvalidRequestError."""
-    return read_object(await request.body())
+    """The JSON object in the body. Raises InvalidRequestError or BodyTooLargeError."""
+    try:
+        return read_object(await read_body(request.receive, request.app.state.largest_body))
+    except CallerGoneError as error:
+        raise InvalidRequestError("The request was never complete.") from error
 
 
 def owner_of(request: Request) -> str | None:
@@ -72,11 +81,17 @@ def owner_of(request: Request) -> str | None:
 
 def answered(content: dict[str, Any]) -> Response:
     """``content`` as JSON."""
-    return Response(
-        orjson.dumps(content),
-        media_type="application/json",
-        headers={"x-request-id": Arrival(None).id},
-    )
+    return passed(orjson.dumps(content), Arrival(None).id)
+
+
+def passed(content: bytes, identifier: str, headers: Mapping[str, str] = _NONE) -> Response:
+    """JSON as it is, under the id of its request."""
+    return _response(Rendered(200, content), identifier, headers)
+
+
+def refused(error: ProtegeError, identifier: str, headers: Mapping[str, str] = _NONE) -> Response:
+    """``error`` in OpenAI's shape."""
+    return _response(render(error), identifier, headers)
 
 
 def listing(items: list[dict[str, Any]], *, has_more: bool) -> Response:
@@ -102,3 +117,10 @@ def page_of(items: list[dict[str, Any]], asked: Paging) -> Response:
         start = ids.index(asked.after) + 1
     end = start + asked.limit
     return listing(items[start:end], has_more=len(items) > end)
+
+
+def _response(rendered: Rendered, identifier: str, headers: Mapping[str, str]) -> Response:
+    response = Response(rendered.content, rendered.status, media_type="application/json")
+    for name, value in {**rendered.headers, **headers, "x-request-id": identifier}.items():
+        response.raw_headers.append((name.encode(), header_value(value)))
+    return response

@@ -23,12 +23,14 @@ class Upstream(Protocol):
 
     ``body`` is a chat completion request with the upstream's own model name in it, and
     ``authorization`` the caller's header, which is used where the upstream has no key of its own.
-    Both methods raise the errors under ``router.errors.UpstreamError``.
+    All methods raise the errors under ``router.errors.UpstreamError``.
     """
 
     model: str
     """What the provider calls it."""
     timeouts: Timeouts
+    gives_logprobs: bool
+    """Whether it may be asked for log-probabilities that the caller has not asked for."""
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
         """A ``chat.completion`` object as JSON."""
@@ -38,6 +40,10 @@ class Upstream(Protocol):
         self, body: dict[str, Any], authorization: str | None
     ) -> AsyncGenerator[bytes, None]:
         """Server-sent events as they arrive, each whole and with the blank line that ends it."""
+        ...
+
+    async def embed(self, body: dict[str, Any], authorization: str | None) -> bytes:
+        """The list of embeddings, as JSON, for an embeddings request in place of a chat's."""
         ...
 
     async def close(self) -> None: ...

@@ -38,31 +38,29 @@ _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 class HttpUpstream:
     """A model behind an OpenAI-compatible API at ``base_url``."""
 
+    gives_logprobs = True
+
     def __init__(self, model: str, base_url: str, api_key: str | None, timeouts: Timeouts) -> None:
         self.model = model
         self.timeouts = timeouts
         self._authorization = f"Bearer {api_key}" if api_key else None
-        self._url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
+        self._chat = httpx.URL(base_url.rstrip("/") + "/chat/completions")
+        self._embeddings = httpx.URL(base_url.rstrip("/") + "/embeddings")
         # The transport alone: the client around it would add cookies, redirects and hooks, none
         # of which an API call needs, and half as much time again.
-        self._transport = AiohttpTransport(client=_session, proxy=_proxy(self._url))
+        self._transport = AiohttpTransport(client=_session, proxy=_proxy(self._chat))
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
-        try:
-            async with asyncio.timeout(self.timeouts.whole):
-                response = await self._send(body, authorization, self.timeouts.whole)
-                try:
-                    return await _content(response)
-                finally:
-                    await response.aclose()
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise _translated(error, self.timeouts.whole) from error
+        return await self._whole(self._chat, body, authorization)
+
+    async def embed(self, body: dict[str, Any], authorization: str | None) -> bytes:
+        return await self._whole(self._embeddings, body, authorization)
 
     async def stream(
         self, body: dict[str, Any], authorization: str | None
     ) -> AsyncGenerator[bytes, None]:
         try:
-            response = await self._send(body, authorization, self.timeouts.silence)
+            response = await self._send(self._chat, body, authorization, self.timeouts.silence)
             try:
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     raise UpstreamBrokenError("The upstream did not answer with a stream.")
@@ -80,8 +78,21 @@ class HttpUpstream:
     async def close(self) -> None:
         await self._transport.aclose()
 
+    async def _whole(
+        self, url: httpx.URL, body: dict[str, Any], authorization: str | None
+    ) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeouts.whole):
+                response = await self._send(url, body, authorization, self.timeouts.whole)
+                try:
+                    return await _content(response)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise _translated(error, self.timeouts.whole) from error
+
     async def _send(
-        self, body: dict[str, Any], authorization: str | None, silence_s: float
+        self, url: httpx.URL, body: dict[str, Any], authorization: str | None, silence_s: float
     ) -> httpx.Response:
         """The response, its body not yet read. Raises UpstreamRefusedError on an error status."""
         headers = _HEADERS
@@ -91,9 +102,7 @@ class HttpUpstream:
         # With content= httpx would look for headers to add, which aiohttp does again.
         content = httpx.ByteStream(orjson.dumps(body))
         extensions = {"timeout": {"connect": self.timeouts.connect, "read": silence_s}}
-        request = httpx.Request(
-            "POST", self._url, headers=headers, stream=content, extensions=extensions
-        )
+        request = httpx.Request("POST", url, headers=headers, stream=content, extensions=extensions)
         request.read()
         response = await self._transport.handle_async_request(request)
         if response.status_code == 200:

@@ -23,6 +23,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 keys = st.sampled_from(["a", 'a"b', "a.b", "é", "", "\\", "$"])
 values = st.sampled_from(["x", "y", '"', "5"])
 pairs = st.dictionaries(keys, values, max_size=3)
+any_pairs = st.dictionaries(keys | st.just("\0"), values | st.just("\\\0"), max_size=3)
 
 
 def completion(identifier: str, **more: Any) -> Exchange:
@@ -34,7 +35,7 @@ completions = st.fixed_dictionaries(
         "created": st.sampled_from([1.0, 2.0, 2.5]),
         "model": st.sampled_from(["m", "n"]),
         "key": st.sampled_from([None, "k1", "k2"]),
-        "metadata": st.none() | pairs.map(json.dumps),
+        "metadata": st.none() | any_pairs.map(json.dumps),
         "status": st.sampled_from([200, 200, 200, 502]),
         "dialect": st.sampled_from(["chat", "chat", "chat", "responses"]),
         "request": st.sampled_from(["{}", "{}", "{}", None]),
