@@ -41,7 +41,8 @@ class Cluster:
         password = folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        command = [binaries / "initdb", "-D", self._data, "-U", USER, "--pwfile", password]
+        command: list[Any] = [binaries / "initdb", "-D", self._data]
+        command += ["-U", USER, "--pwfile", password]
         command += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--no-sync"]
         subprocess.run(command, check=True, capture_output=True, cwd="/", **_account())
 

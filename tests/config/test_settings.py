@@ -100,6 +100,13 @@ def test_a_key_is_never_shown(tmp_path: Path) -> None:
     assert "sk-secret" not in repr(settings)
 
 
+def test_a_database_is_never_shown(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "database: [postgresql://u:secret@host/name]")
+    assert "secret" not in line
+    settings = load(written(tmp_path, "database: postgresql://u:secret@host/name"))
+    assert "secret" not in repr(settings)
+
+
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "port: [1\n", "\0"])
 def test_what_is_no_mapping(tmp_path: Path, text: str) -> None:
     (line,) = mistakes(tmp_path, text)

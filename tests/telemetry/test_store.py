@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 
+from config.settings import ConfigError
 from telemetry.exchange import Exchange, StudentRecord, TaskState
-from telemetry.store import Audit, AuditTally, Store
+from telemetry.store import Audit, AuditTally, Store, StoreError
+from tests.postgres import PASSWORD, QUOTED, Cluster
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -58,8 +63,10 @@ def test_an_exchange_comes_back_as_it_was(store: Store, **fields: Any) -> None:
     store.write([written])
     if store.engine.dialect.name == "postgresql":
         # It has no NUL.
-        texts = {name: text for name, text in fields.items() if isinstance(text, str)}
-        kept = {name: text.replace("\0", "\ufffd") for name, text in texts.items()}
+        kept: dict[str, Any] = {
+            name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
         written = dataclasses.replace(written, **kept)
     assert store.exchange(written.id) == written
 
@@ -184,3 +191,73 @@ def test_many_threads_write_at_once(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert len(store.teacher_answers("t")) == 80
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "mysql://u:secret@host/name",
+        "sqlite:///secret.db",
+        "postgresql://u:secret@host:secret/name",
+        "postgresql://u:sec@secret@host/name",
+    ],
+)
+def test_a_database_url_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Store(tmp_path, SecretStr(url))
+    (line,) = caught.value.lines
+    assert line.startswith("database: must be a URL such as postgresql://")
+    assert "secret" not in line
+
+
+def test_databases_that_cannot_be_opened(postgres_cluster: Cluster, tmp_path: Path) -> None:
+    for url, reason in [
+        (postgres_cluster.url("postgres", "secret"), "password authentication failed"),
+        (postgres_cluster.url("nothing"), 'database "nothing" does not exist'),
+        (SecretStr("postgresql://u:secret@127.0.0.1:9/name"), "Connection refused"),
+        (SecretStr("postgresql://u:secret@host.invalid/name"), "host.invalid"),
+        (SecretStr("postgresql://u:secret@127.0.0.1:9/name?no_such=secret"), "no_such"),
+    ]:
+        with pytest.raises(StoreError, match=f"^cannot open the database: .*{reason}") as caught:
+            Store(tmp_path, url)
+        assert "\n" not in str(caught.value)
+        for password in ("secret", PASSWORD, QUOTED):
+            assert password not in str(caught.value)
+
+
+def test_connections_that_broke_are_replaced(postgres_cluster: Cluster, tmp_path: Path) -> None:
+    store = Store(tmp_path, postgres_cluster.create())
+    store.write([exchange()])
+    postgres_cluster.stop()
+    postgres_cluster.start()
+    assert store.exchange("e1") == exchange()
+    store.close()
+
+
+def test_texts_are_no_part_of_errors(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE exchanges RENAME TO elsewhere")
+    with pytest.raises(SQLAlchemyError) as caught:
+        store.write([exchange(answer="something private")])
+    assert "private" not in str(caught.value)
+
+
+def test_a_demotion_and_a_run_that_ends_at_once(store: Store) -> None:
+    """Whichever comes first, no student serves on evidence from before the demotion."""
+    for number in range(10):
+        task = f"t{number}"
+        first, second = student(f"{task}-1", task), student(f"{task}-2", task)
+        assert store.close_run(TaskState(task), first)
+        both = [
+            threading.Thread(target=store.demote, args=(task, first.version, "bad", 200.0)),
+            threading.Thread(target=store.close_run, args=(TaskState(task), second)),
+        ]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        serving = [record.version for record in store.serving() if record.task == task]
+        epoch = store.task_states()[task].epoch
+        assert (serving, epoch) in [([], 200.0), ([second.version], 0.0)]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
 
 from telemetry import writer as writing
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 from telemetry.writer import BacklogError, Writer
+from tests.postgres import Cluster
 from tests.telemetry.test_store import exchange
 
 
@@ -106,3 +108,61 @@ async def test_one_that_stops_waiting_takes_nobody_along(store: Store) -> None:
     await stays
     assert store.exchange("gone") is not None
     await writer.close()
+
+
+async def test_a_restart_of_the_database_loses_nothing(
+    postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    store = Store(tmp_path, postgres_cluster.create())
+    writer = Writer(store)
+    writes: list[asyncio.Future[None]] = []
+
+    async def load(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            writes.append(writer.write(exchange(f"e{len(writes)}")))
+            await asyncio.sleep(0.001)
+
+    restarted = asyncio.create_task(load(2.0))
+    await asyncio.sleep(0.2)
+    await asyncio.to_thread(postgres_cluster.stop)
+    await asyncio.sleep(0.5)
+    assert not writes[-1].done()
+    await asyncio.to_thread(postgres_cluster.start)
+    await restarted
+    await asyncio.gather(*writes)
+    assert len(store.teacher_answers("t")) == len(writes)
+    await writer.close()
+    store.close()
+
+
+async def test_a_database_that_stays_away(
+    postgres_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "PATIENCE_S", 0.5)
+    store = Store(tmp_path, postgres_cluster.create())
+    writer = Writer(store)
+    await writer.write(exchange("before"))
+    postgres_cluster.stop()
+    try:
+        began = time.monotonic()
+        with pytest.raises(OperationalError):
+            await writer.write(exchange("waited for"))
+        assert time.monotonic() - began >= 0.5
+        monkeypatch.setattr(writing, "RETRY_S", 1e9)
+        with pytest.raises(OperationalError):
+            await writer.write(exchange("not waited for"))
+    finally:
+        postgres_cluster.start()
+    # It is waited for again once it has been back.
+    await writer.write(exchange("after"))
+    monkeypatch.setattr(writing, "PATIENCE_S", 60)
+    monkeypatch.setattr(writing, "RETRY_S", 0.1)
+    await asyncio.to_thread(postgres_cluster.stop)
+    later = writer.write(exchange("later"))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(postgres_cluster.start)
+    await later
+    assert [row.id for row in store.teacher_answers("t")] == ["before", "after", "later"]
+    await writer.close()
+    store.close()

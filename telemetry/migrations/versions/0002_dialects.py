@@ -19,21 +19,11 @@ ADDED = (
     sa.Column("comment", sa.Text),
 )
 
-USABLE = """
-request IS NOT NULL AND (
-    right_answer IS NOT NULL
-    OR teacher_answer IS NOT NULL AND finish_reason = 'stop' AND (
-        score IS NULL
-        OR score >= 0.5 AND agreed IS NOT false
-        OR score < 0.5 AND agreed IS false
-    )
-)
-"""
-
 
 def upgrade() -> None:
     for column in ADDED:
         op.add_column("exchanges", column)
+    op.execute("UPDATE exchanges SET attempts = 0 WHERE route = 'student'")
     keep_all_choices()
     op.create_index("exchanges_created", "exchanges", ["created"])
     op.drop_index("exchanges_task_created", "exchanges")
@@ -41,13 +31,12 @@ def upgrade() -> None:
     op.create_index("exchanges_completion", "exchanges", ["completion_id"])
     op.create_index("exchanges_key", "exchanges", ["key", "created"])
     op.drop_index("exchanges_usable", "exchanges")
-    usable = sa.text(USABLE)
     op.create_index(
         "exchanges_usable",
         "exchanges",
         ["task", "created"],
-        sqlite_where=usable,
-        postgresql_where=usable,
+        sqlite_where=usable(),
+        postgresql_where=usable(),
     )
     op.create_table(
         "keys",
@@ -86,3 +75,23 @@ def keep_all_choices() -> None:
     )
     exchanges = sa.table("exchanges", choices)
     op.execute(sa.update(exchanges).where(choices.is_not(None)).values(choices="[" + choice + "]"))
+
+
+def usable() -> sa.ColumnElement[bool]:
+    """In the words that queries use: only then is the index used for them."""
+    score, agreed = sa.column("score", sa.Float), sa.column("agreed", sa.Boolean)
+    half = sa.literal_column("0.5", sa.Float)
+    approved = sa.or_(
+        score.is_(None),
+        sa.and_(score >= half, agreed.is_not(sa.false())),
+        sa.and_(score < half, agreed.is_(sa.false())),
+    )
+    answered = sa.and_(
+        sa.column("teacher_answer").is_not(None),
+        sa.column("finish_reason") == sa.literal_column("'stop'"),
+        approved,
+    )
+    return sa.and_(
+        sa.column("request").is_not(None),
+        sa.or_(sa.column("right_answer").is_not(None), answered),
+    )
