@@ -1,4 +1,4 @@
-"""The command line: ``protege serve`` and ``protege demo``."""
+"""The command line: ``protege serve``, ``protege keys`` and ``protege demo``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from config.settings import ConfigError, Settings, load
+from router.keys.keyring import is_loopback
+from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -59,8 +61,14 @@ def serve(
 
 def main() -> None:
     """Entry point of the ``protege`` command."""
-    if sys.argv[1:2] != ["serve"]:
-        # The demo brings plotting and progress bars, which would delay the server's start.
+    # Each command is imported where it may be needed: the demo brings plotting, and would delay the
+    # server's start.
+    chosen = sys.argv[1:2]
+    if chosen != ["serve"]:
+        from router.commands.keys import keys_app
+
+        app.add_typer(keys_app, name="keys")
+    if chosen not in (["serve"], ["keys"]):
         from router.demo.command import demo
 
         app.command()(demo)
@@ -85,7 +93,11 @@ def _serve(settings: Settings) -> None:
 
 def _prepare_data(settings: Settings) -> None:
     try:
-        Store(settings.data, settings.database).close()
+        store = Store(settings.data, settings.database)
+        try:
+            _check_keys(settings, Keys(store))
+        finally:
+            store.close()
         if settings.workers > 1:
             metrics = settings.data / "metrics"
             shutil.rmtree(metrics, ignore_errors=True)
@@ -96,6 +108,16 @@ def _prepare_data(settings: Settings) -> None:
         _fail(f"cannot write to {settings.data}: {error.strerror}")
     except StoreError as error:
         _fail(str(error))
+
+
+def _check_keys(settings: Settings, keys: Keys) -> None:
+    """Without a key everybody is let in: that must be nobody from beyond this machine."""
+    if keys.any():
+        return
+    create = f"protege keys create --data {settings.data}"
+    if not is_loopback(settings.host):
+        _fail(f"without any key it may listen on loopback only, not on {settings.host}: {create}")
+    typer.echo(f"protege: no keys: all of this machine may use the server ({create})", err=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,11 +8,11 @@ but it would cost every request what it costs a guess.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from secrets import token_hex, token_urlsafe
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, Row, cast, func, insert, select, update
@@ -47,11 +47,7 @@ class Secret:
 
 
 def new_secret() -> Secret:
-    return Secret(PREFIX + secrets.token_urlsafe(32))
-
-
-def new_id() -> str:
-    return f"key_{secrets.token_hex(8)}"
+    return Secret(PREFIX + token_urlsafe(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +145,12 @@ class Keys:
         with self._engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 
-    def add(self, key: Key) -> None:
+    def create(self, secret: Secret, now: float, **values: Any) -> Key:
+        """A new key with that secret; ``values`` are its further fields."""
+        key = Key(f"key_{token_hex(8)}", hint=secret.hint, hash=secret.hash, created=now, **values)
         with self._engine.begin() as connection:
             connection.execute(insert(keys), {**asdict(key), "revision": 1})
+        return key
 
     def change(self, identifier: str, **values: Any) -> Key | None:
         """Set some of a key's fields; the key as it is then, None if there is no such key."""
@@ -165,7 +164,7 @@ class Keys:
         return None if row is None else _key(row)
 
     def rotate(self, key: Key, secret: Secret, old_expires: float) -> Key | None:
-        """Give a key a new secret; the one it had works until ``old_expires``."""
+        """Give a key a new secret; the one it had works until the Unix time ``old_expires``."""
         return self.change(
             key.id,
             hash=secret.hash,
@@ -177,6 +176,10 @@ class Keys:
     def revoke(self, identifier: str, now: float) -> Key | None:
         """Make a key useless for good; None if there is no such key."""
         return self.change(identifier, revoked=func.coalesce(keys.c.revoked, now))
+
+    def spent_now(self, key: Key, now: float) -> int:
+        """Picodollars that a key has spent in the period of its budget that is under way."""
+        return self.spent(key.id, period_start(key.period, now))
 
     def spent(self, identifier: str, since: float) -> int:
         """Picodollars that a key's requests from Unix time ``since`` on have cost, audits too."""
