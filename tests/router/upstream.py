@@ -8,6 +8,7 @@ import json
 import math
 import struct
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -167,7 +168,7 @@ class StubUpstream:
             for index in range(body.get("n") or 1)
         ]
         return {
-            "id": "chatcmpl-stub",
+            "id": _identifier(),
             "object": "chat.completion",
             "created": 1,
             "model": body["model"],
@@ -181,6 +182,8 @@ class StubUpstream:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
 
+        identifier = _identifier()
+
         async def send(data: str) -> None:
             event = f"data: {data}\n\n".encode()
             size = 3 if self.byte_by_byte else len(event)
@@ -189,7 +192,7 @@ class StubUpstream:
 
         def chunk(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> str:
             content = {
-                "id": "chatcmpl-stub",
+                "id": identifier,
                 "object": "chat.completion.chunk",
                 "created": 1,
                 "model": body["model"],
@@ -206,8 +209,8 @@ class StubUpstream:
 
         await say({"role": "assistant", "content": ""})
         await asyncio.sleep(self.delay_s)
-        for call in (self.message or {}).get("tool_calls", []):
-            for piece in _pieces(call):
+        for index, call in enumerate((self.message or {}).get("tool_calls", [])):
+            for piece in _pieces(index, call):
                 await say({"tool_calls": [piece]})
         for index, token in enumerate((self.message or {"content": answer})["content"] or ""):
             if index == self.break_after:
@@ -233,13 +236,17 @@ def embedding(text: str) -> list[float]:
     return [float(len(text)), float(label(text) == "cat")]
 
 
+def _identifier() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
 def _base64(vector: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def _pieces(call: dict[str, Any]) -> list[dict[str, Any]]:
+def _pieces(index: int, call: dict[str, Any]) -> list[dict[str, Any]]:
     """A tool call as it comes in a stream: its name first, then its arguments bit by bit."""
-    index, function = call.get("index", 0), call["function"]
+    function = call["function"]
     head = {"id": call["id"], "type": "function"}
     first = {"index": index, **head, "function": {"name": function["name"], "arguments": ""}}
     arguments = function["arguments"]

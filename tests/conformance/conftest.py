@@ -1,0 +1,147 @@
+"""Every official client before the real server, whose teacher is a stub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import anthropic
+import openai
+import pytest
+
+import protege
+from tests.conformance.clients import (
+    NODE,
+    AsyncDriver,
+    Client,
+    Driver,
+    NodeDriver,
+    SyncDriver,
+)
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server
+from tests.router.upstream import StubUpstream
+
+KEY = "caller-key"
+OPENAI_CLIENTS = ("openai", "openai-async", "openai-node", "protege", "protege-async")
+ANTHROPIC_CLIENTS = ("anthropic", "anthropic-async")
+
+
+@pytest.fixture(scope="package")
+def shared_upstream() -> Iterator[StubUpstream]:
+    upstream = StubUpstream().start()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def upstream(shared_upstream: StubUpstream) -> StubUpstream:
+    """The stub, on its best behaviour."""
+    shared_upstream.reset()
+    return shared_upstream
+
+
+@pytest.fixture(scope="package")
+def server(
+    shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("conformance")
+    config = folder / "protege.yaml"
+    # The clients' own retries are what is seen here.
+    config.write_text(
+        f"""
+        teacher: {{timeout_s: 5, retries: 0, breaker_failures: 1000000}}
+        models:
+          vectors: {{model: text-embedding-3-small, base_url: "{shared_upstream.url}"}}
+        loop: {{enabled: false}}
+        """
+    )
+    flags = (*teacher_flags(shared_upstream), "--config", str(config))
+    with Server(folder / "data", *flags) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def drivers(server: Server) -> Iterator[dict[str, Driver]]:
+    """The drivers that have been started, by the name of their client."""
+    started: dict[str, Driver] = {}
+    yield started
+    for driver in started.values():
+        driver.close()
+
+
+@pytest.fixture(params=OPENAI_CLIENTS)
+def client(
+    request: pytest.FixtureRequest,
+    drivers: dict[str, Driver],
+    server: Server,
+    upstream: StubUpstream,
+) -> Client:
+    """Each client that speaks OpenAI's API, in turn."""
+    return _client(request.param, drivers, server)
+
+
+@pytest.fixture(params=[name for name in OPENAI_CLIENTS if name != "openai-node"])
+def python_client(
+    request: pytest.FixtureRequest,
+    drivers: dict[str, Driver],
+    server: Server,
+    upstream: StubUpstream,
+) -> Client:
+    """Each of them that is for Python."""
+    return _client(request.param, drivers, server)
+
+
+@pytest.fixture(params=ANTHROPIC_CLIENTS)
+def claude(
+    request: pytest.FixtureRequest,
+    drivers: dict[str, Driver],
+    server: Server,
+    upstream: StubUpstream,
+) -> Client:
+    """Each client that speaks Anthropic's API, in turn."""
+    return _client(request.param, drivers, server)
+
+
+def _client(name: str, drivers: dict[str, Driver], server: Server) -> Client:
+    if name not in drivers:
+        drivers[name] = _driver(name, server.url)
+    return Client(name, drivers[name])
+
+
+def _driver(name: str, url: str) -> Driver:
+    root = url.removesuffix("/v1")
+    match name:
+        case "openai":
+            return SyncDriver(openai.OpenAI(base_url=url, api_key=KEY, max_retries=0))
+        case "openai-async":
+            return AsyncDriver(openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0))
+        case "protege":
+            return SyncDriver(protege.OpenAI(base_url=url, api_key=KEY, max_retries=0))
+        case "protege-async":
+            return AsyncDriver(protege.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0))
+        case "anthropic":
+            return SyncDriver(anthropic.Anthropic(base_url=root, api_key=KEY, max_retries=0))
+        case "anthropic-async":
+            return AsyncDriver(anthropic.AsyncAnthropic(base_url=root, api_key=KEY, max_retries=0))
+    _install_node_client()
+    return NodeDriver(url, KEY, dict(os.environ))
+
+
+def _install_node_client() -> None:
+    """Install OpenAI's client for Node in the version that is locked; skip where that is not to be
+    had."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("OpenAI's client for Node needs node and npm")
+    # npm writes this file when it has installed everything.
+    installed = NODE / "node_modules" / ".package-lock.json"
+    lock = NODE / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    npm = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund"], cwd=NODE, capture_output=True, text=True
+    )
+    if npm.returncode:
+        pytest.skip(f"npm cannot install OpenAI's client for Node: {npm.stderr.strip()[-300:]}")
