@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from router.completion import DONE
 from router.errors import UpstreamBrokenError, UpstreamTimeoutError
 from router.upstreams.answer import Answer, AnswerCollector
 from router.upstreams.sse import data_of
@@ -74,6 +75,9 @@ class Relay:
                     break
         if not self._collector.finished:
             raise UpstreamBrokenError("The upstream's stream ended before the answer was complete.")
+        if not self._done:
+            # Some servers just stop. Callers wait for the word, and so do the other dialects.
+            self.ending.append(DONE)
 
     async def aclose(self) -> None:
         await self._events.aclose()

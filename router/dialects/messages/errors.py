@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+from starlette.types import Scope
 
 from router.errors import ProtegeError, Rendered, render
 
@@ -17,6 +18,13 @@ _TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+
+
+def is_anthropics(scope: Scope) -> bool:
+    """Whether a request is one of Anthropic's API, so that errors must be in its shape."""
+    if scope["path"].startswith("/v1/messages"):
+        return True
+    return any(name == b"anthropic-version" for name, _value in scope["headers"])
 
 
 def rendered(error: ProtegeError) -> Rendered:
