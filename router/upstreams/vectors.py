@@ -9,22 +9,28 @@ from typing import Any
 
 import orjson
 
+from router.errors import UpstreamBrokenError
+
 
 def embeddings(content: dict[str, Any], *, as_base64: bool) -> bytes:
     """OpenAI's list of embeddings, from litellm's. ``as_base64`` packs each as OpenAI does, in
-    little-endian floats of 32 bits, whether or not the provider can."""
+    little-endian floats of 32 bits, whether or not the provider can.
+
+    Raises UpstreamBrokenError where the provider has sent something else.
+    """
+    try:
+        vectors = [item["embedding"] for item in content["data"]]
+        shown = [_packed(vector) for vector in vectors] if as_base64 else vectors
+    except (LookupError, TypeError) as error:
+        raise UpstreamBrokenError("The upstream's answer holds no embeddings.") from error
     usage = content.get("usage") or {}
     tokens = usage.get("prompt_tokens") or usage.get("total_tokens") or 0
     return orjson.dumps(
         {
             "object": "list",
             "data": [
-                {
-                    "object": "embedding",
-                    "index": index,
-                    "embedding": _packed(item["embedding"]) if as_base64 else item["embedding"],
-                }
-                for index, item in enumerate(content["data"])
+                {"object": "embedding", "index": index, "embedding": embedding}
+                for index, embedding in enumerate(shown)
             ],
             "model": content["model"],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
