@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
+from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
 from config.settings import LoopSettings, PolicySettings
@@ -35,6 +36,8 @@ SETTINGS_VARIABLE = "PROTEGE_TRAINER"
 _PAUSE_S = 0.25
 _PATIENCE = 20
 """Looking for work may take one part in this many of the time."""
+_AWAY_S = 5.0
+"""Pause where the store cannot be read."""
 
 _MOST_ANSWERS = 20_000
 """A training run reads the newest so many: enough for a label student, and bounded in memory."""
@@ -81,7 +84,12 @@ class Trainer:
         """Retrain what falls due until ``stopped()``."""
         while not stopped():
             started = time.monotonic()
-            due = self._next_due()
+            try:
+                due = self._next_due()
+            except DBAPIError as error:
+                logger.error("the store cannot be read: %s", error.orig)
+                time.sleep(_AWAY_S)
+                continue
             if due is None:
                 looked = time.monotonic() - started
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))

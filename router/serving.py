@@ -152,12 +152,17 @@ class Students:
             self._metrics.retired(task)
 
     async def _keep_fresh(self) -> None:
+        failed = False
         while True:
             await asyncio.sleep(POLL_S)
             try:
                 await self.refresh()
             except Exception:
-                _log.exception("the students in service could not be read; the old ones stay")
+                if not failed:
+                    _log.exception("the students in service cannot be read; the old ones stay")
+                failed = True
+            else:
+                failed = False
 
     def _load(self, records: list[StudentRecord]) -> dict[str, Student]:
         before = self._serving

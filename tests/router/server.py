@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import openai
+from pydantic import SecretStr
 
 from telemetry.store import Store
 
@@ -26,6 +27,8 @@ class Server:
 
     def __init__(self, data: Path, *flags: str, **environment: str) -> None:
         self.data = data
+        database = environment.get("PROTEGE_DATABASE")
+        self._database = SecretStr(database) if database else None
         self.process = run_cli("serve", "--port", "0", "--data", str(data), *flags, **environment)
         assert self.process.stdout is not None
         watchdog = threading.Timer(START_S, self.process.kill)
@@ -67,7 +70,7 @@ class Server:
         return openai.AsyncOpenAI(**self._options(options))  # type: ignore[arg-type]
 
     def store(self) -> Store:
-        return Store(self.data)
+        return Store(self.data, self._database)
 
     def _options(self, options: dict[str, object]) -> dict[str, object]:
         return {"base_url": self.url, "api_key": "caller-key", "max_retries": 0, **options}

@@ -1,0 +1,139 @@
+"""The whole of it on PostgreSQL: what is taught, learnt, served and audited, and outages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+
+from tests.postgres import Cluster
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server, eventually
+from tests.router.students import SENTENCES, TASK
+from tests.router.upstream import StubUpstream, label
+
+
+@pytest.fixture(scope="module")
+def running(
+    shared_upstream: StubUpstream,
+    postgres_cluster: Cluster,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    environment = {
+        "PROTEGE_DATABASE": postgres_cluster.create().get_secret_value(),
+        "PROTEGE_POLICY__AUDIT_RATE": "1",
+        "PROTEGE_LOOP__ENCODER": "null",
+    }
+    data = tmp_path_factory.mktemp("postgres")
+    flags = (*teacher_flags(shared_upstream), "--workers", "2")
+    with Server(data, *flags, **environment) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Server, upstream: StubUpstream) -> Server:
+    return running
+
+
+async def ask(client: openai.AsyncOpenAI, text: str, task: str = TASK) -> tuple[str, str, str]:
+    """The exchange's id, who answered and what."""
+    raw = await client.chat.completions.with_raw_response.create(
+        model="auto",
+        messages=[{"role": "user", "content": text}],
+        metadata={"task": task},
+    )
+    said = raw.parse().choices[0].message.content
+    return raw.headers["x-request-id"], raw.headers["x-protege-route"], said or ""
+
+
+async def is_ready(server: Server) -> bool:
+    async with httpx.AsyncClient() as client:
+        response = await client.get(f"{server.url.removesuffix('/v1')}/readyz", timeout=20)
+    assert response.status_code in (200, 503)
+    return response.status_code == 200
+
+
+async def test_a_student_is_taught_promoted_and_audited(server: Server) -> None:
+    store = server.store()
+    async with server.async_client() as client:
+        texts = [f"{sentence} {number}" for sentence in SENTENCES for number in range(3)]
+        taught = await asyncio.gather(*(ask(client, text) for text in texts))
+        for (identifier, route, said), text in zip(taught, texts, strict=True):
+            assert (route, said) == ("teacher", label(text))
+            exchange = store.exchange(identifier)
+            assert exchange is not None
+            assert exchange.teacher_answer == said
+        assert await asyncio.to_thread(eventually, lambda: bool(store.serving()), 60)
+        (student,) = store.serving()
+
+        async def served() -> bool:
+            identifier, route, said = await ask(client, SENTENCES[0])
+            if route == "teacher":
+                return False
+            assert said == label(SENTENCES[0])
+
+            def audited() -> bool:
+                exchange = store.exchange(identifier)
+                return exchange is not None and exchange.agreed is True
+
+            assert await asyncio.to_thread(eventually, audited)
+            return True
+
+        deadline = time.monotonic() + 20
+        while not await served():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+    assert store.audit_tally(student.version).audits >= 1
+    store.close()
+
+
+async def test_a_restart_of_the_database_under_load(
+    server: Server, postgres_cluster: Cluster
+) -> None:
+    got: list[tuple[str, str, str]] = []
+
+    async def call_until(deadline: float) -> None:
+        while time.monotonic() < deadline:
+            got.append(await ask(client, f"a cat {len(got)}", "restarted"))
+
+    async with server.async_client(timeout=30) as client:
+        callers = [call_until(time.monotonic() + 2) for _ in range(8)]
+        load = asyncio.gather(*callers)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(postgres_cluster.stop)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(postgres_cluster.start)
+        await load
+    store = server.store()
+    for identifier, _, said in got:
+        exchange = store.exchange(identifier)
+        assert exchange is not None
+        assert exchange.answer == said
+    assert len(store.teacher_answers("restarted")) == len(got)
+    store.close()
+
+
+async def test_a_database_that_stays_away(server: Server, postgres_cluster: Cluster) -> None:
+    async with server.async_client(timeout=30) as client:
+        postgres_cluster.stop()
+        try:
+            unstored = [ask(client, f"a cat {number}", "away") for number in range(4)]
+            for error in await asyncio.gather(*unstored, return_exceptions=True):
+                assert isinstance(error, openai.InternalServerError)
+                assert error.code == "store_unavailable"
+            assert not await is_ready(server)
+        finally:
+            postgres_cluster.start()
+        _, _, said = await ask(client, "a cat", "away")
+        assert said == "cat"
+    assert await is_ready(server)
+    store = server.store()
+    assert len(store.teacher_answers("away")) == 1
+    store.close()
+    errors = "".join(server.errors)
+    assert "password" not in errors
+    assert "a cat" not in errors
