@@ -7,11 +7,15 @@ import os
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
+
 from router.completion import DONE, event
 from router.errors import UpstreamBrokenError, UpstreamError
-from router.upstreams import translation
+from router.upstreams import gemini, translation, vectors
 from router.upstreams.base import Timeouts
 from router.upstreams.parameters import Parameters
+
+_GEMINI = "gemini/"
 
 
 class LitellmUpstream:
@@ -22,6 +26,8 @@ class LitellmUpstream:
     ``Authorization`` header is OpenAI's and means nothing to others.
     """
 
+    gives_logprobs = False
+
     def __init__(
         self, model: str, api_key: str | None, timeouts: Timeouts, base_url: str | None = None
     ) -> None:
@@ -30,6 +36,7 @@ class LitellmUpstream:
         self._api_key = api_key
         self._base_url = base_url
         self._parameters: Parameters | None = None
+        self._client: Any = None
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
         response = await self._call(body, self.timeouts.whole)
@@ -38,11 +45,12 @@ class LitellmUpstream:
     async def stream(
         self, body: dict[str, Any], authorization: str | None
     ) -> AsyncGenerator[bytes, None]:
+        end = gemini.expect_end() if self.model.startswith(_GEMINI) else None
         chunks = await self._call(body, self.timeouts.silence)
         try:
             async for chunk in chunks:
                 content = chunk.model_dump(mode="json", exclude_none=True)
-                if _is_made_up(content, chunks):
+                if _is_last(content) and not (end.came if end else _has_ended(chunks)):
                     raise UpstreamBrokenError("The upstream's stream ended before its answer did.")
                 yield event(translation.chunk(content))
         except UpstreamError:
@@ -53,16 +61,37 @@ class LitellmUpstream:
             await chunks.aclose()
         yield DONE
 
+    async def embed(self, body: dict[str, Any], authorization: str | None) -> bytes:
+        litellm = await asyncio.to_thread(import_litellm)
+        # Nothing else of the request: any name may mean something to litellm, an address even.
+        asked = {name: body[name] for name in ("input", "dimensions") if name in body}
+        try:
+            async with asyncio.timeout(self.timeouts.whole):
+                response = await litellm.aembedding(
+                    **asked,
+                    model=self.model,
+                    api_base=self._base_url,
+                    api_key=self._api_key,
+                    timeout=self.timeouts.whole,
+                    max_retries=0,
+                )
+        except Exception as error:
+            raise self._translated(error) from error
+        as_base64 = body.get("encoding_format") == "base64"
+        return vectors.embeddings(response.model_dump(mode="json"), as_base64=as_base64)
+
     async def close(self) -> None:
-        """Nothing is held open: litellm keeps its connections itself."""
+        """litellm closes its own connections."""
+        if self._client is not None:
+            await self._client.close()
 
     async def _call(self, body: dict[str, Any], silence_s: float) -> Any:
         litellm = await asyncio.to_thread(import_litellm)
         if self._parameters is None:
             self._parameters = _parameters(litellm, self.model)
+            if self.model.startswith(_GEMINI):
+                self._client = gemini.client()
         arguments = self._parameters.translatable(body)
-        import httpx
-
         try:
             async with asyncio.timeout(silence_s):
                 return await litellm.acompletion(
@@ -70,6 +99,7 @@ class LitellmUpstream:
                     model=self.model,
                     api_base=self._base_url,
                     api_key=self._api_key,
+                    client=self._client,
                     timeout=httpx.Timeout(silence_s, connect=self.timeouts.connect),
                     max_retries=0,
                     drop_params=True,
@@ -93,6 +123,9 @@ def import_litellm() -> Any:
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    # Where a provider does not say what a stream took, litellm counts the tokens. It is not to stop
+    # the server for the download of a tokenizer.
+    litellm.disable_hf_tokenizer_download = True
     return litellm
 
 
@@ -102,7 +135,10 @@ def _parameters(litellm: Any, model: str) -> Parameters:
     return Parameters(model, provider, frozenset(supported or ()))
 
 
-def _is_made_up(chunk: dict[str, Any], chunks: Any) -> bool:
-    """Whether litellm ends a stream well that the provider has not ended."""
-    ends = any(choice.get("finish_reason") for choice in chunk["choices"])
-    return ends and not (chunks.received_finish_reason or chunks.received_any_finish_reason)
+def _is_last(chunk: dict[str, Any]) -> bool:
+    return any(choice.get("finish_reason") for choice in chunk["choices"])
+
+
+def _has_ended(chunks: Any) -> bool:
+    """Whether the provider has said why its answer ends: litellm ends a stream well in any case."""
+    return bool(chunks.received_finish_reason or chunks.received_any_finish_reason)

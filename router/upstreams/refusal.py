@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import openai
@@ -31,6 +31,7 @@ _TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_LATE = (TimeoutError, httpx.TimeoutException, openai.APITimeoutError)
 _RETRY_HEADERS = ("retry-after", "retry-after-ms")
 _LONGEST = 2000
 """Characters of what the provider said."""
@@ -39,17 +40,29 @@ _SHORTEST_KEY = 8
 _PREFIX = re.compile(r"^(litellm\.)?\w+(Error|Exception)( \w+Error)?(:| -) ")
 
 
+class _Response(Protocol):
+    """httpx's, or that of the package which took its place below openai."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def content(self) -> bytes: ...
+
+
 def translated(error: Exception, api_key: str | None) -> UpstreamError:
     """Our error for one of litellm. No key is in what it says."""
     causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, TimeoutError | httpx.TimeoutException):
-            return UpstreamTimeoutError("The upstream did not answer in time.")
+    if any(isinstance(cause, _LATE) for cause in causes):
+        return UpstreamTimeoutError("The upstream did not answer in time.")
     too_long = any(isinstance(cause, ContextWindowExceededError) for cause in causes)
     for cause in reversed(causes):
-        if isinstance(cause, httpx.HTTPStatusError) or _is_openai(cause):
+        if isinstance(cause, httpx.HTTPStatusError):
             return _refused(cause.response, too_long, api_key)
-        if isinstance(cause, httpx.TransportError):
+        if isinstance(cause, openai.APIStatusError) and _is_openai_s(cause):
+            return _refused(cause.response, too_long, api_key)
+        if isinstance(cause, httpx.TransportError) or _is_openai_s(cause):
             said = _without_keys(str(cause) or type(cause).__name__, api_key)
             return UpstreamUnreachableError(f"The upstream cannot be reached: {said}")
     said = _without_keys(_own_words(error), api_key)
@@ -66,19 +79,15 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_openai(cause: BaseException) -> bool:
+def _is_openai_s(cause: BaseException) -> bool:
     """Whether this is the openai package's own error, not one that litellm derived from it."""
-    return isinstance(cause, openai.APIStatusError) and type(cause).__module__ == "openai"
+    return isinstance(cause, openai.APIError) and type(cause).__module__.startswith("openai")
 
 
-def _refused(response: httpx.Response, too_long: bool, api_key: str | None) -> UpstreamRefusedError:
+def _refused(response: _Response, too_long: bool, api_key: str | None) -> UpstreamRefusedError:
     said = _detail(response)
     message = said.get("message") or f"The upstream answered with status {response.status_code}."
-    code = said.get("type") or said.get("status")
-    if too_long:
-        code = "context_length_exceeded"
-    elif response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        code = "rate_limit_exceeded"
+    code = "context_length_exceeded" if too_long else _code(response.status_code, said)
     retry = {name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers}
     return UpstreamRefusedError(
         response.status_code,
@@ -87,7 +96,16 @@ def _refused(response: httpx.Response, too_long: bool, api_key: str | None) -> U
     )
 
 
-def _detail(response: httpx.Response) -> dict[str, Any]:
+def _code(status: int, said: dict[str, Any]) -> str | None:
+    """The provider's word for what went wrong. Google's ``code`` is the status again."""
+    if isinstance(said.get("code"), str):
+        return said["code"]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "rate_limit_exceeded"
+    return said.get("type") or said.get("status")
+
+
+def _detail(response: _Response) -> dict[str, Any]:
     """The provider's error object; one with a message alone where it sent something else."""
     content = response.content
     try:

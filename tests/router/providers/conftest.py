@@ -72,7 +72,7 @@ def providers(shared_providers: Providers) -> Providers:
 
 def _config(stubs: dict[str, ProviderStub]) -> dict[str, Any]:
     """Every example's models under the example's name, and under ``example-name`` those that it
-    has beside its teacher; Anthropic's teacher is the teacher."""
+    has beside its teacher. Anthropic's teacher is the teacher; ``gone`` is where nobody listens."""
     models = {}
     for example in EXAMPLES:
         content = yaml.safe_load(example.read_text())
@@ -80,8 +80,11 @@ def _config(stubs: dict[str, ProviderStub]) -> dict[str, Any]:
         models[example.stem] = {**content["teacher"], **before}
         for name, model in content.get("models", {}).items():
             models[f"{example.stem}-{name}"] = {**model, **before}
+    models["gone"] = {**models["anthropic"], "base_url": "http://127.0.0.1:9"}
     return {
         "teacher": models["anthropic"],
+        # Claude gives none: it is not to be asked for them.
+        "teacher_logprobs": 5,
         "models": models,
         "policy": {"audit_rate": 0.000001},
         "loop": {"enabled": False},

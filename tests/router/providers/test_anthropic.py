@@ -262,6 +262,13 @@ def test_what_is_no_message(providers: Providers, stub: AnthropicStub, reply: Re
     assert "Traceback" not in str(raised.value)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_nobody_listens(providers: Providers, stream: bool) -> None:
+    with pytest.raises(openai.InternalServerError) as raised:
+        ask(providers, model="gone", stream=stream)
+    assert (raised.value.status_code, raised.value.code) == (502, "upstream_unreachable")
+
+
 EVENTS = list(AnthropicStub.plain.events)
 BEGUN = EVENTS[:4]
 OVERLOADED = anthropic.event("error", error={"type": "overloaded_error", "message": "Overloaded"})
