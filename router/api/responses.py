@@ -17,6 +17,7 @@ from starlette.responses import Response
 from router.api.lookup import exchange_of
 from router.api.wire import answered, owner_of, page_of, paging
 from router.dialects.responses import record
+from router.dialects.responses.references import resolve
 from router.errors import InvalidRequestError, NotFoundError
 from telemetry.exchange import Exchange
 from telemetry.store import Store
@@ -51,7 +52,9 @@ def add_responses(app: FastAPI, store: Store) -> None:
         asked = paging(request.query_params)
         if "order" not in request.query_params:
             asked = replace(asked, newest_first=True)
-        items = record.input_items(await find(request, identifier))
+        exchange = await find(request, identifier)
+        said = await resolve(store, record.said(exchange), owner_of(request))
+        items = record.shown(exchange, said)
         return page_of(items[::-1] if asked.newest_first else items, asked)
 
     @app.post(_PATH + "/cancel")

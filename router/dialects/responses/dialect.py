@@ -12,6 +12,7 @@ from router.api.lookup import exchange_of
 from router.dialects.responses import output, record
 from router.dialects.responses.items import Message
 from router.dialects.responses.output import Ids
+from router.dialects.responses.references import resolve
 from router.dialects.responses.request import chat_body, check, wants_logprobs
 from router.dialects.responses.response import Outcome, Outline, render, status_of
 from router.dialects.responses.stream import Stream
@@ -24,7 +25,7 @@ from telemetry.store import Store
 
 
 class ResponsesDialect:
-    """The Responses API. What was said in earlier responses is read from ``store``."""
+    """The Responses API. What was said before is read from ``store``."""
 
     name: Name = "responses"
 
@@ -36,6 +37,8 @@ class ResponsesDialect:
         check(sent)
         previous = sent.get("previous_response_id")
         earlier = [] if previous is None else await self._until(previous, key)
+        if isinstance(sent.get("input"), list):
+            sent["input"] = await resolve(self._store, sent["input"], key)
         return chat_body(sent, earlier)
 
     def writer(self, request: ChatRequest, identifier: str, created: float) -> ResponseWriter:

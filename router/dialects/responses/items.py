@@ -48,12 +48,6 @@ def _add(item: Any, at: str, messages: list[Message]) -> None:
         _add_call(item, at, messages)
     elif kind == "function_call_output":
         messages.append(_result(item, at))
-    elif kind == "item_reference":
-        raise UnsupportedError(
-            f"'{at}' refers to an item: only previous_response_id is supported for what was said "
-            "before.",
-            at,
-        )
     elif kind != "reasoning":
         raise UnsupportedError(f"Items of type '{kind}' are not supported.", f"{at}.type")
 

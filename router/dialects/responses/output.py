@@ -6,6 +6,7 @@ whenever it is shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 _PREFIX = "resp_"
 _EXCHANGE = "req_"
+_ITEM = re.compile(r"(?:[a-z]+_)+([0-9a-f]{32})[0-9a-f]{2,}")
 
 
 def response_id(exchange_id: str) -> str:
@@ -25,6 +27,12 @@ def exchange_of(identifier: str) -> str | None:
     """The id of the exchange in which the response of this id was given; None if it is no id."""
     digits = identifier.removeprefix(_PREFIX)
     return None if digits == identifier else _EXCHANGE + digits
+
+
+def response_of(item_id: str) -> str | None:
+    """The id of the response that an item of this id is in; None if it is no id of ours."""
+    match = _ITEM.fullmatch(item_id)
+    return _PREFIX + match[1] if match else None
 
 
 @dataclass(frozen=True, slots=True)

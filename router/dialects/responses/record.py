@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from router.dialects.responses import output
-from router.dialects.responses.items import Message, type_of
+from router.dialects.responses.items import Message, messages_of, type_of
 from router.dialects.responses.output import Ids, Item, exchange_of
 from router.dialects.responses.request import wants_logprobs
 from router.dialects.responses.response import Outcome, Outline, Status, render, status_of
 from telemetry.exchange import Exchange
 from telemetry.store import Store
-
-# What of an assistant's message is said again in the next request. Anthropic's models want their
-# thinking back.
-_REPEATED = ("content", "refusal", "tool_calls", "thinking_blocks")
 
 
 def find(store: Store, identifier: str, owner: str | None) -> Exchange | None:
@@ -64,20 +60,26 @@ def conversation(exchange: Exchange) -> list[Message]:
     messages = orjson.loads(exchange.request or "{}")["messages"]
     if _sent(exchange).get("instructions"):
         messages = messages[1:]
-    said = _choice(exchange)["message"]
-    # Where there are no calls, no provider does without a content.
-    empty = None if said.get("tool_calls") else ""
-    answer = {name: said[name] for name in _REPEATED if said.get(name)}
-    return [*messages, {"role": "assistant", "content": empty, **answer}]
+    choice = _choice(exchange)
+    answer = messages_of(output.items_of(Ids(exchange.id), choice, logprobs=False))
+    thinking = choice["message"].get("thinking_blocks")
+    if answer and thinking:
+        # Anthropic's models want their thinking back.
+        answer[0]["thinking_blocks"] = thinking
+    return [*messages, *answer]
 
 
-def input_items(exchange: Exchange) -> list[Item]:
-    """What one request said, oldest first; what came before it is not part of it."""
-    said = _sent(exchange).get("input") or []
-    if isinstance(said, str):
-        said = [{"role": "user", "content": said}]
+def said(exchange: Exchange) -> list[Item]:
+    """The items of one request's input, oldest first, as they were sent; what came before them is
+    not part of it."""
+    items = _sent(exchange).get("input") or []
+    return [{"role": "user", "content": items}] if isinstance(items, str) else items
+
+
+def shown(exchange: Exchange, items: Sequence[Item]) -> list[Item]:
+    """The input ``items`` of a request as OpenAI lists them, each with an id."""
     ids = Ids(exchange.id)
-    return [_shown(item, ids.input(type_of(item), index)) for index, item in enumerate(said)]
+    return [_shown(item, ids.input(type_of(item), index)) for index, item in enumerate(items)]
 
 
 def _shown(item: Mapping[str, Any], identifier: str) -> Item:

@@ -65,6 +65,7 @@ def chat_body(sent: Mapping[str, Any], earlier: Sequence[Message]) -> dict[str, 
         *earlier,
         *(messages_of(said) if said is not None else ()),
     ]
+    expect(bool(body["messages"]), "input", "something that is said")
     body |= _tools(sent) | _format(sent.get("text") or {})
     if sent.get("max_output_tokens") is not None:
         body["max_completion_tokens"] = sent["max_output_tokens"]

@@ -72,7 +72,7 @@ def render(outline: Outline, outcome: Outcome) -> dict[str, Any]:
         "temperature": _or(sent.get("temperature"), 1.0),
         "text": {"format": {"type": "text"}, **(sent.get("text") or {})},
         "tool_choice": _or(sent.get("tool_choice"), "auto"),
-        "tools": sent.get("tools") or [],
+        "tools": [{**_TOOL, **tool} for tool in sent.get("tools") or ()],
         "top_logprobs": _or(sent.get("top_logprobs"), 0),
         "top_p": _or(sent.get("top_p"), 1.0),
         # Whatever was asked for: a conversation is never cut.
@@ -81,6 +81,10 @@ def render(outline: Outline, outcome: Outcome) -> dict[str, Any]:
         "user": sent.get("user"),
         "metadata": sent.get("metadata") or {},
     }
+
+
+_TOOL = {"description": None, "parameters": None, "strict": None}
+"""What a function that was sent need not say."""
 
 
 def _or(value: Any, default: Any) -> Any:
