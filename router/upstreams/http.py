@@ -20,6 +20,7 @@ from router.errors import (
     UpstreamUnreachableError,
 )
 from router.upstreams.base import Timeouts
+from router.upstreams.hints import without_hints
 from router.upstreams.sse import EventSplitter
 
 OPENAI = "https://api.openai.com/v1"
@@ -32,6 +33,8 @@ _HEADERS = [
     (b"accept-encoding", b"identity"),
     (b"user-agent", b"protege"),
 ]
+_STRICT = ("api.openai.com", "eu.api.openai.com", "us.api.openai.com")
+"""Hosts that refuse what they do not know within a message."""
 _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -46,12 +49,13 @@ class HttpUpstream:
         self._authorization = f"Bearer {api_key}" if api_key else None
         self._chat = httpx.URL(base_url.rstrip("/") + "/chat/completions")
         self._embeddings = httpx.URL(base_url.rstrip("/") + "/embeddings")
+        self._takes_hints = self._chat.host not in _STRICT
         # The transport alone: the client around it would add cookies, redirects and hooks, none
         # of which an API call needs, and half as much time again.
         self._transport = AiohttpTransport(client=_session, proxy=_proxy(self._chat))
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
-        return await self._whole(self._chat, body, authorization)
+        return await self._whole(self._chat, self._taken(body), authorization)
 
     async def embed(self, body: dict[str, Any], authorization: str | None) -> bytes:
         return await self._whole(self._embeddings, body, authorization)
@@ -60,6 +64,7 @@ class HttpUpstream:
         self, body: dict[str, Any], authorization: str | None
     ) -> AsyncGenerator[bytes, None]:
         try:
+            body = self._taken(body)
             response = await self._send(self._chat, body, authorization, self.timeouts.silence)
             try:
                 if "text/event-stream" not in response.headers.get("content-type", ""):
@@ -77,6 +82,10 @@ class HttpUpstream:
 
     async def close(self) -> None:
         await self._transport.aclose()
+
+    def _taken(self, body: dict[str, Any]) -> dict[str, Any]:
+        """As much of a chat completion request as the server takes."""
+        return body if self._takes_hints else without_hints(body)
 
     async def _whole(
         self, url: httpx.URL, body: dict[str, Any], authorization: str | None

@@ -314,3 +314,37 @@ def test_bad_requests_to_count(client: anthropic.Anthropic) -> None:
         client.messages.count_tokens(model=TEACHER, messages=[])
     with pytest.raises(anthropic.NotFoundError):
         client.messages.count_tokens(model="nobody", messages=messages)
+
+
+# Before OpenAI's own servers
+
+
+def test_openai_is_not_told_what_it_refuses(tmp_path: Path, upstream: StubUpstream) -> None:
+    proxy = upstream.url.removesuffix("/v1")
+    flags = ("--teacher", TEACHER, "--teacher-base-url", "http://api.openai.com/v1")
+    cached = {"type": "ephemeral"}
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "a cat?", "cache_control": cached}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "It purrs.", "signature": "c2ln"},
+                {"type": "text", "text": "cat"},
+            ],
+        },
+        {"role": "user", "content": "a dog?"},
+    ]
+    request = asking(tools=[{**WEATHER, "cache_control": cached}])
+    with Server(tmp_path / "data", *flags, http_proxy=proxy, no_proxy="") as server:
+        client = anthropic_client(server)
+        client.messages.create(**{**request, "messages": turns})
+        with client.messages.stream(**{**request, "messages": turns}) as stream:
+            assert stream.get_final_text() == "dog"
+    for received in upstream.requests:
+        assert received.headers["host"] == "api.openai.com"
+        assert received.body["messages"] == [
+            {"role": "user", "content": [{"type": "text", "text": "a cat?"}]},
+            {"role": "assistant", "content": "cat"},
+            {"role": "user", "content": "a dog?"},
+        ]
+        assert [set(tool) for tool in received.body["tools"]] == [{"type", "function"}]
