@@ -16,11 +16,12 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router.api.wire import answered, listing, object_of, paging
+from router.api.wire import answered, body_of, listing, object_of, paging
 from router.errors import InvalidRequestError, NotFoundError
 from router.keys.access import check_admin
 from router.keys.grant import Grant, mistake_in, shown
 from router.keys.keyring import Keyring
+from router.request import read_object
 from telemetry.keys import Key, Keys, new_secret
 
 _LONGEST_GRACE_S = 30 * 86400
@@ -68,7 +69,8 @@ def add_keys(app: FastAPI, keys: Keys, ring: Keyring) -> None:
     @app.post("/v1/keys/{identifier}/rotate")
     async def rotate(identifier: str, request: Request) -> Response:
         check_admin(request.scope.get("key"))
-        grace_s = _grace(await object_of(request) if await request.body() else {})
+        raw = await body_of(request)
+        grace_s = _grace(read_object(raw) if raw else {})
         key = await desk.find_usable(identifier)
         secret = new_secret()
         rotated = await asyncio.to_thread(keys.rotate, key, secret, time.time() + grace_s)

@@ -67,8 +67,13 @@ def is_searchable(text: str) -> bool:
 
 async def object_of(request: Request) -> dict[str, Any]:
     """The JSON object in the body. Raises InvalidRequestError or BodyTooLargeError."""
+    return read_object(await body_of(request))
+
+
+async def body_of(request: Request) -> bytes:
+    """The body, to be read once. Raises InvalidRequestError or BodyTooLargeError."""
     try:
-        return read_object(await read_body(request.receive, request.app.state.largest_body))
+        return await read_body(request.receive, request.app.state.largest_body)
     except CallerGoneError as error:
         raise InvalidRequestError("The request was never complete.") from error
 
