@@ -25,6 +25,7 @@ from router.api.feedback import add_feedback
 from router.api.keys import add_keys
 from router.api.messages import add_token_counts
 from router.api.models import add_models
+from router.api.openapi import add_openapi
 from router.api.responses import add_responses
 from router.api.stored import add_stored
 from router.api.tasks import add_tasks
@@ -122,6 +123,7 @@ def create(settings: Settings) -> ASGIApp:
     add_keys(app, keys, ring)
     add_tasks(app, store)
     _add_probes(app, store, meters)
+    add_openapi(app)
     _add_errors(app)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

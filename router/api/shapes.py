@@ -1,0 +1,161 @@
+"""What the endpoints answer with, where it is Protege's own or OpenAI's package says less."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from telemetry.keys import Period
+
+_Item = TypeVar("_Item")
+
+
+class Listing(BaseModel, Generic[_Item]):
+    object: Literal["list"]
+    data: list[_Item]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | int | None
+
+
+class Error(BaseModel):
+    """An error in OpenAI's shape."""
+
+    error: ErrorDetail
+
+
+class AnthropicErrorDetail(BaseModel):
+    type: str
+    message: str
+
+
+class AnthropicError(BaseModel):
+    """An error in Anthropic's shape."""
+
+    type: Literal["error"]
+    error: AnthropicErrorDetail
+
+
+class StoredMessage(BaseModel):
+    """A message of a stored completion's request."""
+
+    id: str
+    role: str
+    content: str | None
+    content_parts: list[dict[str, Any]] | None
+    name: str | None
+
+
+class MetadataChange(BaseModel):
+    metadata: dict[str, str] | None
+    """At most 16 pairs, keys of at most 64 characters and values of at most 512."""
+
+
+class FeedbackRequest(BaseModel):
+    exchange: str
+    """Id of an exchange, a completion, a response or a message."""
+    score: float | None = None
+    """From 0 (wrong) to 1 (right)."""
+    thumb: Literal["up", "down"] | None = None
+    answer: str | None = None
+    """The right answer."""
+    comment: str | None = None
+
+
+class Feedback(BaseModel):
+    """What is now known of an exchange's answer."""
+
+    object: Literal["protege.feedback"]
+    exchange: str
+    score: float | None
+    answer: str | None
+    comment: str | None
+
+
+class TaskStudent(BaseModel):
+    version: str
+    created: int
+
+
+class Task(BaseModel):
+    """A task and what became of its requests in the last 30 days."""
+
+    id: str
+    object: Literal["protege.task"]
+    requests: int
+    student: TaskStudent | None
+    student_share: float
+    audits: int
+    agreement: float | None
+
+
+class Key(BaseModel):
+    """A virtual key without its secret."""
+
+    id: str
+    object: Literal["key"]
+    name: str
+    hint: str
+    created_at: int
+    expires_at: float | None
+    revoked_at: float | None
+    admin: bool
+    budget_usd: float | None
+    period: Period
+    spent_usd: float
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    models: list[str] | None
+    tasks: list[str] | None
+
+
+class NewKey(Key):
+    """A key with a secret that is shown this once."""
+
+    secret: str
+
+
+class Rotation(BaseModel):
+    grace_s: float = 0.0
+    """Seconds that the old secret goes on working for."""
+
+
+class Deleted(BaseModel):
+    id: str
+    object: str
+    deleted: Literal[True]
+
+
+class Message(BaseModel):
+    """Anthropic's message (https://docs.anthropic.com/en/api/messages)."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: dict[str, Any]
+
+
+class TokenCount(BaseModel):
+    input_tokens: int
+
+
+class Models(BaseModel):
+    """Every name that a request's ``model`` may have."""
+
+    data: list[dict[str, Any]]
+
+
+class Status(BaseModel):
+    status: str
