@@ -41,6 +41,15 @@ limits: {{in_flight: {in_flight}, body_mb: 0.1}}
 policy: {{audit_rate: 0.000001}}
 loop: {{enabled: false}}
 """
+DEFAULTS: dict[str, Any] = {
+    "silence": SILENCE_S,
+    "whole": WHOLE_S,
+    "retries": 1,
+    "breaker_failures": 10**6,
+    "pause_s": 2,
+    "fallbacks": "[]",
+    "in_flight": 1000,
+}
 
 
 @pytest.fixture(scope="module")
