@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import anthropic
 import openai
@@ -21,10 +23,9 @@ from tests.conformance.clients import (
     SyncDriver,
 )
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server
+from tests.router.server import Server, run_cli
 from tests.router.upstream import StubUpstream
 
-KEY = "caller-key"
 OPENAI_CLIENTS = ("openai", "openai-async", "openai-node", "protege", "protege-async")
 ANTHROPIC_CLIENTS = ("anthropic", "anthropic-async")
 
@@ -44,10 +45,20 @@ def upstream(shared_upstream: StubUpstream) -> StubUpstream:
 
 
 @pytest.fixture(scope="package")
-def server(
-    shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("conformance")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("conformance")
+
+
+@pytest.fixture(scope="package")
+def key(folder: Path) -> str:
+    """A key of the server's, without which it answers nobody."""
+    data = str(folder / "data")
+    created = run_cli("keys", "create", "--admin", "--json", "--data", data)
+    return json.loads(created.communicate(timeout=60)[0])["secret"]
+
+
+@pytest.fixture(scope="package")
+def server(shared_upstream: StubUpstream, folder: Path, key: str) -> Iterator[Server]:
     config = folder / "protege.yaml"
     # The clients' own retries are what is seen here.
     config.write_text(
@@ -77,10 +88,11 @@ def client(
     request: pytest.FixtureRequest,
     drivers: dict[str, Driver],
     server: Server,
+    key: str,
     upstream: StubUpstream,
 ) -> Client:
     """Each client that speaks OpenAI's API, in turn."""
-    return _client(request.param, drivers, server)
+    return _client(request.param, drivers, server, key)
 
 
 @pytest.fixture(params=[name for name in OPENAI_CLIENTS if name != "openai-node"])
@@ -88,10 +100,11 @@ def python_client(
     request: pytest.FixtureRequest,
     drivers: dict[str, Driver],
     server: Server,
+    key: str,
     upstream: StubUpstream,
 ) -> Client:
     """Each of them that is for Python."""
-    return _client(request.param, drivers, server)
+    return _client(request.param, drivers, server, key)
 
 
 @pytest.fixture(params=ANTHROPIC_CLIENTS)
@@ -99,35 +112,36 @@ def claude(
     request: pytest.FixtureRequest,
     drivers: dict[str, Driver],
     server: Server,
+    key: str,
     upstream: StubUpstream,
 ) -> Client:
     """Each client that speaks Anthropic's API, in turn."""
-    return _client(request.param, drivers, server)
+    return _client(request.param, drivers, server, key)
 
 
-def _client(name: str, drivers: dict[str, Driver], server: Server) -> Client:
+def _client(name: str, drivers: dict[str, Driver], server: Server, key: str) -> Client:
     if name not in drivers:
-        drivers[name] = _driver(name, server.url)
+        drivers[name] = _driver(name, server.url, key)
     return Client(name, drivers[name])
 
 
-def _driver(name: str, url: str) -> Driver:
+def _driver(name: str, url: str, key: str) -> Driver:
     root = url.removesuffix("/v1")
     match name:
         case "openai":
-            return SyncDriver(openai.OpenAI(base_url=url, api_key=KEY, max_retries=0))
+            return SyncDriver(openai.OpenAI(base_url=url, api_key=key, max_retries=0))
         case "openai-async":
-            return AsyncDriver(openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0))
+            return AsyncDriver(openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0))
         case "protege":
-            return SyncDriver(protege.OpenAI(base_url=url, api_key=KEY, max_retries=0))
+            return SyncDriver(protege.OpenAI(base_url=url, api_key=key, max_retries=0))
         case "protege-async":
-            return AsyncDriver(protege.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0))
+            return AsyncDriver(protege.AsyncOpenAI(base_url=url, api_key=key, max_retries=0))
         case "anthropic":
-            return SyncDriver(anthropic.Anthropic(base_url=root, api_key=KEY, max_retries=0))
+            return SyncDriver(anthropic.Anthropic(base_url=root, api_key=key, max_retries=0))
         case "anthropic-async":
-            return AsyncDriver(anthropic.AsyncAnthropic(base_url=root, api_key=KEY, max_retries=0))
+            return AsyncDriver(anthropic.AsyncAnthropic(base_url=root, api_key=key, max_retries=0))
     _install_node_client()
-    return NodeDriver(url, KEY, dict(os.environ))
+    return NodeDriver(url, key, dict(os.environ))
 
 
 def _install_node_client() -> None:

@@ -58,7 +58,8 @@ def client(base_url: str, **options: Any) -> protege.OpenAI:
 def test_a_killed_server_is_noticed_and_said(
     provider: StubUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Server(tmp_path / "data", *teacher_flags(provider)) as server:
+    alone = {"PROTEGE_LOOP__ENABLED": "false"}
+    with Server(tmp_path / "data", *teacher_flags(provider), **alone) as server:
         caller = client(server.url)
         before = caller.chat.completions.create(**QUESTION)
         assert protege.routing(before).route == "teacher"
