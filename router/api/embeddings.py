@@ -147,8 +147,8 @@ class Embeddings:
     async def _handle(self, scope: Scope, arrival: Arrival, receive: Receive) -> Response:
         terms = read_terms(scope["headers"])
         request = parse(await read_body(receive, self.engine.largest_body), terms)
-        turn = _Turn(arrival, request, self._model(request))
         check_access(arrival.key, request.body["model"], request.task)
+        turn = _Turn(arrival, request, self._model(request))
         headers = await self.engine.limits.admit(arrival.key)
         try:
             async with WhileCallerWaits(receive):

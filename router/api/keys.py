@@ -34,7 +34,8 @@ def add_keys(app: FastAPI, keys: Keys, ring: Keyring) -> None:
     @app.post("/v1/keys")
     async def create(request: Request) -> Response:
         check_admin(request.scope.get("key"))
-        fields = _grant(await object_of(request)).fields()
+        grant = _grant(await object_of(request))
+        fields = {"name": grant.name, **grant.fields()}
         secret = new_secret()
         key = await asyncio.to_thread(keys.create, secret, time.time(), **fields)
         return await desk.show(key, secret=secret.text)

@@ -18,6 +18,7 @@ from router.api.wire import answered
 from router.dialects.messages.errors import is_anthropics
 from router.errors import ModelNotFoundError
 from router.models import Models
+from telemetry.keys import Key
 
 
 def add_models(app: FastAPI, models: Models) -> None:
@@ -35,17 +36,23 @@ def add_models(app: FastAPI, models: Models) -> None:
             "lifecycle": "active",
         }
 
+    def allowed(request: Request) -> list[str]:
+        """Those that the caller's key may ask for."""
+        key: Key | None = request.scope.get("key")
+        return [name for name in models.names() if key is None or key.may_ask(name)]
+
     @app.get("/v1/models")
     async def list_models(request: Request) -> Response:
-        names = models.names()
+        names = allowed(request)
         listed: dict[str, Any] = {"data": [describe(request, name) for name in names]}
         if is_anthropics(request.scope):
-            paging = {"has_more": False, "first_id": names[0], "last_id": names[-1]}
+            ends = {"first_id": names[0], "last_id": names[-1]} if names else {}
+            paging = {"has_more": False, "first_id": None, "last_id": None, **ends}
             return answered({**listed, **paging})
         return answered({"object": "list", **listed})
 
     @app.get("/v1/models/{name:path}")
     async def get_model(request: Request, name: str) -> Response:
-        if name not in models.names():
+        if name not in allowed(request):
             raise ModelNotFoundError(f"The model '{name}' does not exist.", "model")
         return answered(describe(request, name))

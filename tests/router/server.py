@@ -63,6 +63,10 @@ class Server:
         """Its worker processes, where it has several."""
         return [child for child in children(self.process.pid) if "spawn_main" in child.command]
 
+    def complaints(self) -> list[str]:
+        """What it has said on standard error, but for the notice that it has no keys."""
+        return [line for line in self.errors if not line.startswith("protege: no keys:")]
+
     def client(self, **options: object) -> openai.OpenAI:
         return openai.OpenAI(**self._options(options))  # type: ignore[arg-type]
 

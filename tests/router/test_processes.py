@@ -92,7 +92,7 @@ def test_workers(upstream: StubUpstream, data: Path) -> None:
 
         assert counted() == 20
         assert server.stop() == 0
-    assert not server.errors
+    assert not server.complaints()
 
 
 def test_workers_end_with_a_parent_that_is_killed(upstream: StubUpstream, data: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_signal_stops_it_quietly(upstream: StubUpstream, data: Path, key: int)
     with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
         server.process.send_signal(key)
         assert server.process.wait(20) == 0
-    assert not server.errors
+    assert not server.complaints()
 
 
 def test_the_teachers_key_comes_from_the_environment(upstream: StubUpstream, data: Path) -> None:
