@@ -3,6 +3,7 @@
 Prints what it measured as JSON:
 
     python -m bench.load http://127.0.0.1:9000/v1 --model stub --concurrency 32 --seconds 2
+    python -m bench.load http://127.0.0.1:9000/v1 --stream --gap 20
 """
 
 from __future__ import annotations
@@ -12,35 +13,53 @@ import dataclasses
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from time import perf_counter
-from typing import Annotated, cast
+from time import perf_counter, perf_counter_ns
+from typing import Annotated, TypeVar, cast
 from urllib.parse import urlsplit
 
 import numpy as np
 import typer
 import uvloop
 
-from bench.tickets import OTHER_TASK, bodies
+from bench.tickets import OTHER_TASK, bodies, streams
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_SENT = re.compile(rb"t(\d{20}) ")
+"""The text of the stub's chunks: when it sent them."""
 _BODIES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One run of the generator. Latencies are in milliseconds."""
+    """One run of the generator. Latencies are in milliseconds, to the end of the answer."""
 
     requests: int
     failures: int
-    """Answers with another status than 200."""
+    """Answers with another status than 200, and streams that broke off."""
     requests_per_s: float
     p50_ms: float
     p95_ms: float
+    p99_ms: float
 
 
-class _Client(asyncio.Protocol):
+@dataclass(frozen=True, slots=True)
+class StreamMeasurement:
+    """A run of streams from the stub, whose chunks say when they were sent."""
+
+    whole: Measurement
+    first_chunk_p50_ms: float
+    """From the request to the first chunk with text."""
+    chunk_p50_ms: float
+    """From the stub's sending of a chunk to its arrival."""
+    chunk_p99_ms: float
+    held_back: int
+    """Chunks that came after the stub had already sent the next."""
+
+
+class Client(asyncio.Protocol):
     """Sends the next request as soon as the last one is answered, until ``deadline``."""
 
     def __init__(self, requests: list[bytes], offset: int, deadline: float) -> None:
@@ -65,7 +84,7 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(RuntimeError("an answer without content-length"))
             self._transport.close()
         elif len(self._buffer) >= end + 4 + int(length[1]):
-            self._answered()
+            self._answered(self._buffer.startswith(b"HTTP/1.1 200"))
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
@@ -76,10 +95,10 @@ class _Client(asyncio.Protocol):
         self._sent = perf_counter()
         self._transport.write(next(self._requests))
 
-    def _answered(self) -> None:
+    def _answered(self, well: bool) -> None:
         now = perf_counter()
         self.latencies.append(now - self._sent)
-        self.failures += not self._buffer.startswith(b"HTTP/1.1 200")
+        self.failures += not well
         if now < self._deadline:
             self._send()
         else:
@@ -87,37 +106,114 @@ class _Client(asyncio.Protocol):
             self._transport.close()
 
 
-async def measure(url: str, payloads: list[bytes], concurrency: int, seconds: float) -> Measurement:
-    """Load the API whose root is ``url``. Raises OSError if a connection fails."""
-    root = urlsplit(url)
+class StreamClient(Client):
+    """Asks for streams, and notes when their chunks come."""
+
+    def __init__(self, requests: list[bytes], offset: int, deadline: float) -> None:
+        super().__init__(requests, offset, deadline)
+        self.first_chunks: list[float] = []
+        self.chunk_times: list[int] = []
+        """Nanoseconds from the stub to here."""
+        self._read = 0
+        """Bytes of the answer in which chunks have been looked for."""
+        self._is_error = False
+
+    def data_received(self, data: bytes) -> None:
+        now = perf_counter_ns()
+        if not self._buffer:
+            self._is_error = _LENGTH.search(data) is not None
+        if self._is_error:
+            super().data_received(data)
+            return
+        self._buffer += data
+        for sent in _SENT.finditer(self._buffer, self._read):
+            if not self._read:
+                self.first_chunks.append(now / 1e9 - self._sent)
+            self._read = sent.end()
+            self.chunk_times.append(now - int(sent[1]))
+        if self._buffer.endswith(b"\r\n0\r\n\r\n"):
+            self._answered(b"data: [DONE]" in self._buffer)
+
+    def _send(self) -> None:
+        self._read = 0
+        super()._send()
+
+
+_C = TypeVar("_C", bound=Client)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The API to load: its root, and the caller's key."""
+
+    url: str
+    key: str = "bench"
+
+
+async def measure(
+    target: Target, payloads: list[bytes], concurrency: int, seconds: float
+) -> Measurement:
+    """Load ``target``. Raises OSError if a connection fails."""
+    clients, elapsed = await _drive(Client, target, payloads, concurrency, seconds)
+    return _measured(clients, elapsed)
+
+
+async def measure_streams(
+    target: Target, payloads: list[bytes], concurrency: int, seconds: float, gap_ms: int
+) -> StreamMeasurement:
+    """As ``measure``, with payloads that ask for streams with so much time between two chunks."""
+    clients, elapsed = await _drive(StreamClient, target, payloads, concurrency, seconds)
+    first = np.concatenate([client.first_chunks for client in clients])
+    chunks = np.concatenate([client.chunk_times for client in clients]) / 1e6
+    return StreamMeasurement(
+        _measured(clients, elapsed),
+        first_chunk_p50_ms=1000 * float(np.percentile(first, 50)),
+        chunk_p50_ms=float(np.percentile(chunks, 50)),
+        chunk_p99_ms=float(np.percentile(chunks, 99)),
+        held_back=int((chunks > gap_ms).sum()) if gap_ms else 0,
+    )
+
+
+async def _drive(
+    kind: type[_C], target: Target, payloads: list[bytes], concurrency: int, seconds: float
+) -> tuple[list[_C], float]:
+    """The clients, done, and the seconds that they took."""
+    root = urlsplit(target.url)
     host, port = root.hostname or "", root.port or 80
-    requests = [_request(root.netloc, f"{root.path}/chat/completions", body) for body in payloads]
+    requests = [_request(target, body) for body in payloads]
     loop = asyncio.get_running_loop()
     start = perf_counter()
     clients = []
     for number in range(concurrency):
         offset = number * len(requests) // concurrency
         _, client = await loop.create_connection(
-            lambda offset=offset: _Client(requests, offset, start + seconds),  # type: ignore[misc]
+            lambda offset=offset: kind(requests, offset, start + seconds),  # type: ignore[misc]
             host,
             port,
         )
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))
-    elapsed = perf_counter() - start
+    return clients, perf_counter() - start
+
+
+def _measured(clients: Sequence[Client], elapsed: float) -> Measurement:
     latencies = np.concatenate([client.latencies for client in clients])
+    p50, p95, p99 = (1000 * float(at) for at in np.percentile(latencies, [50, 95, 99]))
     return Measurement(
         requests=len(latencies),
         failures=sum(client.failures for client in clients),
         requests_per_s=len(latencies) / elapsed,
-        p50_ms=1000 * float(np.percentile(latencies, 50)),
-        p95_ms=1000 * float(np.percentile(latencies, 95)),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
     )
 
 
-def _request(host: str, path: str, body: bytes) -> bytes:
+def _request(target: Target, body: bytes) -> bytes:
+    root = urlsplit(target.url)
     head = (
-        f"POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer bench\r\n"
+        f"POST {root.path}/chat/completions HTTP/1.1\r\nhost: {root.netloc}\r\n"
+        f"authorization: Bearer {target.key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -127,13 +223,22 @@ def main(
     url: Annotated[str, typer.Argument(help="Root of an OpenAI-compatible API.")],
     model: Annotated[str, typer.Option(help="The model to ask.")] = "auto",
     task: Annotated[str, typer.Option(help="The task to name.")] = OTHER_TASK,
+    key: Annotated[str, typer.Option(help="The caller's key.")] = "bench",
     concurrency: Annotated[int, typer.Option(min=1, help="Connections.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.0, help="How long.")] = 2.0,
+    stream: Annotated[bool, typer.Option("--stream", help="Ask for streams.")] = False,
+    gap: Annotated[int, typer.Option(min=0, help="Milliseconds between a stream's chunks.")] = 0,
 ) -> None:
     """Load an OpenAI-compatible API with the bench's tickets; print one JSON object."""
-    payloads = bodies(model, task, _BODIES, seed=1)
+    target = Target(url, key)
+    measured: Measurement | StreamMeasurement
     try:
-        measured = uvloop.run(measure(url, payloads, concurrency, seconds))
+        if stream:
+            asked = streams(model, task, _BODIES, 1, gap)
+            measured = uvloop.run(measure_streams(target, asked, concurrency, seconds, gap))
+        else:
+            asked = bodies(model, task, _BODIES, 1)
+            measured = uvloop.run(measure(target, asked, concurrency, seconds))
     except OSError as error:
         sys.exit(f"{url}: {error}")
     print(json.dumps(dataclasses.asdict(measured)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 
 LEARNT_TASK = "bench-learnt"
 OTHER_TASK = "bench-other"
@@ -34,10 +35,16 @@ def department(body: bytes) -> str:
     raise ValueError("not one of the bench's tickets")
 
 
-def bodies(model: str, task: str, count: int, seed: int) -> list[bytes]:
-    """``count`` chat completion requests as JSON."""
+def bodies(model: str, task: str, count: int, seed: int, **more: object) -> list[bytes]:
+    """``count`` chat completion requests as JSON, each with the parameters in ``more``."""
     rng = random.Random(seed)
-    return [_body(model, task, _ticket(rng)) for _ in range(count)]
+    return [_body(model, task, _ticket(rng), more) for _ in range(count)]
+
+
+def streams(model: str, task: str, count: int, seed: int, gap_ms: int) -> list[bytes]:
+    """As ``bodies``, for streams of whose chunks the stub sends one every ``gap_ms``."""
+    # A parameter that every gateway passes on.
+    return bodies(model, task, count, seed, stream=True, user=f"gap-{gap_ms}")
 
 
 def _ticket(rng: random.Random) -> str:
@@ -48,10 +55,10 @@ def _ticket(rng: random.Random) -> str:
     return " ".join(words)
 
 
-def _body(model: str, task: str, ticket: str) -> bytes:
+def _body(model: str, task: str, ticket: str, more: Mapping[str, object]) -> bytes:
     messages = [
         {"role": "system", "content": INSTRUCTION},
         {"role": "user", "content": ticket},
     ]
-    request = {"model": model, "messages": messages, "metadata": {"task": task}}
+    request = {"model": model, "messages": messages, "metadata": {"task": task}, **more}
     return json.dumps(request).encode()

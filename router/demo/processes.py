@@ -22,9 +22,9 @@ _GRACE_S = 60.0
 @contextmanager
 def running(
     command: Sequence[str], log: Path, ready: str, environment: Mapping[str, str] | None = None
-) -> Iterator[None]:
+) -> Iterator[int]:
     """``command`` runs while the block does, its output in ``log``; entered once the URL ``ready``
-    answers 200.
+    answers 200. Gives the id of its process.
 
     Raises DemoError, naming the log, if that does not happen.
     """
@@ -41,7 +41,7 @@ def running(
         )
     try:
         _wait_ready(process, ready, log)
-        yield
+        yield process.pid
     finally:
         _stop(process)
 

@@ -1,0 +1,63 @@
+"""The bare pass-through: what a gateway costs that does nothing but pass on.
+
+FastAPI on uvicorn (uvloop, httptools) with aiohttp, as one would write it in an afternoon: no key,
+no log, no decision, no metrics.
+
+    python -m bench.passthrough 9001 http://127.0.0.1:9000/v1
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import Response, StreamingResponse
+
+
+def create(upstream: str) -> FastAPI:
+    """The application before the API whose root is ``upstream``."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            app.state.session = session
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, object]:
+        return {"object": "list", "data": []}
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        body = await request.json()
+        answer = await app.state.session.post(f"{upstream}/chat/completions", json=body)
+        if body.get("stream"):
+            return StreamingResponse(_chunks(answer), answer.status, media_type="text/event-stream")
+        async with answer:
+            return Response(await answer.read(), answer.status, media_type=answer.content_type)
+
+    return app
+
+
+async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async with answer:
+        async for received in answer.content.iter_any():
+            yield received
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        create(sys.argv[2]),
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+    )
