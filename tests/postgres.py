@@ -34,7 +34,7 @@ class Cluster:
         self._data = folder / "data"
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
+        self._databases: set[str] = set()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -56,33 +56,43 @@ class Cluster:
         deadline = time.monotonic() + _START_S
         while True:
             try:
-                self.admin().close()
+                self._connect("postgres").close()
                 return
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline, self._log.read_text()
                 time.sleep(0.02)
 
     def stop(self) -> None:
-        """Break all connections, and be gone."""
+        """Break all connections and be gone, as in a crash."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGQUIT)
             self._process.wait(_START_S)
             self._process = None
 
-    def create(self) -> SecretStr:
-        """The URL of a new, empty database."""
-        self._databases += 1
-        name = f"test{self._databases}"
-        with self.admin() as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+    def empty(self, name: str = "test") -> SecretStr:
+        """The URL of a database of this name, with nothing in it."""
+        # Faster than a new database for each test, which is some hundreds of files.
+        if name not in self._databases:
+            self._databases.add(name)
+            with self._connect("postgres") as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+        with self._connect(name) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
         return self.url(name)
 
     def url(self, name: str, password: str = QUOTED) -> SecretStr:
         return SecretStr(f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{name}")
 
-    def admin(self) -> psycopg.Connection[Any]:
-        where = {"host": "127.0.0.1", "port": self.port, "dbname": "postgres"}
-        return psycopg.connect(user=USER, password=PASSWORD, autocommit=True, **where)  # type: ignore[arg-type]
+    def _connect(self, name: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=PASSWORD,
+            dbname=name,
+            autocommit=True,
+        )
 
 
 def cluster() -> Iterator[Cluster]:

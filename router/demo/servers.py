@@ -20,7 +20,7 @@ def serving(options: Options, stream: Sequence[Sample]) -> Iterator[str]:
     port = free_port()
     command = [*_PROTEGE, "serve", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--data", str(options.server_data), "--teacher", options.teacher_name]
-    environment = {"PROTEGE_POLICY__ALPHA": str(options.alpha)}
+    environment = {"PROTEGE_POLICY__ALPHA": str(options.alpha), "PROTEGE_DATABASE": "null"}
     with ExitStack() as stack:
         if options.replayed:
             url = stack.enter_context(_replaying(options, stream))

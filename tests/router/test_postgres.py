@@ -24,7 +24,7 @@ def running(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     environment = {
-        "PROTEGE_DATABASE": postgres_cluster.create().get_secret_value(),
+        "PROTEGE_DATABASE": postgres_cluster.empty("served").get_secret_value(),
         "PROTEGE_POLICY__AUDIT_RATE": "1",
         "PROTEGE_LOOP__ENCODER": "null",
     }

@@ -18,7 +18,7 @@ def database(request: pytest.FixtureRequest) -> SecretStr | None:
     if request.param == "sqlite":
         return None
     cluster: Cluster = request.getfixturevalue("postgres_cluster")
-    return cluster.create()
+    return cluster.empty()
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ def test_databases_that_cannot_be_opened(postgres_cluster: Cluster, tmp_path: Pa
 
 
 def test_connections_that_broke_are_replaced(postgres_cluster: Cluster, tmp_path: Path) -> None:
-    store = Store(tmp_path, postgres_cluster.create())
+    store = Store(tmp_path, postgres_cluster.empty())
     store.write([exchange()])
     postgres_cluster.stop()
     postgres_cluster.start()

@@ -113,7 +113,7 @@ async def test_one_that_stops_waiting_takes_nobody_along(store: Store) -> None:
 async def test_a_restart_of_the_database_loses_nothing(
     postgres_cluster: Cluster, tmp_path: Path
 ) -> None:
-    store = Store(tmp_path, postgres_cluster.create())
+    store = Store(tmp_path, postgres_cluster.empty())
     writer = Writer(store)
     writes: list[asyncio.Future[None]] = []
 
@@ -140,7 +140,7 @@ async def test_a_database_that_stays_away(
     postgres_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "PATIENCE_S", 0.5)
-    store = Store(tmp_path, postgres_cluster.create())
+    store = Store(tmp_path, postgres_cluster.empty())
     writer = Writer(store)
     await writer.write(exchange("before"))
     postgres_cluster.stop()
