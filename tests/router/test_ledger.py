@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from policies.scores import Scores
 from router.errors import StoreUnavailableError
+from router.keys.file import FileCounters
+from router.keys.keyring import Keyring
+from router.keys.limits import Limits
 from router.ledger import Ledger
-from router.models import FREE, Model
-from router.upstreams.http import HttpUpstream
+from router.models import Models
+from telemetry.keys import Keys
 from telemetry.metrics import Metrics
+from telemetry.schema import exchanges
 from telemetry.store import Store
 from telemetry.writer import Writer
 from tests.telemetry.test_metrics import total
@@ -21,17 +26,19 @@ from tests.telemetry.test_store import exchange
 
 async def test_what_is_lost_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path)
-    teacher = Model(HttpUpstream("m", "http://127.0.0.1:9/v1", None, 1.0), FREE)
-    ledger = Ledger(Writer(store), Metrics(), Scores(), teacher)
-    first = exchange("twice", route="student", reason="student_confident")
-    await ledger.record_soon(first)
-    again = ledger.record_soon(first)
-    await asyncio.wait([again])
-    assert again.exception() is not None
-    assert "exchange twice could not be stored" in caplog.text
+    keys = Keys(store)
+    limits = Limits(keys, Keyring(keys, closed=False), FileCounters(tmp_path))
+    ledger = Ledger(Writer(store), Metrics(), Scores(), Models(Settings()).teacher, limits)
+    await (await ledger.record_soon(exchange("kept", route="student")))
+    exchanges.drop(store.engine)
+    lost = exchange("lost", route="student")
+    stored = await ledger.record_soon(lost)
+    await asyncio.wait([stored])
+    assert stored.exception() is not None
+    assert "exchange lost could not be stored" in caplog.text
     assert total(ledger.metrics, "protege_lost_exchanges_total", route="student") == 1
     with pytest.raises(StoreUnavailableError):
-        await ledger.record(first)
+        await ledger.record(lost)
     assert total(ledger.metrics, "protege_requests_total") == 1
     await ledger.writer.close()
     store.close()
