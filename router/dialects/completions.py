@@ -94,11 +94,11 @@ class CompletionWriter:
         """A choice, or the next part of one; ``said`` is its message or delta."""
         index = choice.get("index") or 0
         text = (said.get("content") or "") + (said.get("refusal") or "")
-        offset = self._lengths.get(index)
-        if offset is None:
+        if index not in self._lengths:
+            self._lengths[index] = 0
             text = self._prefix + text
-            offset = len(self._prefix)
-        self._lengths[index] = self._lengths.get(index, 0) + len(text)
+        offset = self._lengths[index]
+        self._lengths[index] += len(text)
         reason = choice.get("finish_reason")
         return {
             "index": index,

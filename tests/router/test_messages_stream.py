@@ -49,6 +49,8 @@ class Played:
     finish_reason: str = "stop"
     usage: Object | None = field(default_factory=lambda: USAGE)
     stop_reason: str | None = None
+    usage_at_once: bool = False
+    """Whether the usage comes with the finish reason, as some servers have it."""
 
     def chunks(self) -> list[Object]:
         choices: list[list[Object]] = [
@@ -56,8 +58,12 @@ class Played:
         ]
         end = {"index": 0, "delta": {}, "finish_reason": self.finish_reason}
         choices.append([{**end, "stop_reason": self.stop_reason}])
-        chunks = [{"id": "c", "model": "m", "choices": choice} for choice in choices]
-        return [*chunks, {"id": "c", "model": "m", "choices": [], "usage": self.usage}]
+        chunks: list[Object] = [{"id": "c", "model": "m", "choices": each} for each in choices]
+        last = {"id": "c", "model": "m", "choices": []}
+        if self.usage_at_once:
+            chunks[-1]["usage"] = self.usage
+            return [*chunks, last]
+        return [*chunks, {**last, "usage": self.usage}]
 
     def completion(self) -> Object:
         collector = AnswerCollector()
@@ -91,8 +97,10 @@ def thoughts(draw: st.DrawFn) -> list[Object]:
     thinking = draw(pieces)
     if draw(st.booleans()):
         return [{"reasoning_content": piece} for piece in thinking]
-    blocks: list[Object] = [{"type": "thinking", "thinking": piece} for piece in thinking]
-    blocks.append({"type": "thinking", "thinking": "", "signature": draw(texts)})
+    blocks: list[Object] = []
+    for _ in range(draw(st.integers(1, 2))):
+        blocks += [{"type": "thinking", "thinking": piece} for piece in thinking]
+        blocks.append({"type": "thinking", "thinking": "", "signature": draw(texts)})
     if draw(st.booleans()):
         blocks.append({"type": "redacted_thinking", "data": draw(texts)})
     return [{"thinking_blocks": [block], "reasoning_content": "also here"} for block in blocks]
@@ -104,7 +112,8 @@ def answers(draw: st.DrawFn) -> Played:
     deltas += draw(thoughts()) if draw(st.booleans()) else []
     deltas += [{"content": piece} for piece in draw(pieces)] if draw(st.booleans()) else []
     deltas += draw(tool_calls()) if draw(st.booleans()) else []
-    return Played(deltas, draw(finish_reasons), draw(st.sampled_from([USAGE, None])))
+    usage = draw(st.sampled_from([USAGE, None]))
+    return Played(deltas, draw(finish_reasons), usage, usage_at_once=draw(st.booleans()))
 
 
 def written(played: Played, stops: Sequence[str] = ()) -> bytes:
