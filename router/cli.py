@@ -84,40 +84,39 @@ def _serve(settings: Settings) -> None:
     from router.supervise import serve as run
 
     check_names(settings)
-    _prepare_data(settings)
+    has_keys = _prepare_data(settings)
+    create = f"protege keys create --data {settings.data}"
+    if not has_keys and not is_loopback(settings.host):
+        _fail(f"without any key it may listen on loopback only, not on {settings.host}: {create}")
     listener = _listen(settings.host, settings.port)
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    run(settings, listener, lambda: typer.echo(f"Protege serves on http://{host}:{port}/v1"))
+
+    def announce() -> None:
+        typer.echo(f"Protege serves on http://{host}:{port}/v1")
+        if not has_keys:
+            typer.echo(f"protege: no keys: all of this machine may use it ({create})", err=True)
+
+    run(settings, listener, announce)
 
 
-def _prepare_data(settings: Settings) -> None:
+def _prepare_data(settings: Settings) -> bool:
+    """Make what the server's processes share; whether there is any key."""
     try:
         store = Store(settings.data, settings.database)
-        try:
-            _check_keys(settings, Keys(store))
-        finally:
-            store.close()
+        has_keys = Keys(store).any()
+        store.close()
         if settings.workers > 1:
             metrics = settings.data / "metrics"
             shutil.rmtree(metrics, ignore_errors=True)
             metrics.mkdir()
             # Read by prometheus_client when the workers import it.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        return has_keys
     except OSError as error:
         _fail(f"cannot write to {settings.data}: {error.strerror}")
     except StoreError as error:
         _fail(str(error))
-
-
-def _check_keys(settings: Settings, keys: Keys) -> None:
-    """Without a key everybody is let in: that must be nobody from beyond this machine."""
-    if keys.any():
-        return
-    create = f"protege keys create --data {settings.data}"
-    if not is_loopback(settings.host):
-        _fail(f"without any key it may listen on loopback only, not on {settings.host}: {create}")
-    typer.echo(f"protege: no keys: all of this machine may use the server ({create})", err=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
