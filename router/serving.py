@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.students.base import Prediction, Rung
+from router.polling import keep_fresh
 from telemetry.exchange import StudentRecord
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
@@ -129,7 +130,7 @@ class Students:
         # What has been imported stays. The garbage collector would stop every request for tenths
         # of a second to look through it, again and again.
         gc.freeze()
-        self._poll = asyncio.create_task(self._keep_fresh())
+        self._poll = asyncio.create_task(keep_fresh(self.refresh, POLL_S, "the students"))
 
     async def stop(self) -> None:
         if self._poll is not None:
@@ -150,19 +151,6 @@ class Students:
                 self._metrics.promoted(record.task, record.created)
         for task in before.keys() - now.keys():
             self._metrics.retired(task)
-
-    async def _keep_fresh(self) -> None:
-        failed = False
-        while True:
-            await asyncio.sleep(POLL_S)
-            try:
-                await self.refresh()
-            except Exception:
-                if not failed:
-                    _log.exception("the students in service cannot be read; the old ones stay")
-                failed = True
-            else:
-                failed = False
 
     def _load(self, records: list[StudentRecord]) -> dict[str, Student]:
         before = self._serving

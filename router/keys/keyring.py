@@ -9,17 +9,15 @@ import asyncio
 import contextlib
 import hashlib
 import ipaddress
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from math import inf
 
 from router.errors import InvalidKeyError
+from router.polling import keep_fresh
 from telemetry.keys import Key, Keys
 
 POLL_S = 0.25
-
-_log = logging.getLogger(__name__)
 
 
 class Keyring:
@@ -39,7 +37,7 @@ class Keyring:
 
     async def start(self) -> None:
         await self.refresh()
-        self._poll = asyncio.create_task(self._keep_fresh())
+        self._poll = asyncio.create_task(keep_fresh(self.refresh, POLL_S, "the keys"))
 
     async def stop(self) -> None:
         if self._poll is not None:
@@ -81,14 +79,6 @@ class Keyring:
         """The revision of the keys, and they themselves if it is a new one."""
         revision = self._keys.revision()
         return revision, None if revision == self._revision else self._keys.all()
-
-    async def _keep_fresh(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_S)
-            try:
-                await self.refresh()
-            except Exception:
-                _log.exception("the keys could not be read; those known stay")
 
 
 def is_loopback(host: str) -> bool:
