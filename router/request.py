@@ -18,6 +18,7 @@ from router.terms import Terms
 from telemetry.exchange import Dialect
 
 MAX_TOP_LOGPROBS = 20
+MAX_CHOICES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,10 @@ _CHECKS: dict[str, _Check] = {
     "functions": (_is_objects, "an array of objects"),
     "response_format": (_is_mapping, "an object"),
     "modalities": (lambda value: isinstance(value, list), "an array of strings"),
-    "n": (_is_count, "a positive integer"),
+    "n": (
+        lambda value: _is_count(value) and value <= MAX_CHOICES,
+        f"an integer from 1 to {MAX_CHOICES}",
+    ),
     "max_tokens": (_is_count, "a positive integer"),
     "max_completion_tokens": (_is_count, "a positive integer"),
     "stop": (_is_stop, "a string or an array of strings"),

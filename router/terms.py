@@ -11,6 +11,7 @@ from router.errors import InvalidRequestError
 from telemetry.exchange import PICO
 
 _PREFIX = b"x-protege-"
+_MOST_USD = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def read_terms(headers: Iterable[tuple[bytes, bytes]]) -> Terms:
         task=unquote(said[b"task"]) if said.get(b"task") else None,
         bound=_number(said, b"bound", "a number from 0 to 1", lambda share: 0 <= share <= 1),
         deadline_s=_number(said, b"deadline", "a positive number of seconds", lambda s: s > 0),
-        budget=None if budget is None else round(budget * PICO),
+        # Enough for any answer, and still a number of picodollars.
+        budget=None if budget is None else round(min(budget, _MOST_USD) * PICO),
     )
 
 

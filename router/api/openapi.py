@@ -79,11 +79,10 @@ class _Schemas:
     """JSON schemas of the types that operations speak of; ``shared`` are those with a name."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        types = {each.answer for each in operations} | {each.body for each in operations}
-        types |= {each.error for each in operations}
-        self._types = list(types - {None})
+        spoken = [(each.answer, each.body, each.event, each.error) for each in operations]
+        self._types = list(dict.fromkeys(kind for kinds in spoken for kind in kinds if kind))
         adapters: list[Any] = [
-            (index, "validation", TypeAdapter(each)) for index, each in enumerate(self._types)
+            (index, "validation", TypeAdapter(kind)) for index, kind in enumerate(self._types)
         ]
         self._schemas, shared = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
         self.shared: dict[str, Any] = shared["$defs"]
@@ -114,9 +113,20 @@ def _answer(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     if operation.answer is None:
         return {"text/plain": {"schema": {"type": "string"}}}
     answer = {"application/json": {"schema": schemas.of(operation.answer)}}
-    if operation.streams:
-        answer["text/event-stream"] = {"schema": {"type": "string"}}
+    if operation.event is not None:
+        answer["text/event-stream"] = {"schema": _event(schemas.of(operation.event))}
     return answer
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    """Each event of a stream. OpenAI's last one says ``[DONE]`` in place of JSON."""
+    said = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    last = {"type": "string", "const": "[DONE]"}
+    return {
+        "type": "object",
+        "properties": {"event": {"type": "string"}, "data": {"anyOf": [last, said]}},
+        "required": ["data"],
+    }
 
 
 def _in_path(name: str) -> dict[str, Any]:

@@ -9,11 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from openai.types import Completion, CreateEmbeddingResponse, EmbeddingCreateParams
-from openai.types.chat import ChatCompletion, ChatCompletionDeleted
+from openai.types import Completion, EmbeddingCreateParams
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionDeleted
 from openai.types.chat import CompletionCreateParams as ChatCompletionCreateParams
 from openai.types.completion_create_params import CompletionCreateParams
-from openai.types.responses import Response, ResponseCreateParams, ResponseItem
+from openai.types.responses import (
+    Response,
+    ResponseCreateParams,
+    ResponseItem,
+    ResponseStreamEvent,
+)
 
 from router.api import shapes
 from router.api.wire import MOST_LISTED
@@ -38,7 +43,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One endpoint. ``answer`` and ``body`` are types; an answer of None is plain text."""
+    """One endpoint. Requests, answers and errors are given as types; an answer of None is plain
+    text."""
 
     summary: str
     tag: str
@@ -46,8 +52,8 @@ class Operation:
     body: Any = None
     body_required: bool = True
     parameters: tuple[Parameter, ...] = ()
-    streams: bool = False
-    """Whether the answer is a stream of events where the request asks for one."""
+    event: Any = None
+    """Type of the data of a stream's events, where a request may ask for a stream."""
     error: Any = shapes.Error
 
 
@@ -93,7 +99,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ChatCompletion,
         ChatCompletionCreateParams,
         parameters=_TERMS,
-        streams=True,
+        event=ChatCompletionChunk,
     ),
     ("POST", "/v1/responses"): Operation(
         "Create a response",
@@ -101,7 +107,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         Response,
         ResponseCreateParams,
         parameters=_TERMS,
-        streams=True,
+        event=ResponseStreamEvent,
     ),
     ("POST", "/v1/messages"): Operation(
         "Create a message in Anthropic's API",
@@ -109,7 +115,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         shapes.Message,
         messages.Request,
         parameters=_TERMS,
-        streams=True,
+        event=shapes.MessageEvent,
         error=shapes.AnthropicError,
     ),
     ("POST", "/v1/messages/count_tokens"): Operation(
@@ -125,12 +131,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         Completion,
         CompletionCreateParams,
         parameters=_TERMS,
-        streams=True,
+        event=shapes.CompletionChunk,
     ),
     ("POST", "/v1/embeddings"): Operation(
         "Create embeddings with a configured model",
         "Generation",
-        CreateEmbeddingResponse,
+        shapes.Embeddings,
         EmbeddingCreateParams,
         parameters=_TERMS,
     ),

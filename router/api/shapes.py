@@ -147,6 +147,43 @@ class Message(BaseModel):
     usage: dict[str, Any]
 
 
+class Embedding(BaseModel):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+    """Numbers, or in base64 their 32-bit floats."""
+
+
+class EmbeddingsUsage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(BaseModel):
+    """Embeddings in either format. OpenAI's package has a type for that of numbers alone."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+
+
+class CompletionChunk(BaseModel):
+    """A part of a legacy completion. OpenAI's package has no type for a choice that goes on."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+
+
+class MessageEvent(BaseModel):
+    """An event of Anthropic's streams."""
+
+    type: str
+
+
 class TokenCount(BaseModel):
     input_tokens: int
 

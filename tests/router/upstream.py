@@ -109,7 +109,7 @@ class StubUpstream:
         refusal = await self._receive(request, body)
         if refusal is not None:
             return refusal
-        text = body["messages"][-1]["content"]
+        text = body["messages"][-1].get("content")
         answer = self.answer(text if isinstance(text, str) else "")
         if body.get("stream"):
             try:
