@@ -1,0 +1,317 @@
+"""Limits and budgets through real servers: over processes, restarts and replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from telemetry.keys import Key, Keys, new_secret
+from telemetry.store import Store
+from tests.postgres import Cluster
+from tests.redis_server import RedisServer
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server, eventually, run_cli
+from tests.router.students import SENTENCES, TASK, promote
+from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
+
+TOKENS = PROMPT_TOKENS + COMPLETION_TOKENS
+COST = 10**6
+"""Picodollars of a request: a microdollar, by the price below."""
+AT_ONCE = 8
+POLLED_S = 1.0
+
+BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
+ENVIRONMENT = {
+    "PROTEGE_LOOP__ENABLED": "false",
+    "PROTEGE_PRICES": '{"gpt-5.4": {"input": 0.025, "output": 0}}',
+    "PROTEGE_POLICY__AUDIT_RATE": "1",
+}
+
+
+class Callers:
+    """Makes keys in a store, and requests with them to the servers that share it."""
+
+    def __init__(self, store: Store, *servers: Server) -> None:
+        self.keys = Keys(store)
+        self.servers = servers
+
+    def new(self, **fields: Any) -> tuple[Key, str]:
+        """A key that all processes know, and its secret."""
+        secret = new_secret()
+        key = self.keys.create(secret, time.time(), name="app", **fields)
+        time.sleep(POLLED_S)
+        return key, secret.text
+
+    async def flood(self, secret: str, requests: int, **body: Any) -> Counter[int]:
+        """How many requests, with a few at once over all processes, ended with which status."""
+        slots = asyncio.Semaphore(AT_ONCE)
+        headers = {"authorization": f"Bearer {secret}", "connection": "close"}
+
+        async def ask(client: httpx.AsyncClient, number: int) -> int:
+            url = self.servers[number % len(self.servers)].url
+            async with slots:
+                answer = await client.post(
+                    f"{url}/chat/completions", json={**BODY, **body}, headers=headers
+                )
+            return answer.status_code
+
+        async with httpx.AsyncClient(verify=False, timeout=60) as client:
+            return Counter(await asyncio.gather(*(ask(client, i) for i in range(requests))))
+
+    def ask(self, secret: str, **more: Any) -> Any:
+        client = self.servers[0].client(api_key=secret)
+        return client.chat.completions.with_raw_response.create(**{**BODY, **more})
+
+
+def start(data: Path, upstream: StubUpstream, workers: int = 2, **environment: str) -> Server:
+    flags = (*teacher_flags(upstream), "--workers", str(workers))
+    return Server(data, *flags, **{**ENVIRONMENT, **environment})
+
+
+@pytest.fixture(scope="module")
+def running(
+    shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callers]:
+    data = tmp_path_factory.mktemp("limits")
+    store = Store(data)
+    Keys(store).create(new_secret(), time.time(), name="first")
+    promote(store, data, "animals-1")
+    with start(data, shared_upstream) as server:
+        yield Callers(store, server)
+    assert not server.errors
+    store.close()
+
+
+@pytest.fixture
+def callers(running: Callers, upstream: StubUpstream) -> Callers:
+    return running
+
+
+async def test_requests_per_minute(callers: Callers, upstream: StubUpstream) -> None:
+    _, secret = callers.new(requests_per_minute=20)
+    statuses = await callers.flood(secret, 60)
+    assert statuses == {200: 20, 429: 40}
+    assert len(upstream.requests) == 20
+
+
+async def test_tokens_per_minute(callers: Callers) -> None:
+    _, secret = callers.new(tokens_per_minute=10 * TOKENS)
+    statuses = await callers.flood(secret, 60)
+    assert 10 <= statuses[200] < 10 + AT_ONCE
+    assert statuses[200] + statuses[429] == 60
+
+
+async def test_a_budget(callers: Callers) -> None:
+    key, secret = callers.new(budget=20 * COST, period="day")
+    statuses = await callers.flood(secret, 60)
+    assert 20 <= statuses[200] < 20 + AT_ONCE
+    assert statuses[200] + statuses[429] == 60
+    assert callers.keys.spent(key.id, 0) == statuses[200] * COST
+
+
+async def test_streams_count_like_answers(callers: Callers) -> None:
+    _, secret = callers.new(budget=20 * COST)
+    statuses = await callers.flood(secret, 60, stream=True)
+    assert 20 <= statuses[200] < 20 + AT_ONCE
+    assert statuses[200] + statuses[429] == 60
+
+
+def test_audits_count(callers: Callers, upstream: StubUpstream) -> None:
+    # The students of these tests are free; asking the teacher afterwards is not.
+    key, secret = callers.new(budget=3 * COST)
+    for number in range(3):
+        answer = callers.ask(
+            secret,
+            metadata={"task": TASK},
+            messages=[{"role": "user", "content": SENTENCES[number]}],
+        )
+        assert answer.headers["x-protege-route"] == "student"
+        assert eventually(lambda: callers.keys.spent(key.id, 0) == (number + 1) * COST)  # noqa: B023
+    with pytest.raises(openai.RateLimitError) as caught:
+        callers.ask(secret)
+    assert caught.value.code == "insufficient_quota"
+
+
+def test_what_the_caller_is_told(callers: Callers) -> None:
+    _, secret = callers.new(requests_per_minute=2, tokens_per_minute=1000)
+    first, second = callers.ask(secret), callers.ask(secret)
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in (first, second)] == [
+        "1",
+        "0",
+    ]
+    assert first.headers["x-ratelimit-limit-requests"] == "2"
+    assert first.headers["x-ratelimit-limit-tokens"] == "1000"
+    assert second.headers["x-ratelimit-remaining-tokens"] == str(1000 - TOKENS)
+    assert 59 <= int(second.headers["x-ratelimit-reset-requests"].removesuffix("s")) <= 61
+    with pytest.raises(openai.RateLimitError) as caught:
+        callers.ask(secret)
+    assert caught.value.code == "rate_limit_exceeded"
+    assert 50 <= int(caught.value.response.headers["retry-after"]) <= 61
+
+
+def test_a_budget_that_is_spent(callers: Callers) -> None:
+    _, secret = callers.new(budget=1)
+    assert callers.ask(secret).headers.get("x-ratelimit-limit-requests") is None
+    with pytest.raises(openai.RateLimitError) as caught:
+        callers.ask(secret)
+    assert (caught.value.type, caught.value.code) == ("insufficient_quota", "insufficient_quota")
+    assert 0 < int(caught.value.response.headers["retry-after"]) <= 31 * 86400
+
+
+def test_a_budget_may_be_raised(callers: Callers) -> None:
+    key, secret = callers.new(budget=COST)
+    callers.ask(secret)
+    with pytest.raises(openai.RateLimitError):
+        callers.ask(secret)
+    callers.keys.change(key.id, budget=2 * COST)
+    time.sleep(POLLED_S)
+    assert callers.ask(secret).parse().choices
+    with pytest.raises(openai.RateLimitError):
+        callers.ask(secret)
+
+
+def test_what_was_spent_before_there_was_a_budget_counts(callers: Callers) -> None:
+    key, secret = callers.new()
+    for _ in range(3):
+        callers.ask(secret)
+    callers.keys.change(key.id, budget=4 * COST)
+    time.sleep(POLLED_S)
+    callers.ask(secret)
+    with pytest.raises(openai.RateLimitError):
+        callers.ask(secret)
+
+
+def test_bad_requests_count_for_nothing(callers: Callers) -> None:
+    _, secret = callers.new(requests_per_minute=1)
+    for more in ({"model": "nonsense"}, {"messages": "nonsense"}):
+        with pytest.raises(openai.APIStatusError):
+            callers.ask(secret, **more)
+    assert callers.ask(secret).parse().choices
+
+
+async def test_a_revoked_key_is_dead_in_every_process_within_a_second(callers: Callers) -> None:
+    key, secret = callers.new()
+    assert set(await callers.flood(secret, 30)) == {200}
+    callers.keys.revoke(key.id, time.time())
+    await asyncio.sleep(POLLED_S)
+    assert set(await callers.flood(secret, 60)) == {401}
+
+
+@pytest.mark.parametrize("counters", ["kept", "lost"])
+async def test_a_kill_forgets_nothing(upstream: StubUpstream, data: Path, counters: str) -> None:
+    store = Store(data)
+    budgeted, paced = new_secret(), new_secret()
+    key = Keys(store).create(budgeted, time.time(), name="budgeted", budget=30 * COST)
+    Keys(store).create(paced, time.time(), name="paced", requests_per_minute=5)
+    with start(data, upstream) as server:
+        callers = Callers(store, server)
+        assert (await callers.flood(budgeted.text, 20))[200] == 20
+        assert (await callers.flood(paced.text, 5))[200] == 5
+        for worker in server.workers():
+            worker.kill()
+        server.kill()
+    if counters == "lost":
+        (data / "limits.1").unlink()
+    with start(data, upstream) as server:
+        callers = Callers(store, server)
+        statuses = await callers.flood(budgeted.text, 30)
+        if counters == "kept":
+            assert (await callers.flood(paced.text, 5))[429] == 5
+    assert 10 <= statuses[200] < 10 + AT_ONCE
+    assert Keys(store).spent(key.id, 0) == (20 + statuses[200]) * COST
+    store.close()
+
+
+async def test_a_worker_that_is_killed_and_started_again(
+    upstream: StubUpstream, data: Path
+) -> None:
+    store, secret = Store(data), new_secret()
+    key = Keys(store).create(secret, time.time(), name="app", budget=30 * COST)
+    with start(data, upstream) as server:
+        callers = Callers(store, server)
+        assert (await callers.flood(secret.text, 20))[200] == 20
+        killed = server.workers()
+        killed[0].kill()
+        assert eventually(lambda: len({*server.workers()} - {*killed}) == 1)
+        assert eventually(lambda: _serves(server))
+        statuses = await callers.flood(secret.text, 30)
+    assert Keys(store).spent(key.id, 0) == (20 + statuses[200]) * COST
+    assert 10 <= statuses[200] < 10 + AT_ONCE
+    store.close()
+
+
+def _serves(server: Server) -> bool:
+    root = server.url.removesuffix("/v1")
+    try:
+        return all(httpx.get(f"{root}/healthz", verify=False).status_code == 200 for _ in range(10))
+    except httpx.HTTPError:
+        return False
+
+
+# Replicas
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+async def test_replicas_share_limits_through_redis(
+    upstream: StubUpstream, tmp_path: Path, redis: RedisServer, postgres_cluster: Cluster
+) -> None:
+    database = postgres_cluster.empty("replicas")
+    environment = {
+        "PROTEGE_DATABASE": database.get_secret_value(),
+        "PROTEGE_REDIS": redis.url,
+    }
+    store = Store(tmp_path, database)
+    secrets = {name: new_secret() for name in ("paced", "budgeted", "after")}
+    keys = Keys(store)
+    keys.create(secrets["paced"], time.time(), name="paced", requests_per_minute=20)
+    key = keys.create(secrets["budgeted"], time.time(), name="budgeted", budget=20 * COST)
+    keys.create(secrets["after"], time.time(), name="after", requests_per_minute=10)
+    with (
+        start(tmp_path / "one", upstream, 1, **environment) as one,
+        start(tmp_path / "two", upstream, 1, **environment) as two,
+    ):
+        callers = Callers(store, one, two)
+        assert await callers.flood(secrets["paced"].text, 60) == {200: 20, 429: 40}
+        statuses = await callers.flood(secrets["budgeted"].text, 15)
+        assert statuses == {200: 15}
+
+        redis.stop()
+        # Each counts on its own now, from what the store says was spent.
+        statuses += await callers.flood(secrets["budgeted"].text, 40)
+        assert 20 <= statuses[200] <= 25 + AT_ONCE
+        assert keys.spent(key.id, 0) == statuses[200] * COST
+        for server in (one, two):
+            assert sum("Redis is down" in line for line in server.errors) == 1
+
+        redis.start()
+        await asyncio.sleep(2)
+        # It has forgotten everything; the store has not.
+        assert set(await callers.flood(secrets["budgeted"].text, 6)) == {429}
+        assert await callers.flood(secrets["after"].text, 30) == {200: 10, 429: 20}
+        for server in (one, two):
+            assert any("Redis is back" in line for line in server.errors)
+    store.close()
+
+
+def test_a_redis_that_is_none(data: Path) -> None:
+    secret = "http://user:secret@host"
+    process = run_cli("serve", "--port", "0", "--data", str(data), PROTEGE_REDIS=secret)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.splitlines() == [
+        "protege: redis: value error, must begin with redis://, rediss:// or unix://"
+    ]
