@@ -166,3 +166,19 @@ def test_retries_are_the_clients(claude: Client, upstream: StubUpstream) -> None
 def test_a_client_that_will_not_wait(claude: Client, upstream: StubUpstream) -> None:
     upstream.delay_s = 1.0
     assert claude.refused(CREATE, **QUESTION, options={"timeout": 0.2}).kind == "APITimeoutError"
+
+
+def test_tokens_are_counted(claude: Client) -> None:
+    asked = {"model": "auto", "messages": MESSAGES}
+    few = claude.call("messages.count_tokens", **asked)["input_tokens"]
+    many = claude.call("messages.count_tokens", **asked, system="Be brief. " * 500)["input_tokens"]
+    assert 0 < few < many
+    assert claude.refused("messages.count_tokens", model="auto", messages=[]).status == 400
+
+
+def test_models(claude: Client) -> None:
+    names = [model["id"] for model in claude.pages("models.list")]
+    assert {"auto", TEACHER} <= set(names)
+    model = claude.call("models.retrieve", TEACHER)
+    assert (model["id"], model["type"]) == (TEACHER, "model")
+    assert claude.refused("models.retrieve", "none").kind == "NotFoundError"
