@@ -7,6 +7,8 @@ SQLite in WAL mode, or PostgreSQL. All methods block; the event loop goes throug
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +94,9 @@ class TaskUse:
     agreements: int
     """Audits in which the teacher gave the student's answer."""
 
+
+_BUSY_S = 10.0
+"""How long a process waits for another that writes to the same SQLite file."""
 
 _TEXTS = (
     "request",
@@ -413,8 +418,21 @@ def _postgres(database: SecretStr) -> Engine:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={round(1000 * _BUSY_S)}")
+    _use_wal(cursor)
     # FULL: a commit survives a power cut, not only a killed process. Group commit pays for it.
     cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    # Of several processes that switch a new file at once, SQLite lets one and has no other wait.
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from pydantic import SecretStr
 
 from tests.postgres import PASSWORD, QUOTED, Cluster
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server, eventually
+from tests.router.server import Server, eventually, run_cli
 from tests.router.students import SENTENCES, TASK
 from tests.router.upstream import StubUpstream, label
 
@@ -140,3 +142,19 @@ async def test_a_database_that_stays_away(server: Server, postgres_cluster: Clus
     assert QUOTED not in errors
     # Two workers speak of two outages, the first maybe too short for them; each once.
     assert 2 <= errors.count("the students cannot be read") <= 4
+
+
+def test_a_database_that_cannot_be_opened(postgres_cluster: Cluster, tmp_path: Path) -> None:
+    for url, code, complaint in [
+        (postgres_cluster.url("served", "wrong"), 1, "password authentication failed"),
+        (SecretStr("postgresql://u:wrong@127.0.0.1:9/name"), 1, "Connection refused"),
+        (SecretStr("mysql://u:wrong@host/name"), 2, "database: must be a URL such as postgresql"),
+    ]:
+        environment = {"PROTEGE_DATABASE": url.get_secret_value()}
+        process = run_cli("serve", "--port", "0", "--data", str(tmp_path), **environment)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == code
+        (line,) = errors.splitlines()
+        assert line.startswith("protege: ")
+        assert complaint in line
+        assert "wrong" not in line

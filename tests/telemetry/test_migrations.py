@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,6 +218,16 @@ def test_many_that_start_at_once(engine: Engine, open_store: Open, old: bool) ->
                 assert choices(store, "e")[0]["message"] == {"refusal": "no"}
             store.close()
     assert differences(engine) == []
+
+
+def test_a_new_file_that_another_process_is_at(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "protege.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    leaves = threading.Timer(0.3, other.rollback)
+    leaves.start()
+    Store(tmp_path).close()
+    leaves.join()
+    other.close()
 
 
 def test_an_upgrade_that_fails_changes_nothing(engine: Engine, open_store: Open) -> None:
