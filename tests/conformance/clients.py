@@ -114,7 +114,8 @@ class Client:
         options: dict[str, Any] | None = None,
         **body: Any,
     ) -> Outcome:
-        """``options`` are the client's: ``timeout`` in seconds, ``max_retries``, ``api_key``."""
+        """``options`` are the client's: ``timeout`` in seconds, ``max_retries``, ``api_key`` and
+        ``default_headers``."""
         return self.driver.perform(Call(method, path, body or None, options or {}, take))
 
 

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 import protege
+from telemetry.store import Store
 from tests.conformance.clients import (
     NODE,
     AsyncDriver,
@@ -22,8 +23,10 @@ from tests.conformance.clients import (
     NodeDriver,
     SyncDriver,
 )
+from tests.conformance.samples import JSON_TASK, STUDENT
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, run_cli
+from tests.router.students import as_json, promote
 from tests.router.upstream import StubUpstream
 
 OPENAI_CLIENTS = ("openai", "openai-async", "openai-node", "protege", "protege-async")
@@ -66,11 +69,17 @@ def server(shared_upstream: StubUpstream, folder: Path, key: str) -> Iterator[Se
         teacher: {{timeout_s: 5, retries: 0, breaker_failures: 1000000}}
         models:
           vectors: {{model: text-embedding-3-small, base_url: "{shared_upstream.url}"}}
+        policy: {{audit_rate: 0.000001}}
         loop: {{enabled: false}}
         """
     )
+    data = folder / "data"
+    store = Store(data)
+    promote(store, data, STUDENT)
+    promote(store, data, f"{STUDENT}-json", task=JSON_TASK, teacher=as_json)
+    store.close()
     flags = (*teacher_flags(shared_upstream), "--config", str(config))
-    with Server(folder / "data", *flags) as server:
+    with Server(data, *flags) as server:
         yield server
 
 

@@ -34,3 +34,7 @@ CALLS: list[dict[str, Any]] = [
 ]
 CALLING: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": CALLS}
 """An upstream's message that calls the tool twice at once."""
+
+STUDENT = "animals-1"
+"""The student that serves the task of `tests.router.students`."""
+JSON_TASK = "animals in JSON"

@@ -44,6 +44,13 @@ def test_embeddings_as_they_are_encoded(client: Client) -> None:
     assert list(vector) == embedding(TEXTS[0])
 
 
+def test_embeddings_of_tokens(client: Client, upstream: StubUpstream) -> None:
+    for tokens, count in (([12, 34], 1), ([[12, 34], [56]], 2)):
+        answer = client.call("embeddings.create", model="vectors", input=tokens)
+        assert len(answer["data"]) == count
+        assert upstream.requests[-1].body["input"] == tokens
+
+
 def test_what_cannot_be_embedded(client: Client) -> None:
     failure = client.refused("embeddings.create", model="none", input="is it a cat?")
     assert (failure.kind, failure.code) == ("NotFoundError", "model_not_found")

@@ -118,6 +118,6 @@ def test_parameters_that_nobody_knows_reach_it_too(client: Client, upstream: Stu
 
 
 def test_what_is_for_the_router_stays_there(client: Client, upstream: StubUpstream) -> None:
-    metadata = {"task": "animals", "team": "support"}
+    metadata = {"task": "pets", "team": "support"}
     client.call("chat.completions.create", model="auto", messages=MESSAGES, metadata=metadata)
     assert upstream.requests[-1].body["metadata"] == {"team": "support"}

@@ -10,11 +10,12 @@ const client = new OpenAI({
 
 const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 
-function settings({ timeout, max_retries, api_key }) {
+function settings({ timeout, max_retries, api_key, default_headers }) {
   return {
     ...(timeout === undefined ? {} : { timeout: timeout * 1000 }),
     ...(max_retries === undefined ? {} : { maxRetries: max_retries }),
     ...(api_key === undefined ? {} : { apiKey: api_key }),
+    ...(default_headers === undefined ? {} : { defaultHeaders: default_headers }),
   };
 }
 
