@@ -14,7 +14,7 @@ def test_the_life_of_a_stored_completion(client: Client) -> None:
     stored = client.call("chat.completions.retrieve", made["id"])
     assert stored["choices"][0]["message"]["content"] == "cat"
     assert stored["metadata"] == tag
-    assert stored["usage"] == made["usage"]
+    assert made["usage"].items() <= stored["usage"].items()
 
     (message,) = client.pages("chat.completions.messages.list", made["id"])
     assert (message["role"], message["content"]) == ("user", "is it a cat?")
