@@ -71,6 +71,7 @@ def server(shared_upstream: StubUpstream, folder: Path, key: str) -> Iterator[Se
           vectors: {{model: text-embedding-3-small, base_url: "{shared_upstream.url}"}}
         policy: {{audit_rate: 0.000001}}
         loop: {{enabled: false}}
+        limits: {{body_mb: 1}}
         """
     )
     data = folder / "data"

@@ -35,6 +35,12 @@ def test_a_wrong_type(client: Client) -> None:
     assert (failure.kind, failure.param) == ("BadRequestError", "messages")
 
 
+def test_a_body_that_is_too_large(client: Client) -> None:
+    message = {"role": "user", "content": "a cat " * 500_000}
+    failure = client.refused(CREATE, model="auto", messages=[message])
+    assert (failure.status, failure.code) == (413, "request_too_large")
+
+
 def test_an_unknown_id(client: Client) -> None:
     for method in ("models.retrieve", "chat.completions.retrieve", "responses.retrieve"):
         assert client.refused(method, "nothing").kind == "NotFoundError", method

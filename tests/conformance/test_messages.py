@@ -139,6 +139,12 @@ def test_errors_have_anthropics_shape(claude: Client) -> None:
     assert (failure.kind, failure.type) == ("BadRequestError", "invalid_request_error")
 
 
+def test_a_body_that_is_too_large(claude: Client) -> None:
+    message = {"role": "user", "content": "a cat " * 500_000}
+    failure = claude.refused(CREATE, **{**QUESTION, "messages": [message]})
+    assert (failure.status, failure.type) == (413, "request_too_large")
+
+
 def test_a_stream_that_breaks(claude: Client, upstream: StubUpstream) -> None:
     upstream.break_after = 2
     outcome = claude.attempt(CREATE, **QUESTION, stream=True, take=Take(stream=True))

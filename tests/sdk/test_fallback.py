@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
@@ -74,6 +75,29 @@ def test_a_killed_server_is_noticed_and_said(
     (said,) = [record.getMessage() for record in caplog.records if record.name == "protege"]
     assert server.url in said
     assert provider.url in said
+
+
+def test_a_server_that_takes_no_connections_counts_as_out_of_reach(
+    provider: StubUpstream,
+) -> None:
+    with contextlib.ExitStack() as sockets:
+        full = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        # With one connection waiting to be taken, further ones are left without an answer.
+        sockets.enter_context(socket.create_connection(full.getsockname()))
+        base_url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        caller = client(base_url, timeout=openai.Timeout(5, connect=0.2))
+        assert protege.routing(caller.chat.completions.create(**QUESTION)).direct
+
+
+def test_a_connection_that_is_lost_is_not_failed_open(provider: StubUpstream) -> None:
+    router = StubUpstream(break_after=0).start()
+    try:
+        stream = client(router.url).chat.completions.create(**QUESTION, stream=True)
+        with pytest.raises(openai.APIConnectionError):
+            list(stream)
+    finally:
+        router.stop()
+    assert not provider.requests
 
 
 async def test_the_async_client_fails_open_too(provider: StubUpstream, nowhere: str) -> None:

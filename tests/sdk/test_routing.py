@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, assert_type
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
+from openai.types.responses import Response
 
 import protege
 from protege import options
@@ -98,6 +100,23 @@ def test_limits_that_can_be_kept_are() -> None:
     limits: dict[str, Any] = {"bound": 0.1, "deadline": 30, "budget": Decimal("0.5")}
     answer = protege.OpenAI().chat.completions.create(**QUESTION, **limits)
     assert answer.choices[0].message.content == "cat"
+
+
+def test_a_call_has_openais_types() -> None:
+    client = protege.OpenAI()
+    message: ChatCompletionUserMessageParam = {"role": "user", "content": "is it a cat?"}
+    answer = client.chat.completions.create(
+        model="auto", messages=[message], temperature=0, bound=0.1
+    )
+    assert_type(answer, ChatCompletion)
+    stream = client.chat.completions.create(
+        model="auto", messages=[message], stream=True, deadline=30
+    )
+    assert_type(stream, openai.Stream[ChatCompletionChunk])
+    stream.close()
+    response = client.responses.create(model="auto", input="is it a cat?", budget=0.5)
+    assert_type(response, Response)
+    assert_type(client.task("triage", bound=0.1), protege.OpenAI)
 
 
 async def test_limits_of_async_calls_reach_the_server() -> None:
