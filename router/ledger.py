@@ -60,6 +60,8 @@ class Ledger:
             error=None if failure is None else code_of(failure),
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
             cost=model.price.cost(usage),
             teacher_cost=self.teacher.price.cost(usage),
         )

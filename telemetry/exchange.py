@@ -72,6 +72,10 @@ class Exchange:
     """What else a person said of the answer."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt's."""
+    reasoning_tokens: int = 0
+    """Of the completion's."""
     cost: int = 0
     """What the caller's answer cost."""
     teacher_cost: int = 0

@@ -17,11 +17,13 @@ from telemetry.exchange import PICO
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; ``cached_tokens`` are part of ``prompt_tokens``."""
+    """Tokens of one call; ``cached_tokens`` are part of ``prompt_tokens``, ``reasoning_tokens`` of
+    ``completion_tokens``."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ exchanges = Table(
     Column("comment", Text),
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
+    Column("cached_tokens", Integer, nullable=False, server_default="0"),
+    Column("reasoning_tokens", Integer, nullable=False, server_default="0"),
     Column("cost", BigInteger, nullable=False),
     Column("teacher_cost", BigInteger, nullable=False),
     Column("audit_cost", BigInteger, nullable=False),

@@ -112,6 +112,8 @@ def completion(exchange: Exchange) -> dict[str, Any]:
             "prompt_tokens": exchange.prompt_tokens,
             "completion_tokens": exchange.completion_tokens,
             "total_tokens": exchange.prompt_tokens + exchange.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": exchange.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": exchange.reasoning_tokens},
         },
         "metadata": orjson.loads(exchange.metadata or "{}"),
         "input_user": request.get("user"),

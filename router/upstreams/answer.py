@@ -181,9 +181,11 @@ def _is_more_than_text(choice: dict[str, Any]) -> bool:
 def _usage(usage: dict[str, Any] | None) -> Usage | None:
     if not usage:
         return None
-    details = usage.get("prompt_tokens_details") or {}
+    read = usage.get("prompt_tokens_details") or {}
+    written = usage.get("completion_tokens_details") or {}
     return Usage(
         prompt_tokens=usage.get("prompt_tokens") or 0,
         completion_tokens=usage.get("completion_tokens") or 0,
-        cached_tokens=details.get("cached_tokens") or 0,
+        cached_tokens=read.get("cached_tokens") or 0,
+        reasoning_tokens=written.get("reasoning_tokens") or 0,
     )

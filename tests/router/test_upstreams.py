@@ -15,6 +15,7 @@ from router.errors import UpstreamBrokenError
 from router.relay import Relay
 from router.upstreams.answer import AnswerCollector, read_completion
 from router.upstreams.sse import EventSplitter, data_of
+from telemetry.prices import Usage
 
 texts = st.text(min_size=1, max_size=20)
 line_ends = st.sampled_from([b"\n", b"\r\n"])
@@ -64,6 +65,7 @@ def test_a_stream_says_what_a_completion_says(pieces: list[str], arguments: str)
         "prompt_tokens": 9,
         "completion_tokens": 3,
         "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 2},
     }
     completion = {
         "choices": [{"message": message, "finish_reason": "tool_calls"}],
@@ -87,7 +89,7 @@ def test_a_stream_says_what_a_completion_says(pieces: list[str], arguments: str)
     whole = read_completion(orjson.dumps(completion))
     streamed = collector.answer()
     assert (streamed.text, streamed.finish_reason) == (whole.text, whole.finish_reason)
-    assert streamed.usage == whole.usage
+    assert streamed.usage == whole.usage == Usage(9, 3, cached_tokens=4, reasoning_tokens=2)
     (kept,) = json.loads(streamed.choices or "")
     (said,) = json.loads(whole.choices or "")
     assert kept["message"] == said["message"] == message

@@ -46,6 +46,8 @@ def response(exchange: Exchange) -> dict[str, Any]:
         usage={
             "prompt_tokens": exchange.prompt_tokens,
             "completion_tokens": exchange.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": exchange.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": exchange.reasoning_tokens},
         },
         finish_reason=exchange.finish_reason,
         completed=exchange.created + exchange.latency_s,

@@ -13,6 +13,8 @@ ADDED = (
     sa.Column("completion_id", sa.String),
     sa.Column("error", sa.String),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("cached_tokens", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reasoning_tokens", sa.Integer, nullable=False, server_default="0"),
     sa.Column("key", sa.String),
     sa.Column("score", sa.Float),
     sa.Column("right_answer", sa.Text),

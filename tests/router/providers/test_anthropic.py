@@ -126,6 +126,7 @@ def test_the_teacher_s_answer(providers: Providers, stub: AnthropicStub) -> None
     assert exchange.teacher_answer == "a cat"
     assert exchange.choices is None
     # 1, 0.1 and 5 USD per million tokens.
+    assert exchange.cached_tokens == 15
     assert exchange.cost == 25 * 1_000_000 + 15 * 100_000 + 9 * 5_000_000
 
 

@@ -66,6 +66,7 @@ def test_reasoning_is_paid_for(providers: Providers) -> None:
     assert put_together(stream.parse())["usage"] == usage
     for raw in (whole, stream):
         exchange = providers.exchange(raw.headers["x-request-id"])
+        assert (exchange.cached_tokens, exchange.reasoning_tokens) == (15, 6)
         # 2, 0.5 and 8 USD per million tokens; reasoning counts as output.
         assert exchange.cost == 25 * 2_000_000 + 15 * 500_000 + 15 * 8_000_000
 
