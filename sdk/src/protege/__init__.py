@@ -2,7 +2,7 @@
 
 from protege.client import AsyncOpenAI, OpenAI
 from protege.feedback import Feedback
-from protege.routing import Routing, routing
+from protege.provenance import Routing, routing
 from protege.tasks import Task
 
 __all__ = ["AsyncOpenAI", "Feedback", "OpenAI", "Routing", "Task", "routing"]

@@ -13,7 +13,7 @@ import openai
 from protege import scope
 from protege.fallback import Fallback, mark
 from protege.feedback import Feedback, Thumb, opinion
-from protege.routing import attached
+from protege.provenance import attached
 from protege.tasks import AsyncTasks, Tasks
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from protege.routing import DIRECT, ROUTE_HEADER
+from protege.provenance import DIRECT, ROUTE_HEADER
 
 if TYPE_CHECKING:
     import httpx2

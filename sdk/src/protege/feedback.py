@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import openai
 
-from protege.routing import routing
+from protege.provenance import routing
 
 Thumb = Literal["up", "down"]
 
