@@ -63,8 +63,10 @@ return {{admitted and 1 or 0, requests, first_request, last_request,
 """
 
 _SPEND = f"""
-redis.call('HINCRBY', KEYS[2], ARGV[1], ARGV[3])
-redis.call('EXPIRE', KEYS[2], {SPAN_S})
+if ARGV[3] ~= '0' then
+  redis.call('HINCRBY', KEYS[2], ARGV[1], ARGV[3])
+  redis.call('EXPIRE', KEYS[2], {SPAN_S})
+end
 if redis.call('HGET', KEYS[3], 'period') == ARGV[2] then
   redis.call('HINCRBY', KEYS[3], 'spent', ARGV[4])
 end
