@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,6 +23,7 @@ from router.api.keys import add_keys
 from router.api.messages import add_token_counts
 from router.api.models import add_models
 from router.api.openapi import add_openapi
+from router.api.probes import add_probes
 from router.api.responses import add_responses
 from router.api.stored import add_stored
 from router.api.tasks import add_tasks
@@ -39,7 +37,6 @@ from router.endpoint import Endpoint, Engine
 from router.errors import (
     InvalidKeyError,
     MethodNotAllowedError,
-    NotReadyError,
     ProtegeError,
     UnexpectedError,
     UnknownPathError,
@@ -56,12 +53,10 @@ from router.models import Models
 from router.routing import Routing
 from router.serving import Students
 from router.turn import Arrival
-from telemetry import metrics
 from telemetry.keys import Keys
+from telemetry.metrics import Metrics
 from telemetry.store import Store
 from telemetry.writer import Writer
-
-_log = logging.getLogger(__name__)
 
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key: load balancers and Prometheus have none, and no texts are shown there."""
@@ -71,7 +66,7 @@ def create(settings: Settings) -> ASGIApp:
     """The application of one server process."""
     store = Store(settings.data, settings.database)
     writer = Writer(store)
-    meters = metrics.Metrics()
+    meters = Metrics()
     models = Models(settings)
     scores = Scores()
     keys = Keys(store)
@@ -122,7 +117,7 @@ def create(settings: Settings) -> ASGIApp:
     add_feedback(app, store, meters)
     add_keys(app, keys, ring)
     add_tasks(app, store)
-    _add_probes(app, store, meters)
+    add_probes(app, store, meters)
     add_openapi(app)
     _add_errors(app)
 
@@ -156,24 +151,6 @@ def _counters(settings: Settings) -> Counters:
     return Failover(RedisCounters(settings.redis.get_secret_value()), local)
 
 
-def _add_probes(app: FastAPI, store: Store, meters: metrics.Metrics) -> None:
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        return _json({"status": "ok"})
-
-    @app.get("/readyz")
-    async def readyz() -> Response:
-        try:
-            await asyncio.to_thread(store.serving)
-        except Exception as error:
-            raise NotReadyError(f"The store cannot be read: {error}") from error
-        return _json({"status": "ready"})
-
-    @app.get("/metrics")
-    async def scrape() -> Response:
-        return Response(meters.render(), media_type=metrics.CONTENT_TYPE, headers=_identified())
-
-
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -194,19 +171,11 @@ def _add_errors(app: FastAPI) -> None:
         return _error(request, UnexpectedError("The router failed."))
 
 
-def _json(content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json", headers=_identified())
-
-
 def _error(request: Request, error: ProtegeError, headers: Any = None) -> Response:
     shown = rendered(error) if is_anthropics(request.scope) else render(error)
     return Response(
         shown.content,
         shown.status,
         media_type="application/json",
-        headers={**shown.headers, **(headers or {}), **_identified()},
+        headers={**shown.headers, **(headers or {}), "x-request-id": Arrival(None).id},
     )
-
-
-def _identified() -> dict[str, str]:
-    return {"x-request-id": Arrival(None).id}

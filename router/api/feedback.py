@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router.api.lookup import exchange_of
 from router.api.wire import answered, object_of, owner_of
 from router.errors import InvalidRequestError
+from router.lookup import exchange_of
 from telemetry.exchange import Exchange
 from telemetry.metrics import Metrics
 from telemetry.store import Store

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router.api.lookup import exchange_of
 from router.api.wire import answered, owner_of, page_of, paging
 from router.dialects.responses import record
 from router.dialects.responses.references import resolve
 from router.errors import InvalidRequestError, NotFoundError
+from router.lookup import exchange_of
 from telemetry.exchange import Exchange
 from telemetry.store import Store
 

@@ -16,11 +16,9 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router.api.lookup import exchange_of
 from router.api.wire import (
     Paging,
     answered,
-    is_searchable,
     listing,
     object_of,
     owner_of,
@@ -29,6 +27,7 @@ from router.api.wire import (
     text_of,
 )
 from router.errors import InvalidRequestError, NotFoundError
+from router.lookup import exchange_of, is_searchable
 from telemetry.exchange import Exchange
 from telemetry.store import Place, Store, StoredPage
 

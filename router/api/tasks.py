@@ -12,13 +12,13 @@ from starlette.responses import Response
 
 from router.api.wire import (
     answered,
-    is_searchable,
     limit_of,
     listing,
     owner_of,
     text_of,
 )
 from router.errors import NotFoundError
+from router.lookup import is_searchable
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store, TaskUse
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from router.endpoint import read_body
 from router.errors import InvalidRequestError, NotFoundError, ProtegeError, Rendered, render
 from router.hangup import CallerGoneError
+from router.lookup import is_searchable
 from router.reply import header_value
 from router.request import read_object
 from router.turn import Arrival
@@ -58,11 +59,6 @@ def text_of(query: QueryParams, name: str) -> str | None:
     if value is not None and not is_searchable(value):
         raise InvalidRequestError(f"Invalid value for '{name}': it has a null character.", name)
     return value
-
-
-def is_searchable(text: str) -> bool:
-    """Whether there can be such a text in the store: no database takes null characters."""
-    return "\0" not in text
 
 
 async def object_of(request: Request) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from router.api.lookup import exchange_of
 from router.dialects.responses import output, record
 from router.dialects.responses.items import Message
 from router.dialects.responses.output import Ids
@@ -18,6 +17,7 @@ from router.dialects.responses.response import Outcome, Outline, render, status_
 from router.dialects.responses.stream import Stream
 from router.errors import NotFoundError, PreviousResponseNotFoundError, ProtegeError, Rendered
 from router.errors import render as render_error
+from router.lookup import exchange_of
 from router.request import ChatRequest, read_object
 from router.upstreams.sse import data_of
 from telemetry.exchange import Dialect as Name

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from router.api.lookup import exchange_of
 from router.dialects.responses import record
 from router.dialects.responses.items import type_of
 from router.dialects.responses.output import Item, response_of
 from router.errors import NotFoundError
+from router.lookup import exchange_of
 from telemetry.store import Store
 
 

@@ -1,0 +1,39 @@
+"""For whoever watches the process: is it alive, can it serve, what has it done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from router.api.wire import answered
+from router.errors import NotReadyError
+from router.turn import Arrival
+from telemetry.metrics import CONTENT_TYPE, Metrics
+from telemetry.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+def add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
+    """``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return answered({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        try:
+            await asyncio.to_thread(store.serving)
+        except Exception as error:
+            _log.warning("the store cannot be read: %s", error)
+            raise NotReadyError("The store cannot be read.") from error
+        return answered({"status": "ready"})
+
+    @app.get("/metrics")
+    async def scrape() -> Response:
+        identified = {"x-request-id": Arrival(None).id}
+        return Response(metrics.render(), media_type=CONTENT_TYPE, headers=identified)
