@@ -18,12 +18,15 @@ from telemetry.prices import Usage
 
 
 def _ids() -> Iterator[str]:
-    """Identifiers that cannot be guessed. Random bytes are fetched for many at once: each call
-    gives the interpreter's lock away, and to get it back takes milliseconds under load."""
+    """Identifiers that cannot be guessed, and that grow with time, so that the store's index of
+    them grows at its end alone: 48 bits of milliseconds, as in UUIDv7 (RFC 9562), and 80 random
+    ones. These are fetched for many at once: each call gives the interpreter's lock away, and to
+    get it back takes milliseconds under load."""
     while True:
-        digits = os.urandom(16 * 256).hex()
-        for start in range(0, len(digits), 32):
-            yield f"req_{digits[start : start + 32]}"
+        digits = os.urandom(10 * 256).hex()
+        for start in range(0, len(digits), 20):
+            milliseconds = time.time_ns() // 1_000_000
+            yield f"req_{milliseconds:012x}{digits[start : start + 20]}"
 
 
 @dataclass(frozen=True, slots=True)

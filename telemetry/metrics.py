@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
+from dataclasses import dataclass
 from pathlib import Path
 
 import prometheus_client
@@ -62,10 +63,24 @@ class TaskLabels:
         return task
 
 
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What exchanges of one route, model, task and status are counted in. To look a series up takes
+    longer than to count in it."""
+
+    requests: Counter
+    prompt_tokens: Counter
+    completion_tokens: Counter
+    cost: Counter
+    teacher_cost: Counter
+    duration: Histogram
+
+
 class Metrics:
     """All metrics of one server process."""
 
     def __init__(self) -> None:
+        self._series: dict[tuple[Route, str, str, int], _Series] = {}
         self._registry = CollectorRegistry()
         self._labels = TaskLabels()
         self._requests = self._counter(
@@ -118,16 +133,31 @@ class Metrics:
         task = self._labels.label(exchange.task)
         # The versions of students are many: the label says only that it was one.
         model = "student" if exchange.route == "student" else exchange.model
-        self._requests.labels(exchange.route, model, task, exchange.status).inc()
-        self._tokens.labels(exchange.route, model, "prompt").inc(exchange.prompt_tokens)
-        self._tokens.labels(exchange.route, model, "completion").inc(exchange.completion_tokens)
-        self._cost.labels(exchange.route, task).inc(exchange.cost / PICO)
-        self._teacher_cost.labels(task).inc(exchange.teacher_cost / PICO)
-        self._duration.labels(exchange.route).observe(exchange.latency_s)
+        series = self._series_of(exchange.route, model, task, exchange.status)
+        series.requests.inc()
+        series.prompt_tokens.inc(exchange.prompt_tokens)
+        series.completion_tokens.inc(exchange.completion_tokens)
+        series.cost.inc(exchange.cost / PICO)
+        series.teacher_cost.inc(exchange.teacher_cost / PICO)
+        series.duration.observe(exchange.latency_s)
         if exchange.first_token_s is not None:
             self._first_token.labels(exchange.route).observe(exchange.first_token_s)
         if exchange.reason == "teacher_down":
             self._fallbacks.labels(task).inc()
+
+    def _series_of(self, route: Route, model: str, task: str, status: int) -> _Series:
+        kind = (route, model, task, status)
+        series = self._series.get(kind)
+        if series is None:
+            series = self._series[kind] = _Series(
+                requests=self._requests.labels(*kind),
+                prompt_tokens=self._tokens.labels(route, model, "prompt"),
+                completion_tokens=self._tokens.labels(route, model, "completion"),
+                cost=self._cost.labels(route, task),
+                teacher_cost=self._teacher_cost.labels(task),
+                duration=self._duration.labels(route),
+            )
+        return series
 
     def rejected(self, status: int) -> None:
         """Count a request of which there is no exchange."""

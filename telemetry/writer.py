@@ -29,6 +29,9 @@ PATIENCE_S = 10.0
 then on, records fail at once until it is back."""
 RETRY_S = 0.1
 
+GATHER_S = 0.002
+"""How long records gather for a transaction where the last one held several."""
+
 Record = Exchange | Audit
 
 
@@ -77,7 +80,11 @@ class Writer:
     async def _commit_all(self) -> None:
         # From its first step on, which comes when the event loop has been through all that was
         # ready with the first record: they share its transaction.
+        batch: list[_Item] = []
         while self._waiting:
+            if len(batch) > 1:
+                # Many callers at once: a transaction costs as much as several answers do.
+                await asyncio.sleep(GATHER_S)
             batch, self._waiting = self._waiting, []
             failures = await self._commit([item.record for item in batch])
             for item, failure in zip(batch, failures, strict=True):
