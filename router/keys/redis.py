@@ -18,7 +18,7 @@ from router.keys.counters import SPAN_S, CountersLostError, Standing, Window
 from telemetry.keys import Key
 
 CONNECTIONS = 32
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
 _BUDGET_DAYS = 40
 """Longer than any period."""
 
