@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     """Asked in this order where the teacher fails, before the student is."""
     teacher_logprobs: int | None = Field(default=None, ge=0, le=20)
     """Top log-probabilities to ask the teacher for, for the log alone; null asks for none."""
+    other_models: bool = True
+    """Whether a model that is not named here is asked for, under its own name, where the teacher
+    is, if that is an OpenAI-compatible API."""
     models: dict[str, ModelSettings] = {}
     """Further models by the name that callers use for them."""
     policy: PolicySettings = PolicySettings()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from config.settings import ConfigError, ModelSettings, Settings
@@ -68,6 +68,8 @@ class Models:
         self.chain = (self.teacher, *map(further, settings.fallbacks))
         """The teacher, and who is asked where it fails."""
         self._named = {name: further(model) for name, model in settings.models.items()}
+        self._beside_teacher = settings.other_models
+        self._prices = prices
 
     def names(self) -> list[str]:
         """Every name that a request's ``model`` may have."""
@@ -82,6 +84,10 @@ class Models:
         # An application that keeps asking for the teacher by its own name is routed as well.
         if name in ("auto", self.teacher.upstream.model):
             return None
+        upstream = self.teacher.upstream
+        if self._beside_teacher and isinstance(upstream, HttpUpstream):
+            price = self._prices.of(name) or FREE
+            return replace(self.teacher, upstream=upstream.serving(name), price=price)
         raise ModelNotFoundError(
             f"The model '{name}' does not exist. Known are: {', '.join(self.names())}.", "model"
         )

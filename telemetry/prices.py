@@ -44,11 +44,16 @@ class Price:
         )
 
 
-class Prices:
-    """Looks prices up by model name; what the operator set goes before litellm's table.
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What litellm's table says of a model, as far as it is used."""
 
-    The table is of some megabytes, and goes with the object.
-    """
+    price: Price | None
+    provider: str | None
+
+
+class Prices:
+    """Looks prices up by model name; what the operator set goes before litellm's table."""
 
     def __init__(self, overrides: Mapping[str, PriceOverride]) -> None:
         self._overrides = overrides
@@ -59,24 +64,26 @@ class Prices:
         if override is not None:
             return _from_override(override)
         entry = self._table.get(model) or self._table.get(model.partition("/")[2])
-        if entry is None or entry.get("input_cost_per_token") is None:
-            return None
-        return _from_entry(entry)
+        return None if entry is None else entry.price
 
     def provider(self, model: str) -> str | None:
         """litellm's name of the provider of ``model``; None if unknown."""
         entry = self._table.get(model)
-        return None if entry is None else entry.get("litellm_provider")
+        return None if entry is None else entry.provider
 
     @cached_property
-    def _table(self) -> dict[str, dict[str, Any]]:
+    def _table(self) -> dict[str, _Entry]:
         # Read from the package's file: importing litellm takes seconds and a hundred megabytes.
+        # Of its megabytes little is kept.
         spec = find_spec("litellm")
         if spec is None or spec.origin is None:
             return {}
         path = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
         table: dict[str, dict[str, Any]] = orjson.loads(path.read_bytes())
-        return table
+        return {
+            model: _Entry(_from_entry(entry), entry.get("litellm_provider"))
+            for model, entry in table.items()
+        }
 
 
 def _from_override(override: PriceOverride) -> Price:
@@ -89,8 +96,10 @@ def _from_override(override: PriceOverride) -> Price:
     )
 
 
-def _from_entry(entry: dict[str, Any]) -> Price:
-    usd_input = entry["input_cost_per_token"]
+def _from_entry(entry: dict[str, Any]) -> Price | None:
+    usd_input = entry.get("input_cost_per_token")
+    if usd_input is None:
+        return None
     usd_cached = entry.get("cache_read_input_token_cost")
     return Price(
         round(usd_input * PICO),

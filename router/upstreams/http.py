@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -54,6 +55,13 @@ class HttpUpstream:
         self._streaming = _timeout(timeouts.connect, timeouts.silence)
         self._answering = _timeout(timeouts.connect, timeouts.whole)
 
+    def serving(self, model: str) -> HttpUpstream:
+        """Another model of the same API, over the same connections."""
+        self._connections()
+        other = copy.copy(self)
+        other.model = model
+        return other
+
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
         return await self._whole(self._chat, self._taken(body), authorization)
 
@@ -83,6 +91,11 @@ class HttpUpstream:
         if self._session is not None:
             await self._session.close()
 
+    def _connections(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = _session()
+        return self._session
+
     def _taken(self, body: dict[str, Any]) -> dict[str, Any]:
         """As much of a chat completion request as the server takes."""
         return body if self._takes_hints else without_hints(body)
@@ -104,13 +117,11 @@ class HttpUpstream:
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """The response, its body not yet read. Raises UpstreamRefusedError on an error status."""
-        if self._session is None:
-            self._session = _session()
         headers = _HEADERS
         authorization = self._authorization or authorization
         if authorization:
             headers = {**headers, "authorization": authorization}
-        response = await self._session.post(
+        response = await self._connections().post(
             url,
             data=orjson.dumps(body),
             headers=headers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ import openai
 import pytest
 
 from telemetry.exchange import Exchange
-from tests.router.conftest import TEACHER
+from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
@@ -177,7 +178,32 @@ def test_unknown_model(server: Server) -> None:
     with pytest.raises(openai.NotFoundError, match="'gpt-9'") as caught:
         server.client().chat.completions.create(model="gpt-9", messages=messages())
     assert caught.value.code == "model_not_found"
-    assert caught.value.param == "model"
+
+
+def test_other_models_are_asked_for_where_the_teacher_is(
+    server: Server, upstream: StubUpstream
+) -> None:
+    for stream in (False, True):
+        raw = server.client().chat.completions.with_raw_response.create(
+            model="gpt-5.4-nano", messages=messages(), metadata={"task": "beside"}, stream=stream
+        )
+        assert raw.headers["x-protege-route"] == "model"
+        assert raw.headers["x-protege-model"] == "gpt-5.4-nano"
+        assert upstream.requests[-1].body["model"] == "gpt-5.4-nano"
+        exchange = stored(server, raw.headers["x-request-id"])
+        # At its own price, and no lesson.
+        assert 0 < exchange.cost < exchange.teacher_cost
+        assert exchange.teacher_answer is None
+
+
+def test_other_models_may_be_ruled_out(upstream: StubUpstream, data: Path) -> None:
+    environment = {"PROTEGE_OTHER_MODELS": "false", "PROTEGE_LOOP__ENABLED": "false"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        with pytest.raises(openai.NotFoundError, match=r"'gpt-5\.4-nano'") as caught:
+            server.client().chat.completions.create(model="gpt-5.4-nano", messages=messages())
+        assert caught.value.code == "model_not_found"
+        assert caught.value.param == "model"
+        assert upstream.requests == []
 
 
 def test_models(server: Server) -> None:

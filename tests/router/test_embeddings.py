@@ -98,7 +98,7 @@ def test_no_text_is_kept_that_is_not_to_be(server: Server, upstream: StubUpstrea
         ({"model": "auto", "input": "a"}, 400, "model"),
         ({"model": "student", "input": "a"}, 400, "model"),
         ({"model": "gpt-5.4", "input": "a"}, 400, "model"),
-        ({"model": "nothing", "input": "a"}, 404, "model"),
+        ({"model": "nobody", "input": "a"}, 404, "model"),
         ({"model": "other", "input": ""}, 400, "input"),
         ({"model": "other", "input": []}, 400, "input"),
         ({"model": "other", "input": ["a", 5]}, 400, "input"),

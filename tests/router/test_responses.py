@@ -408,7 +408,6 @@ def test_errors(server: Server, upstream: StubUpstream) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         server.client().responses.create(model="unknown", input="x")
     assert caught.value.code == "model_not_found"
-    assert upstream.requests == []
     upstream.status = 503
     with pytest.raises(openai.InternalServerError, match="The stub is out of order"):
         server.client().responses.create(model="auto", input="x")

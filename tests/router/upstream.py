@@ -18,6 +18,9 @@ from aiohttp import web
 PROMPT_TOKENS = 40
 COMPLETION_TOKENS = 8
 
+UNKNOWN = {"none", "nobody", "unknown", "nonsense", "gpt-9"}
+"""Models that the server does not have; it has all others."""
+
 
 def label(text: str) -> str:
     """The stub's own classification: whether a text speaks of a cat."""
@@ -147,6 +150,9 @@ class StubUpstream:
         self.requests.append(Received(body, {k.lower(): v for k, v in request.headers.items()}))
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        if body["model"] in UNKNOWN:
+            words = f"The model '{body['model']}' does not exist."
+            return _error(404, words, "model_not_found", param="model")
         # A stream is slow at its first token, not at its headers: that is what providers do.
         if not body.get("stream") or self.status != 200:
             await asyncio.sleep(self.delay_s)
@@ -276,7 +282,11 @@ def _usage() -> dict[str, int]:
 
 
 def _error(
-    status: int, message: str, code: str | None, headers: dict[str, str] | None = None
+    status: int,
+    message: str,
+    code: str | None,
+    headers: dict[str, str] | None = None,
+    param: str | None = None,
 ) -> web.Response:
-    content = {"error": {"message": message, "type": "stub_error", "param": None, "code": code}}
+    content = {"error": {"message": message, "type": "stub_error", "param": param, "code": code}}
     return web.json_response(content, status=status, headers=headers)
