@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,7 @@ class Store:
             where = f"store in {data}" if database is None else "database"
             reason = error.orig if isinstance(error, DBAPIError) else error
             raise StoreError(f"cannot open the {where}: {' '.join(str(reason).split())}") from error
+        self._addition = _Addition.to(self.engine)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -142,10 +144,8 @@ class Store:
         """
         with self.engine.begin() as connection:
             if new:
-                connection.execute(
-                    _insert(connection, exchanges).on_conflict_do_nothing(),
-                    [_row(exchange) for exchange in new],
-                )
+                parameters = [self._addition.parameters(exchange) for exchange in new]
+                connection.exec_driver_sql(self._addition.sql, parameters)
             for audit in audits:
                 values = {
                     "teacher_answer": audit.teacher_answer,
@@ -369,6 +369,23 @@ def _order(newest_first: bool) -> list[ColumnElement[Any]]:
     return [each.desc() if newest_first else each.asc() for each in place]
 
 
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """Adds exchanges that are not there yet. It is compiled once: SQLAlchemy's way through every
+    value of every exchange takes as long as the database does."""
+
+    sql: str
+    parameters: Callable[[Exchange], Any]
+
+    @classmethod
+    def to(cls, engine: Engine) -> _Addition:
+        """For the database of ``engine``, in the style of its driver."""
+        statement = _insert(engine, exchanges).on_conflict_do_nothing()
+        compiled = statement.compile(engine, column_keys=list(Exchange.__slots__))
+        names = compiled.positiontup
+        return cls(str(compiled), _row if names is None else attrgetter(*names))
+
+
 def _row(exchange: Exchange) -> dict[str, Any]:
     return {name: getattr(exchange, name) for name in Exchange.__slots__}
 
@@ -395,7 +412,7 @@ def _save(connection: Connection, state: TaskState) -> None:
     connection.execute(update(tasks).where(tasks.c.task == state.task).values(values))
 
 
-def _insert(connection: Connection, table: Table) -> Any:
+def _insert(connection: Connection | Engine, table: Table) -> Any:
     """An INSERT that can be told what to do where a row is there already."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
