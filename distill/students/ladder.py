@@ -32,7 +32,8 @@ class Ladder:
 
     def save(self, folder: Path, encoder: str | None) -> None:
         """Write the ladder's files; ``encoder`` is the name that its encoder was opened by."""
-        folder.mkdir(parents=True)
+        # A run that was killed before it registered the ladder may have left it here.
+        folder.mkdir(parents=True, exist_ok=True)
         for rung in self.rungs:
             rung.save(folder)
         manifest = {

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from sqlalchemy import delete
 
 from config.settings import LoopSettings, PolicySettings
 from distill import schedule
@@ -11,6 +12,7 @@ from distill.students.ladder import Ladder
 from distill.train import champion_share, retrain
 from distill.trainer import Trainer, TrainerSettings
 from telemetry.exchange import StudentRecord, TaskState
+from telemetry.schema import students, tasks
 from telemetry.store import Store
 from tests.distill.synthetic import exchange, exchanges, stream
 
@@ -148,6 +150,21 @@ def test_the_trainer_registers_what_passes(store, tmp_path):
     assert card["data"]["train"] + card["data"]["held_out"] == 300
     assert store.task_states()["support"].attempts == 1
     assert store.task_states()["support"].trained_on == 300
+
+
+def test_what_a_killed_run_left_behind_is_in_nobodys_way(store, tmp_path):
+    store.write(exchanges(stream(300)))
+    train_once(tmp_path)
+    (record,) = store.serving()
+    # As if the run had been killed when its files were there and its record was not.
+    with store.engine.begin() as connection:
+        connection.execute(delete(students))
+        connection.execute(delete(tasks))
+    (tmp_path / record.path / "ladder.json").write_text("{", encoding="utf-8")
+    train_once(tmp_path)
+    (again,) = store.serving()
+    assert again.path == record.path
+    assert Ladder.load(tmp_path / again.path).version == record.version
 
 
 def test_the_trainer_keeps_figures_of_what_fails(store, tmp_path):
