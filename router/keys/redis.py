@@ -131,4 +131,6 @@ class RedisCounters:
         try:
             return await script(keys=names, args=arguments)
         except (RedisError, OSError) as error:
+            # The other idle connections are as dead, and each would fail in its turn.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise CountersLostError(str(error)) from error
