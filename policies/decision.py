@@ -26,6 +26,8 @@ class Decision:
     teacher: RouteScore
     student: RouteScore | None
     """None where no student was asked."""
+    threshold: float
+    """The least probability of agreement at which the student may answer."""
     propensity: float
     """Probability that the teacher is asked for its answer, at once or in an audit."""
 
@@ -37,17 +39,14 @@ def decide(
     student: RouteScore | None,
     audit_rate: float,
 ) -> Decision:
-    """Choose a route. ``rule`` is a reason for the teacher that overrides all scores.
-
-    ``threshold`` is the least probability of agreement at which the student may answer.
-    """
+    """Choose a route. ``rule`` is a reason for the teacher that overrides all scores."""
     if rule is not None:
-        return Decision("teacher", rule, teacher, student, 1.0)
+        return Decision("teacher", rule, teacher, student, threshold, 1.0)
     if student is None:
-        return Decision("teacher", "no_student", teacher, None, 1.0)
+        return Decision("teacher", "no_student", teacher, None, threshold, 1.0)
     if student.agreement < threshold:
-        return Decision("teacher", "student_unsure", teacher, student, 1.0)
-    return Decision("student", "student_confident", teacher, student, audit_rate)
+        return Decision("teacher", "student_unsure", teacher, student, threshold, 1.0)
+    return Decision("student", "student_confident", teacher, student, threshold, audit_rate)
 
 
 def needs_teacher(body: Mapping[str, Any]) -> str | None:

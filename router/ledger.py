@@ -145,6 +145,7 @@ class Ledger:
 
     def _exchange(self, turn: Turn, model: str, status: int) -> Exchange:
         arrival, opinion, request = turn.arrival, turn.opinion, turn.request
+        decision = turn.decision
         metadata = request.body.get("metadata")
         return Exchange(
             id=arrival.id,
@@ -158,6 +159,9 @@ class Ledger:
             sampled=turn.sampled,
             confidence=opinion.prediction.confidence if opinion else None,
             student=opinion.student.version if opinion else None,
+            student_answer=opinion.prediction.answer if opinion and request.store else None,
+            propensity=decision.propensity if decision else None,
+            decision=orjson.dumps(decision).decode() if decision else None,
             dialect=request.dialect,
             request=request.raw.decode() if request.store else None,
             original=request.original.decode() if request.original and request.store else None,

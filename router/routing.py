@@ -54,6 +54,7 @@ class Routing:
         )
         fallback = opinion is not None and rule is None
         turn = Turn(arrival, request, decision.route, decision.reason, sampled, opinion, fallback)
+        turn.decision = decision
         return self._within_budget(turn, decision)
 
     def _rule(self, request: ChatRequest) -> str | None:

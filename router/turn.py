@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from distill.students.base import Prediction
+from policies.decision import Decision
 from router.request import ChatRequest
 from router.serving import Student
 from telemetry.exchange import PICO, Route
@@ -87,6 +88,8 @@ class Turn:
     first_token_s: float | None = None
     attempts: int = 0
     """Calls made to upstreams."""
+    decision: Decision | None = None
+    """None where the caller chose the route."""
 
     @property
     def task(self) -> str:

@@ -37,6 +37,13 @@ class Exchange:
     """The student's probability of agreement, where a student was asked."""
     student: str | None = None
     """Version of the student that was asked."""
+    student_answer: str | None = None
+    """What it said, whoever answered the caller; None with ``store: false``."""
+    propensity: float | None = None
+    """Probability that the teacher was asked, at once or in an audit, given all that was known when
+    the route was chosen; None where no policy chose."""
+    decision: str | None = None
+    """The scores and the rule behind the route, as JSON; None where no policy chose."""
     dialect: Dialect = "chat"
     """The API that the caller spoke."""
     request: str | None = None

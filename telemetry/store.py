@@ -100,6 +100,7 @@ _BUSY_S = 10.0
 """How long a process waits for another that writes to the same SQLite file."""
 
 _TEXTS = (
+    "student_answer",
     "request",
     "original",
     "metadata",

@@ -415,3 +415,19 @@ def test_a_student_that_cannot_be_loaded_harms_nobody(upstream: StubUpstream, da
         server.stop()
         assert sum("cannot be loaded" in line for line in server.errors) == 1
     store.close()
+
+
+def test_what_a_student_said_and_why_is_on_record(server: Server) -> None:
+    doubtful = stored(server, ask(server, metadata={"task": "doubtful"}))
+    assert (doubtful.answer, doubtful.student_answer) == ("cat", "cat")
+    assert doubtful.propensity == 1.0
+    decision = json.loads(doubtful.decision or "")
+    assert decision["reason"] == "student_unsure"
+    assert decision["student"]["agreement"] == doubtful.confidence < decision["threshold"]
+    sure = stored(server, ask(server))
+    assert sure.propensity == pytest.approx(1e-6)
+    assert json.loads(sure.decision or "")["route"] == "student"
+    forced = stored(server, ask(server, model="teacher"))
+    assert (forced.decision, forced.propensity, forced.student_answer) == (None, None, None)
+    silent = stored(server, ask(server, store=False))
+    assert silent.student_answer is None
