@@ -19,7 +19,6 @@ from pathlib import Path
 from random import Random
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -27,19 +26,12 @@ from threadpoolctl import threadpool_limits
 
 from bench import baseline
 from config.settings import Settings, load
-from distill import schedule
-from distill.dataset import build
-from distill.students.base import Prediction
+from distill.forecast import Play, Request
 from distill.students.encoder import SentenceEncoder
-from distill.students.ladder import Ladder
-from distill.train import retrain
-from policies.agreement import agree
-from policies.promise import broken
 from router.demo import evals
 from router.demo.report import Outcome, Row, summarise
 from router.demo.samples import Sample
-from telemetry.exchange import Exchange, TaskState
-from telemetry.store import AuditTally
+from telemetry.prices import Usage
 
 LEAST_SAMPLES = 300
 
@@ -52,85 +44,25 @@ class Compared:
     plain: Row
 
 
-class Play:
-    """One task's stream and what the learning loop makes of it."""
-
-    def __init__(self, settings: Settings, encoder: SentenceEncoder | None, rng: Random) -> None:
-        self._policy, self._loop = settings.policy, settings.loop
-        self._encoder = encoder
-        self._rng = rng
-        self._champion: Ladder | None = None
-        self._audits = AuditTally(0, 0)
-        self._evidence: list[Exchange] = []
-        self._state = TaskState("task")
-
-    def run(self, samples: Sequence[Sample]) -> list[Outcome]:
-        """What comes of each sample, in order. Money is left out."""
-        return [self._answer(position, sample) for position, sample in enumerate(samples)]
-
-    def _answer(self, position: int, sample: Sample) -> Outcome:
-        sampled = self._champion is None or self._rng.random() < self._policy.audit_rate
-        prediction = self._confident(sample)
-        if prediction is None or sampled:
-            self._evidence.append(_exchange(position, sample, sampled))
-        if prediction is None:
-            self._learn()
-            return Outcome(sample.task, "teacher", None, 1, 1)
-        agreed = agree(prediction.answer, sample.answer)
-        if sampled:
-            self._audit(agreed)
-        self._learn()
-        return Outcome(sample.task, "student", agreed, int(sampled), 1)
-
-    def _confident(self, sample: Sample) -> Prediction | None:
-        """The student's answer; None where the teacher is to answer."""
-        if self._champion is None:
-            return None
-        text = self._champion.varying(sample.text)
-        for rung in self._champion.rungs:
-            (prediction,) = rung.predict([text])
-            if prediction.confidence >= self._champion.threshold:
-                return prediction
-        return None
-
-    def _audit(self, agreed: bool) -> None:
-        tally = AuditTally(self._audits.audits + 1, self._audits.disagreements + (not agreed))
-        self._audits = tally
-        if broken(tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta):
-            self._champion = None
-            self._evidence = []
-            self._state = TaskState("task", attempts=self._state.attempts)
-
-    def _learn(self) -> None:
-        """Retrain if that is due."""
-        answers = {"task": len(self._evidence)}
-        states = {"task": self._state}
-        if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
-            return
-        data = build(self._evidence, self._loop.holdout)
-        run = retrain(
-            "task", data.version, data, self._champion, self._state, self._policy, self._encoder
+def play(
+    samples: Sequence[Sample], settings: Settings, encoder: SentenceEncoder | None, seed: int
+) -> list[Outcome]:
+    """What becomes of each sample of one task, in order. Money is left out: a call costs 1."""
+    requests = [
+        Request({"messages": sample.messages}, sample.text, sample.answer, Usage())
+        for sample in samples
+    ]
+    steps = Play(settings, encoder, Random(seed)).run(requests)
+    return [
+        Outcome(
+            sample.task,
+            step.route,
+            step.agreed if step.route == "student" else None,
+            int(step.route == "teacher" or step.audited),
+            1,
         )
-        self._state = run.advance(self._state, len(self._evidence), self._state.trained_at)
-        if run.ladder is not None:
-            self._champion, self._audits = run.ladder, AuditTally(0, 0)
-
-
-def _exchange(position: int, sample: Sample, sampled: bool) -> Exchange:
-    return Exchange(
-        id=str(position),
-        created=float(position),
-        task="task",
-        route="teacher",
-        model="recorded",
-        reason="no_student",
-        status=200,
-        stream=False,
-        sampled=sampled,
-        request=orjson.dumps({"messages": sample.messages}).decode(),
-        teacher_answer=sample.answer,
-        finish_reason="stop",
-    )
+        for sample, step in zip(samples, steps, strict=True)
+    ]
 
 
 def compare(task: str, requests: int, seed: int, cache: Path) -> Compared | None:
@@ -143,7 +75,7 @@ def compare(task: str, requests: int, seed: int, cache: Path) -> Compared | None
     settings = load()
     encoder = SentenceEncoder.open(encoder_name(settings), cache, remember=True)
     with threadpool_limits(1):
-        outcomes = Play(settings, encoder, Random(seed)).run(samples)
+        outcomes = play(samples, settings, encoder, seed)
         stream = [baseline.Request(task, sample.text, sample.answer, 1, 0.0) for sample in samples]
         plain = baseline.run(stream, settings, encoder.embed, lag_s=0.0)
     return Compared(summarise(outcomes, [task]).tasks[0], plain.tasks[0])
@@ -191,9 +123,9 @@ def main(
     chosen = tasks.split(",") if tasks else archive.tasks()
     archive.close()
     SentenceEncoder.open(encoder_name(load()), cache).prepare()
-    play = partial(compare, requests=requests, seed=seed, cache=cache)
+    compared_on = partial(compare, requests=requests, seed=seed, cache=cache)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        compared = [one for one in pool.map(play, chosen) if one is not None]
+        compared = [one for one in pool.map(compared_on, chosen) if one is not None]
     console = Console(width=None if os.isatty(1) else 120)
     console.print(table(compared, everything=bool(tasks)))
     broke = [one for one in compared if (one.product.student_agreement or 1.0) < 0.95]

@@ -39,7 +39,7 @@ _PATIENCE = 20
 _AWAY_S = 5.0
 """Pause where the store cannot be read."""
 
-_MOST_ANSWERS = 20_000
+MOST_ANSWERS = 20_000
 """A training run reads the newest so many: enough for a label student, and bounded in memory."""
 
 _SLUG_LENGTH = 40
@@ -118,7 +118,7 @@ class Trainer:
     def _retrain(self, task: str, answers: int) -> None:
         started = time.time()
         state = self._store.task_states().get(task, TaskState(task))
-        exchanges = self._store.teacher_answers(task, state.epoch, _MOST_ANSWERS)
+        exchanges = self._store.teacher_answers(task, state.epoch, MOST_ANSWERS)
         data = build(exchanges, self._settings.loop.holdout)
         version = f"{_slug(task)}-{data.version[:8]}"
         run = retrain(

@@ -1,0 +1,231 @@
+"""The learning loop offline: what would become of one task's requests, in the order they came.
+
+It is made of what serves: dataset, training runs, gate, thresholds, audits and demotion. The
+answers on record are the teacher's. What is left out is what takes time: network, processes, the
+wait for a training run, and runs that fall due by the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import orjson
+
+from config.settings import Settings
+from distill import schedule
+from distill.dataset import build
+from distill.gate import Verdict
+from distill.students.base import Prediction
+from distill.students.encoder import SentenceEncoder
+from distill.students.ladder import Ladder
+from distill.train import Run, retrain
+from distill.trainer import MOST_ANSWERS
+from policies.agreement import agree
+from policies.decision import breaks_limits, needs_teacher
+from policies.promise import broken
+from telemetry.exchange import Exchange, Route, TaskState
+from telemetry.prices import Usage
+from telemetry.store import AuditTally
+
+_TASK = "task"
+"""A play knows one task alone; its name does not matter."""
+
+_AT_ONCE = 64
+"""Requests that a student is asked about at once: one call costs little more for many."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request of the task, and what the teacher said to it."""
+
+    body: Mapping[str, Any]
+    """A valid chat completion request."""
+    text: str
+    """What of it varies, as in ``policies.tasks.Prompt``."""
+    answer: str | None
+    """The teacher's whole answer; None where it was no text or was cut off."""
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one request."""
+
+    route: Route
+    reason: str
+    agreed: bool | None
+    """Whether what a student says is the teacher's answer, be it given or not; None where no
+    student can answer."""
+    audited: bool
+    """Whether the teacher was asked too, after the student had answered."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a student gave an answer that is not the teacher's."""
+        return self.route == "student" and self.agreed is False
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    """What the champion says to a request, and the rule, if any, that keeps it from answering."""
+
+    prediction: Prediction
+    rule: str | None
+
+
+class Play:
+    """One task's stream and what the learning loop makes of it."""
+
+    def __init__(self, settings: Settings, encoder: SentenceEncoder | None, rng: Random) -> None:
+        self._policy, self._loop = settings.policy, settings.loop
+        self._encoder = encoder
+        self._rng = rng
+        self._position = 0
+        self._champion: Ladder | None = None
+        self._audits = AuditTally(0, 0)
+        self._answers = 0
+        self._evidence: deque[Exchange] = deque(maxlen=MOST_ANSWERS)
+        self._state = TaskState(_TASK)
+        self.verdict = ""
+        """What the last training run came to, in words; empty where there was none."""
+        self.promotions = 0
+        self.demotions = 0
+
+    def run(self, requests: Sequence[Request]) -> list[Step]:
+        """What becomes of the next requests, in order."""
+        blocks = range(0, len(requests), _AT_ONCE)
+        return [
+            step for start in blocks for step in self._block(requests[start : start + _AT_ONCE])
+        ]
+
+    def _block(self, requests: Sequence[Request]) -> list[Step]:
+        steps: list[Step] = []
+        asked, opinions = self._champion, self._opinions(requests)
+        for place, request in enumerate(requests):
+            if self._champion is not asked:
+                asked = self._champion
+                opinions = [*opinions[:place], *self._opinions(requests[place:])]
+            steps.append(self._answer(request, opinions[place]))
+        return steps
+
+    def _opinions(self, requests: Sequence[Request]) -> Sequence[_Opinion | None]:
+        """What the champion says to each, where there is one and it can say anything."""
+        opinions: list[_Opinion | None] = [None] * len(requests)
+        if self._champion is None:
+            return opinions
+        able = [i for i, request in enumerate(requests) if needs_teacher(request.body) is None]
+        texts = [self._champion.varying(requests[i].text) for i in able]
+        for i, text, prediction in zip(able, texts, _predict(self._champion, texts), strict=True):
+            tokens = self._champion.usage.estimate(text, prediction.answer).completion_tokens
+            rule = breaks_limits(requests[i].body, prediction.answer, tokens)
+            opinions[i] = _Opinion(prediction, rule)
+        return opinions
+
+    def _answer(self, request: Request, opinion: _Opinion | None) -> Step:
+        sampled = self._champion is None or self._rng.random() < self._policy.audit_rate
+        step = self._step(request, opinion, sampled)
+        if request.answer is not None and (step.route == "teacher" or sampled):
+            self._answers += 1
+            self._evidence.append(self._exchange(request, opinion, step, sampled))
+        if step.audited:
+            self._audit(step.agreed is True)
+        self._position += 1
+        self._learn()
+        return step
+
+    def _step(self, request: Request, opinion: _Opinion | None, sampled: bool) -> Step:
+        if self._champion is None:
+            return Step("teacher", "no_student", None, audited=False)
+        if opinion is None or opinion.rule is not None:
+            rule = opinion.rule if opinion else needs_teacher(request.body)
+            return Step("teacher", rule or "no_student", None, audited=False)
+        prediction = opinion.prediction
+        agreed = request.answer is not None and agree(prediction.answer, request.answer)
+        if prediction.confidence < self._champion.threshold:
+            return Step("teacher", "student_unsure", agreed, audited=False)
+        return Step("student", "student_confident", agreed, audited=sampled)
+
+    def _exchange(
+        self, request: Request, opinion: _Opinion | None, step: Step, sampled: bool
+    ) -> Exchange:
+        served = step.route == "student"
+        exchange = Exchange(
+            id=str(self._position),
+            created=float(self._position),
+            task=_TASK,
+            route=step.route,
+            model="recorded",
+            reason=step.reason,
+            status=200,
+            stream=False,
+            sampled=sampled,
+            propensity=self._policy.audit_rate if served else 1.0,
+            request=orjson.dumps(request.body).decode(),
+            answer=request.answer,
+            teacher_answer=request.answer,
+            finish_reason="stop",
+            prompt_tokens=request.usage.prompt_tokens,
+            completion_tokens=request.usage.completion_tokens,
+        )
+        if opinion is None or self._champion is None:
+            return exchange
+        prediction, version = opinion.prediction, self._champion.version
+        return replace(
+            exchange,
+            model=version if served else exchange.model,
+            student=version,
+            student_answer=prediction.answer,
+            confidence=prediction.confidence,
+            answer=prediction.answer if served else exchange.answer,
+            agreed=step.agreed if served else None,
+        )
+
+    def _audit(self, agreed: bool) -> None:
+        tally = AuditTally(self._audits.audits + 1, self._audits.disagreements + (not agreed))
+        self._audits = tally
+        if broken(tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta):
+            self.demotions += 1
+            self._champion = None
+            self._answers = 0
+            self._evidence.clear()
+            self._state = TaskState(_TASK, attempts=self._state.attempts)
+
+    def _learn(self) -> None:
+        """Retrain if that is due."""
+        answers = {_TASK: self._answers}
+        states = {_TASK: self._state}
+        if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
+            return
+        data = build(list(self._evidence), self._loop.holdout)
+        try:
+            run = retrain(
+                _TASK, data.version, data, self._champion, self._state, self._policy, self._encoder
+            )
+        except Exception as error:
+            # As in the trainer: the task waits for its next turn.
+            _log.exception("training failed")
+            run = Run(Verdict(False, f"training failed: {error}"))
+        self._state = run.advance(self._state, self._answers, self._state.trained_at)
+        self.verdict = run.verdict.reason
+        if run.ladder is not None:
+            self.promotions += 1
+            self._champion, self._audits = run.ladder, AuditTally(0, 0)
+
+
+def _predict(ladder: Ladder, texts: Sequence[str]) -> list[Prediction]:
+    """What a served student would say to each varying text: its cheapest rung that is sure enough,
+    else the surest of all."""
+    first, *dearer = ladder.rungs
+    surest = first.predict(texts)
+    for rung in dearer:
+        unsure = [i for i, said in enumerate(surest) if said.confidence < ladder.threshold]
+        for i, said in zip(unsure, rung.predict([texts[i] for i in unsure]), strict=True):
+            surest[i] = max(surest[i], said, key=lambda prediction: prediction.confidence)
+    return surest

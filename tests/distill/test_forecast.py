@@ -1,0 +1,95 @@
+"""The offline loop, on a task whose right figures are known."""
+
+from random import Random
+
+import pytest
+
+from config.settings import load
+from distill.forecast import Play, Request
+from telemetry.prices import Usage
+from tests.distill.synthetic import WORDS, messages, stream
+
+TURNED = dict(zip(WORDS, [*list(WORDS)[1:], next(iter(WORDS))], strict=True))
+
+
+def requests(pairs, **more):
+    return [
+        Request({"messages": messages(text), **more}, text, answer, Usage(30, 1))
+        for text, answer in pairs
+    ]
+
+
+def play(pairs, **more):
+    return Play(load(), None, Random(0)).run(requests(pairs, **more))
+
+
+def served(steps):
+    return [step for step in steps if step.route == "student"]
+
+
+def test_it_serves_what_can_be_learnt():
+    steps = play(stream(600))
+    assert len(served(steps)) > 0.4 * 600
+    assert sum(step.wrong for step in steps) < 0.05 * len(served(steps))
+    # The first requests teach, and a share of the student's answers is audited.
+    assert all(step.reason == "no_student" for step in steps[:170])
+    audits = sum(step.audited for step in steps)
+    assert audits / len(served(steps)) == pytest.approx(0.1, abs=0.06)
+
+
+def test_it_serves_nothing_that_cannot_be_learnt():
+    player = Play(load(), None, Random(0))
+    assert not served(player.run(requests(stream(600, noise=1.0))))
+    assert player.verdict
+    assert player.promotions == 0
+
+
+def test_a_teacher_that_changes_its_mind_gets_its_task_back():
+    before = stream(500)
+    after = [(text, TURNED[answer]) for text, answer in stream(300, seed=1)]
+    player = Play(load(), None, Random(0))
+    steps = player.run(requests(before + after))
+    assert served(steps[400:500])
+    # Demoted after a few audits, of which one answer in ten gets one; then it is learnt afresh.
+    assert player.demotions >= 1
+    first = load().loop.first
+    assert any(not served(steps[start : start + first]) for start in range(501, 630))
+
+
+def test_what_comes_in_parts_comes_to_the_same():
+    all_requests = requests(stream(500, noise=0.02))
+    whole = Play(load(), None, Random(0)).run(all_requests)
+    player = Play(load(), None, Random(0))
+    parts = [step for i in range(0, 500, 37) for step in player.run(all_requests[i : i + 37])]
+    assert parts == whole
+    assert player.promotions > 0
+
+
+def test_rules_come_before_students():
+    assert not served(play(stream(400), tools=[{"type": "function", "function": {"name": "f"}}]))
+    steps = play(stream(400), response_format={"type": "json_object"})
+    assert not served(steps)
+    assert {step.reason for step in steps} == {"no_student", "response_format"}
+    # What no student can answer says nothing of how well one would.
+    assert all(step.agreed is None for step in steps)
+
+
+def test_answers_that_are_none_teach_nobody():
+    silent = [
+        Request({"messages": messages(text)}, text, None, Usage()) for text, _ in stream(400, 2)
+    ]
+    player = Play(load(), None, Random(0))
+    player.run(silent)
+    assert player.verdict == ""
+    # A student's answer to such a request is not what the teacher said.
+    player.run(requests(stream(400)))
+    steps = player.run(silent[:100])
+    assert served(steps)
+    assert all(step.wrong for step in served(steps))
+
+
+def test_a_task_with_one_answer_or_one_prompt_is_played_to_its_end():
+    one_answer = [(text, "billing") for text, _ in stream(300)]
+    one_prompt = [("are you there?", "yes")] * 300
+    for pairs in (one_answer, one_prompt):
+        assert len(play(pairs)) == 300
