@@ -87,6 +87,7 @@ class Auditor:
             body = turn.request.for_upstream(model.upstream.model, stream=False)
             return read_completion(await model.upstream.complete(body, turn.arrival.authorization))
 
+        started = time.perf_counter()
         answered = await ask(self._chain, call)
         said = answered.value
         # A truncated or filtered answer is not what the student gave, and teaches nobody.
@@ -96,6 +97,7 @@ class Auditor:
             teacher_answer=text if turn.request.store else None,
             agreed=text is not None and agree(answer, text),
             audit_cost=answered.model.price.cost(said.usage or Usage()),
+            audit_latency_s=time.perf_counter() - started,
         )
         await self._ledger.record_audit(turn, audit)
         return audit.agreed

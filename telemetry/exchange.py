@@ -88,6 +88,8 @@ class Exchange:
     teacher_cost: int = 0
     """What it costs, or would have cost, from the teacher."""
     audit_cost: int = 0
+    audit_latency_s: float | None = None
+    """Seconds that the audit's answer took."""
     latency_s: float = 0.0
     first_token_s: float | None = None
 

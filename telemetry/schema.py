@@ -71,13 +71,14 @@ exchanges = Table(
     Column("cost", BigInteger, nullable=False),
     Column("teacher_cost", BigInteger, nullable=False),
     Column("audit_cost", BigInteger, nullable=False),
+    Column("audit_latency_s", Float),
     Column("latency_s", Float, nullable=False),
     Column("first_token_s", Float),
     Index("exchanges_created", "created"),
     # The columns after the second are there so that a task's use is counted in the index alone.
     Index("exchanges_task_created", "task", "created", "route", "agreed"),
     Index("exchanges_completion", "completion_id"),
-    Index("exchanges_key", "key", "created"),
+    Index("exchanges_key", "key", "created", "cost", "audit_cost"),
     Index("exchanges_audits", "student", **_only(Column("agreed").is_not(None))),
 )
 

@@ -57,6 +57,8 @@ class Audit:
     agreed: bool
     audit_cost: int
     """Picodollars."""
+    audit_latency_s: float | None = None
+    """Seconds until the teacher had answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Store:
                     "teacher_answer": audit.teacher_answer,
                     "agreed": audit.agreed,
                     "audit_cost": audit.audit_cost,
+                    "audit_latency_s": audit.audit_latency_s,
                 }
                 connection.execute(
                     update(exchanges).where(exchanges.c.id == audit.id).values(values)

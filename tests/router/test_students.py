@@ -358,6 +358,8 @@ def test_audits(upstream: StubUpstream, data: Path) -> None:
         assert exchange.agreed is True
         assert exchange.teacher_answer == "cat"
         assert exchange.audit_cost == 220_000_000
+        assert exchange.audit_latency_s is not None
+        assert exchange.audit_latency_s > 0
         assert stored(server, private).teacher_answer is None
         assert "stream" not in upstream.requests[0].body
         assert store.teacher_answers(TASK)[0].id == exchange.id

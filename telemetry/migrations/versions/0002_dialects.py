@@ -18,6 +18,7 @@ ADDED = (
     sa.Column("student_answer", sa.Text),
     sa.Column("propensity", sa.Float),
     sa.Column("decision", sa.Text),
+    sa.Column("audit_latency_s", sa.Float),
     sa.Column("key", sa.String),
     sa.Column("score", sa.Float),
     sa.Column("right_answer", sa.Text),
@@ -34,7 +35,7 @@ def upgrade() -> None:
     op.drop_index("exchanges_task_created", "exchanges")
     op.create_index("exchanges_task_created", "exchanges", ["task", "created", "route", "agreed"])
     op.create_index("exchanges_completion", "exchanges", ["completion_id"])
-    op.create_index("exchanges_key", "exchanges", ["key", "created"])
+    op.create_index("exchanges_key", "exchanges", ["key", "created", "cost", "audit_cost"])
     op.drop_index("exchanges_usable", "exchanges")
     op.create_index(
         "exchanges_usable",
