@@ -123,7 +123,7 @@ def _crowd(running: Running, cores: Cores, seconds: float) -> crowd.Figures:
 
 
 def _show(report: Report) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     if report.requests is not None:
         console.print(throughput.table(report.requests))
         for line in throughput.ratios(report.requests):

@@ -86,7 +86,7 @@ def _figures(rows: _Rounds, stub: Sequence[StreamMeasurement]) -> Figures:
 
 def table(figures: dict[str, Figures]) -> Table:
     shown = Table(title="Streams of 20 chunks")
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for heading in ("streams/s", "CPU ms", "first ms", "added", "chunk ms", "p99 ms"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for heading in ("held", "failed"):

@@ -69,19 +69,19 @@ def subjects(cores: Cores, names: set[str]) -> Iterator[Running]:
     Raises DemoError if one does not start.
     """
     with ExitStack() as stack:
-        stub = stack.enter_context(_stub(cores))
-        started = [stub]
+        upstream = stack.enter_context(stub(cores))
+        started = [upstream]
         with on_core(cores.subjects):
             if BARE in names:
-                started.append(stack.enter_context(_bare(stub)))
+                started.append(stack.enter_context(_bare(upstream)))
             if LITELLM in names:
-                started.append(stack.enter_context(_litellm(stub)))
+                started.append(stack.enter_context(_litellm(upstream)))
         share = 0.0
         if STUDENT in names:
-            _teach(stub)
+            _teach(upstream)
         if names & {TEACHER, STUDENT}:
             with on_core(cores.subjects):
-                protege = stack.enter_context(serving(TEACHER, stub, WORK / "data"))
+                protege = stack.enter_context(serving(TEACHER, upstream, WORK / "data"))
             student = replace(protege, name=STUDENT, task=LEARNT_TASK)
             started += [one for one in (protege, student) if one.name in names]
             share = _check_routes(protege, student, STUDENT in names)
@@ -90,7 +90,7 @@ def subjects(cores: Cores, names: set[str]) -> Iterator[Running]:
 
 @contextmanager
 def serving(
-    name: str, stub: Subject, data: Path, *, workers: int = 1, learning: bool = False
+    name: str, upstream: Subject, data: Path, *, workers: int = 1, learning: bool = False
 ) -> Iterator[Subject]:
     """A Protege with its store, metrics and audits on that asks for a key with limits."""
     target = Target(f"http://127.0.0.1:{free_port()}/v1", _key(data))
@@ -98,17 +98,17 @@ def serving(
     loop = {"enabled": learning, "first": _LESSONS, "encoder": None}
     config.write_text(json.dumps({"loop": loop, "workers": workers}), encoding="utf-8")
     log = config.with_suffix(".log")
-    command = [*serve_command(target, stub, data), "--config", str(config)]
+    command = [*serve_command(target, upstream, data), "--config", str(config)]
     with running(command, log, target.url.removesuffix("v1") + "readyz") as pid:
         yield Subject(name, target, pid)
 
 
-def serve_command(target: Target, stub: Subject, data: Path) -> list[str]:
+def serve_command(target: Target, upstream: Subject, data: Path) -> list[str]:
     """``protege serve`` at ``target`` with the stub for its teacher."""
     root = httpx.URL(target.url)
     command = [*PROTEGE, "serve", "--host", root.host, "--port", str(root.port)]
     command += ["--data", str(data)]
-    return [*command, "--teacher", "gpt-5.4", "--teacher-base-url", stub.target.url]
+    return [*command, "--teacher", "gpt-5.4", "--teacher-base-url", upstream.target.url]
 
 
 def load(subject: Subject, concurrency: int, seconds: float) -> tuple[Measurement, float]:
@@ -143,7 +143,7 @@ def _generate(subject: Subject, concurrency: int, seconds: float, *more: str) ->
 
 
 @contextmanager
-def _stub(cores: Cores) -> Iterator[Subject]:
+def stub(cores: Cores) -> Iterator[Subject]:
     port = free_port()
     url = f"http://127.0.0.1:{port}/v1"
     command = [sys.executable, "-m", "bench.stub", str(port)]
@@ -152,18 +152,18 @@ def _stub(cores: Cores) -> Iterator[Subject]:
 
 
 @contextmanager
-def _bare(stub: Subject) -> Iterator[Subject]:
+def _bare(upstream: Subject) -> Iterator[Subject]:
     port = free_port()
     url = f"http://127.0.0.1:{port}/v1"
-    command = [sys.executable, "-m", "bench.passthrough", str(port), stub.target.url]
+    command = [sys.executable, "-m", "bench.passthrough", str(port), upstream.target.url]
     with running(command, WORK / "passthrough.log", f"{url}/models") as pid:
         yield Subject(BARE, Target(url), pid)
 
 
 @contextmanager
-def _litellm(stub: Subject) -> Iterator[Subject]:
+def _litellm(upstream: Subject) -> Iterator[Subject]:
     port = free_port()
-    command = litellm_proxy.command(stub.target.url, port, WORK / "litellm.yaml")
+    command = litellm_proxy.command(upstream.target.url, port, WORK / "litellm.yaml")
     ready = f"http://127.0.0.1:{port}/health/liveliness"
     with running(command, WORK / "litellm.log", ready, litellm_proxy.ENVIRONMENT) as pid:
         target = Target(f"http://127.0.0.1:{port}/v1")
@@ -178,9 +178,9 @@ def _key(data: Path) -> str:
     return created.stdout.decode().strip()
 
 
-def _teach(stub: Subject) -> None:
+def _teach(upstream: Subject) -> None:
     """Let a student of the learnt task be trained and promoted. Raises DemoError if none is."""
-    with serving(TEACHER, stub, WORK / "data", learning=True) as protege:
+    with serving(TEACHER, upstream, WORK / "data", learning=True) as protege:
         taught = 0
         while taught < _LESSONS:
             lessons = bodies("auto", LEARNT_TASK, _LESSONS, seed=1000 + taught)

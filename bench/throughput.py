@@ -78,7 +78,7 @@ def _figures(rows: _Rounds, stub: Sequence[Measurement]) -> Figures:
 
 def table(figures: dict[str, Figures]) -> Table:
     shown = Table(title="Whole answers")
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for heading in ("req/s", "CPU ms", "p99 ms", "p50 ms", "p95 ms", "added p50", "added p95"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("failed", justify="right")
