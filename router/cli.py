@@ -1,4 +1,4 @@
-"""The command line: ``protege serve``, ``protege keys`` and ``protege demo``."""
+"""The command line: ``protege serve``, ``keys``, ``estimate`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ def main() -> None:
 
         app.add_typer(keys_app, name="keys")
     if chosen not in (["serve"], ["keys"]):
+        from router.commands.estimate import estimate
         from router.demo.command import demo
 
+        app.command()(estimate)
         app.command()(demo)
     app()
 

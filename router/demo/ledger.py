@@ -11,8 +11,9 @@ from sqlalchemy import and_, func, select
 
 from policies.agreement import agree
 from router.demo.drive import Reply
-from router.demo.replay import REPLAYED, usage_of
+from router.demo.replay import REPLAYED
 from router.demo.report import Outcome
+from router.tokens import usage_of
 from telemetry.exchange import PICO, StudentRecord
 from telemetry.prices import Price, Prices
 from telemetry.schema import exchanges

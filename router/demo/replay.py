@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import orjson
-import tiktoken
 import typer
 import uvicorn
 import xxhash
@@ -28,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from router import tokens
 from router.demo.samples import Message, Sample, key_of, read_file
 from telemetry.prices import Usage
 
@@ -48,36 +45,6 @@ def delay_s(key: bytes, tokens: int, seed: int) -> float:
     median = _FIRST_TOKEN_S + _TOKEN_S * tokens
     rng = Random(xxhash.xxh3_64_intdigest(key, seed=seed))
     return rng.lognormvariate(math.log(median), _SPREAD)
-
-
-def usage_of(messages: Sequence[Message], answer: str) -> Usage:
-    """Tokens as OpenAI counts them: three a message and three for the reply besides the texts."""
-    prompt = 3
-    for message in messages:
-        prompt += 3 + _tokens(_text(message["content"]))
-        if "name" in message:
-            prompt += 1 + _tokens(message["name"])
-    return Usage(prompt_tokens=prompt, completion_tokens=_tokens(answer))
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text", "")) for part in content)
-
-
-def _tokens(text: str) -> int:
-    return len(_encoding().encode(text, disallowed_special=()))
-
-
-@cache
-def _encoding() -> tiktoken.Encoding:
-    # litellm ships the vocabularies; without them tiktoken would go to the network.
-    litellm = find_spec("litellm")
-    if litellm is not None and litellm.origin is not None:
-        folder = Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers"
-        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(folder))
-    return tiktoken.get_encoding("o200k_base")
 
 
 class Replay:
@@ -115,7 +82,7 @@ class Replay:
         if answer is None:
             message = "This prompt is not in the recording that the replay teacher answers from."
             return _error(404, message, "prompt_not_recorded")
-        usage = usage_of(messages, answer)
+        usage = tokens.usage_of(messages, answer)
         delay = delay_s(key, usage.completion_tokens, self._seed)
         identifier = f"chatcmpl-replay-{xxhash.xxh3_64_hexdigest(key)}"
         if body.get("stream"):
@@ -190,7 +157,7 @@ def _error(status: int, message: str, code: str | None) -> Response:
 def serve(recording: Path, port: int, seed: int = 0) -> None:
     """Answer from ``recording``, a file as ``--data`` takes, until told to stop."""
     samples = [sample for of_task in read_file(recording).values() for sample in of_task]
-    _encoding()
+    tokens.prepare()
     application = Replay(samples, seed).application()
     uvicorn.run(application, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.demo.processes import free_port, running
-from router.demo.replay import delay_s, usage_of
+from router.demo.replay import delay_s
 from router.demo.samples import Sample
+from router.tokens import usage_of
 
 PROMPT = [
     {"role": "system", "content": "Answer in a sentence."},

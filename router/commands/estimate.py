@@ -1,0 +1,122 @@
+"""``protege estimate``: what Protege would have made of logs, before it is adopted."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+
+from config.settings import ConfigError, Settings, load
+from router.estimate.files import Files
+from router.estimate.logged import EstimateError, Log
+from router.estimate.pricing import Pricing
+from router.estimate.report import Estimate, as_json, chart, reasons, table
+from router.estimate.run import estimate as make
+from router.estimate.stored import Stored
+
+_WIDTH = 160
+"""Columns for the table where the output is not a terminal."""
+
+
+def estimate(
+    logs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[LOGS]...",
+            help="JSON lines with `messages` and `answer` (or `choices`, or an assistant's message "
+            "at the end), or CSV with `text,label`; in order of time; may end in .gz.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Instead of LOGS: folder of the exchange store of a Protege server."),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of students' answers that may disagree.")
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="Risk that more do; also that of the intervals shown.")
+    ] = None,
+    audit_rate: Annotated[
+        float | None, typer.Option(help="Share of students' answers that are audited.")
+    ] = None,
+    price_as: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Price all answers as this model's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses what is audited.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes to play tasks in; default: one a core.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to this file.")
+    ] = None,
+    png_file: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Draw the learning curve.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML file of settings.")
+    ] = None,
+) -> None:
+    """Forecast from your own logs what Protege would answer, how often it would be wrong, and what
+    it would save."""
+    given = {"alpha": alpha, "delta": delta, "audit_rate": audit_rate}
+    policy = {name: value for name, value in given.items() if value is not None}
+    # A polite kill stops the children as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        settings = load(config, {"policy": policy} | ({} if data is None else {"data": data}))
+        _check_outputs(json_file, png_file)
+        log = _log(logs or [], data, settings)
+        pricing = Pricing(settings, price_as)
+        made = make(log, settings, pricing, seed, workers or os.cpu_count() or 1)
+        _show(made, json_file, png_file)
+    except ConfigError as error:
+        for line in error.lines:
+            typer.echo(f"protege: {line}", err=True)
+        raise typer.Exit(2) from error
+    except EstimateError as error:
+        _fail(str(error))
+    except KeyboardInterrupt as error:
+        typer.echo("protege: stopped", err=True)
+        raise typer.Exit(130) from error
+
+
+def _log(logs: list[Path], data: Path | None, settings: Settings) -> Log:
+    if bool(logs) == (data is not None):
+        raise EstimateError("either LOGS or --data is needed, and not both")
+    return Files(logs) if logs else Stored(settings)
+
+
+def _check_outputs(*files: Path | None) -> None:
+    """Before the work begins, whose fruits they are to hold."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise EstimateError(f"{file.parent}: no such folder")
+        if file is not None and file.is_dir():
+            raise EstimateError(f"{file}: is a folder")
+
+
+def _show(made: Estimate, json_file: Path | None, png_file: Path | None) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(table(made))
+    for reason in reasons(made):
+        console.print(f"No student for {reason}", markup=False, highlight=False)
+    try:
+        if json_file is not None:
+            json_file.write_bytes(orjson.dumps(as_json(made), option=orjson.OPT_INDENT_2) + b"\n")
+        if png_file is not None:
+            chart(made, png_file)
+    except OSError as error:
+        _fail(f"cannot write to {error.filename}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"protege: {message}", err=True)
+    raise typer.Exit(2)
