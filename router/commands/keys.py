@@ -5,30 +5,26 @@ A server that uses the same store follows within a second.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import orjson
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
-from config.settings import ConfigError, load
+from router.commands.opened import Config, Data, fail, opened, seconds
 from router.keys.grant import Grant, mistake_in, shown
 from telemetry.exchange import PICO
 from telemetry.keys import Key, Keys, Secret, new_secret
-from telemetry.store import Store, StoreError
 
 keys_app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke virtual keys.")
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _OPTIONS = {
     "name": "--name",
     "budget_usd": "--budget",
@@ -43,12 +39,6 @@ _OPTIONS = {
 _WIDTH = 160
 """Columns for the table where the output is not a terminal."""
 
-_Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the exchange store and the students.")
-]
-_Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="YAML file of settings.")
-]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key: key_...")]
 
@@ -77,8 +67,8 @@ def create(
         str | None, typer.Option(metavar="TIME", help="After how long it expires: 12h, 30d.")
     ] = None,
     as_json: _Json = False,
-    data: _Data = None,
-    config: _Config = None,
+    data: Data = None,
+    config: Config = None,
 ) -> None:
     """Create a key. Its secret is printed, once."""
     with _store(data, config) as keys:
@@ -92,14 +82,14 @@ def create(
             tokens_per_minute=tpm,
             models=model or None,
             tasks=task or None,
-            expires_at=None if expires is None else now + _seconds(expires, "--expires"),
+            expires_at=None if expires is None else now + seconds(expires, "--expires"),
         )
         secret = new_secret()
         _tell(keys.create(secret, now, **grant.fields()), secret, "created", as_json)
 
 
 @keys_app.command("list")
-def list_keys(as_json: _Json = False, data: _Data = None, config: _Config = None) -> None:
+def list_keys(as_json: _Json = False, data: Data = None, config: Config = None) -> None:
     """List all keys, with what each has spent in the period under way."""
     with _store(data, config) as keys:
         now = time.time()
@@ -117,21 +107,21 @@ def rotate(
         str, typer.Option(metavar="TIME", help="How long the old secret still works: 10m, 1d.")
     ] = "0s",
     as_json: _Json = False,
-    data: _Data = None,
-    config: _Config = None,
+    data: Data = None,
+    config: Config = None,
 ) -> None:
     """Give a key a new secret, which is printed, once."""
     with _store(data, config) as keys:
         found = _find(keys, key)
         if found.revoked is not None:
-            _fail(f"{key} has been revoked")
+            fail(f"{key} has been revoked")
         secret = new_secret()
-        until = time.time() + _seconds(grace, "--grace")
+        until = time.time() + seconds(grace, "--grace")
         _tell(keys.rotate(found, secret, until) or found, secret, "rotated", as_json)
 
 
 @keys_app.command()
-def revoke(key: _Id, data: _Data = None, config: _Config = None) -> None:
+def revoke(key: _Id, data: Data = None, config: Config = None) -> None:
     """Make a key useless for good."""
     with _store(data, config) as keys:
         _find(keys, key)
@@ -141,28 +131,15 @@ def revoke(key: _Id, data: _Data = None, config: _Config = None) -> None:
 
 @contextmanager
 def _store(data: Path | None, config: Path | None) -> Generator[Keys, None, None]:
-    """The keys in the store of the settings. What is wrong with it is told in one line."""
-    try:
-        settings = load(config, {} if data is None else {"data": data})
-        store = Store(settings.data, settings.database)
-        try:
-            yield Keys(store)
-        finally:
-            store.close()
-    except ConfigError as error:
-        _fail("; ".join(error.lines))
-    except OSError as error:
-        _fail(f"cannot write to {error.filename}: {error.strerror}")
-    except StoreError as error:
-        _fail(str(error))
-    except SQLAlchemyError as error:
-        _fail(f"the store failed: {' '.join(str(error.__cause__ or error).split())}")
+    """The keys in the store of the settings."""
+    with opened(data, config) as (_, store):
+        yield Keys(store)
 
 
 def _find(keys: Keys, identifier: str) -> Key:
     key = keys.find(identifier)
     if key is None:
-        _fail(f"there is no key {identifier}")
+        fail(f"there is no key {identifier}")
     return key
 
 
@@ -171,14 +148,7 @@ def _grant(**said: Any) -> Grant:
         return Grant(**said)
     except ValidationError as error:
         name, reason = mistake_in(error)
-        _fail(f"{_OPTIONS[name]}: {reason}")
-
-
-def _seconds(text: str, option: str) -> int:
-    given = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if given is None:
-        _fail(f"{option}: expected a number and s, m, h or d, such as 30d (got {text!r})")
-    return int(given[1]) * _SECONDS[given[2]]
+        fail(f"{_OPTIONS[name]}: {reason}")
 
 
 def _tell(key: Key, secret: Secret, done: str, as_json: bool) -> None:
@@ -244,8 +214,3 @@ def _pace(key: Key) -> str:
 
 def _date(time_s: float) -> str:
     return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}"
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"protege: {message}", err=True)
-    raise typer.Exit(1)

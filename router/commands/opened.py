@@ -1,0 +1,57 @@
+"""What commands that look into the store share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import ConfigError, Settings, load
+from telemetry.store import Store, StoreError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the exchange store and the students.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="YAML file of settings.")
+]
+
+
+@contextmanager
+def opened(data: Path | None, config: Path | None) -> Generator[tuple[Settings, Store], None, None]:
+    """The settings and the store that they name. What is wrong with it is told in one line."""
+    try:
+        settings = load(config, {} if data is None else {"data": data})
+        store = Store(settings.data, settings.database)
+        try:
+            yield settings, store
+        finally:
+            store.close()
+    except ConfigError as error:
+        fail("; ".join(error.lines))
+    except OSError as error:
+        fail(f"cannot write to {error.filename}: {error.strerror}")
+    except StoreError as error:
+        fail(str(error))
+    except SQLAlchemyError as error:
+        fail(f"the store failed: {' '.join(str(error.__cause__ or error).split())}")
+
+
+def seconds(text: str, option: str) -> int:
+    """A length of time such as 12h, in seconds."""
+    given = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if given is None:
+        fail(f"{option}: expected a number and s, m, h or d, such as 30d (got {text!r})")
+    return int(given[1]) * _SECONDS[given[2]]
+
+
+def fail(message: str) -> NoReturn:
+    typer.echo(f"protege: {message}", err=True)
+    raise typer.Exit(1)
