@@ -7,10 +7,18 @@ The environment uses the prefix ``PROTEGE_`` and two underscores between levels,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -63,7 +71,62 @@ class ModelSettings(_Section):
     """The name to look up in the price table, where it differs from ``model``."""
 
 
-class PolicySettings(_Section):
+class UtilitySettings(_Section):
+    """What the ``utility`` policy weighs up, in one unit: a right answer, a USD, a second."""
+
+    quality: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    usd: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    second: float = Field(default=0.001, ge=0, allow_inf_nan=False)
+
+
+class BudgetSettings(_Section):
+    """What the ``budget`` policy may spend in a period of the calendar, in UTC."""
+
+    usd: float = Field(gt=0, le=1e6, allow_inf_nan=False)
+    period: Literal["day", "week", "month"] = "month"
+
+
+class DeadlineSettings(_Section):
+    """When the ``deadline`` policy wants an answer."""
+
+    seconds: float = Field(default=2.0, gt=0)
+
+
+class CascadeSettings(_Section):
+    """How sure a student must be for the ``cascade`` policy."""
+
+    threshold: float = Field(default=0.8, ge=0, le=1)
+
+
+class RandomSettings(_Section):
+    """The share of requests that the ``random`` policy leaves to the student."""
+
+    share: float = Field(default=0.5, ge=0, le=1)
+
+
+PolicyName = Literal[
+    "bound", "utility", "budget", "deadline", "cascade", "teacher", "student", "random"
+]
+
+
+class ChoiceSettings(_Section):
+    """The policy in force, and the parameters of those that a request may name."""
+
+    name: PolicyName = "bound"
+    utility: UtilitySettings = UtilitySettings()
+    budget: BudgetSettings | None = None
+    deadline: DeadlineSettings = DeadlineSettings()
+    cascade: CascadeSettings = CascadeSettings()
+    random: RandomSettings = RandomSettings()
+
+    @model_validator(mode="after")
+    def _has_budget(self) -> Self:
+        if self.name == "budget" and self.budget is None:
+            raise ValueError("the budget policy needs budget.usd")
+        return self
+
+
+class PolicySettings(ChoiceSettings):
     """The promise: of the answers students give, at most ``alpha`` disagree with the teacher's,
     with confidence ``1 - delta``."""
 
@@ -71,6 +134,25 @@ class PolicySettings(_Section):
     delta: float = Field(default=0.05, gt=0, lt=1)
     audit_rate: float = Field(default=0.1, gt=0, le=1)
     """Share of student answers for which the teacher is asked too, afterwards."""
+
+
+class KeyChoiceSettings(ChoiceSettings):
+    """The policy for the requests of one key."""
+
+    override: bool = True
+    """Whether its requests may name another policy."""
+
+
+class PoliciesSettings(_Section):
+    """Policies beside the default, and the tasks that students may answer."""
+
+    tasks: dict[str, ChoiceSettings] = {}
+    keys: dict[str, KeyChoiceSettings] = {}
+    """By the id of the key; goes before its task's."""
+    allow: list[str] | None = None
+    """The tasks that a student may answer; null allows all,"""
+    deny: list[str] = []
+    """but these."""
 
 
 class LoopSettings(_Section):
@@ -140,11 +222,14 @@ class Settings(BaseSettings):
     models: dict[str, ModelSettings] = {}
     """Further models by the name that callers use for them."""
     policy: PolicySettings = PolicySettings()
+    policies: PoliciesSettings = PoliciesSettings()
     loop: LoopSettings = LoopSettings()
     limits: LimitSettings = LimitSettings()
     redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """URL of the Redis that replicas share to count limits and budgets of keys in."""
     prices: dict[str, PriceOverride] = {}
+    compute_usd_per_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """What an hour of one core costs, which students' answers are charged their part of."""
 
     @classmethod
     def settings_customise_sources(
