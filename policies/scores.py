@@ -1,22 +1,22 @@
 """Scores both routes for a request: what it would cost, how long it would take, how good it would
-be. What cannot be known beforehand is expected from what the task took lately.
+be. What cannot be known beforehand is expected from what like requests took lately.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Literal
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from policies.latency import LatencyModel
+from policies.tokens import TokenModel, Tokens
 from telemetry.prices import Price, Usage
+from telemetry.tolls import Toll
 
-DEFAULT_TOKENS_PER_CHARACTER = 0.25
-DEFAULT_COMPLETION_TOKENS = 64.0
-
-_WEIGHT = 0.05
-"""Share of the newest value in a mean, once there are enough of them."""
-
-Scored = Literal["teacher", "student"]
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,67 +24,150 @@ class RouteScore:
     """What one route is expected to give."""
 
     cost: int
-    """Picodollars."""
+    """Picodollars, on average."""
     latency_s: float
+    """From the request's arrival to the end of the answer; as likely more as less."""
     agreement: float
     """Probability that the answer is the teacher's: 1 less the difficulty of the request."""
+    cost_p95: int = 0
+    """What one call in twenty would exceed."""
+    latency_p95_s: float = 0.0
+    first_token_s: float = 0.0
+    """To the first that the caller sees of the answer: its end, where it is not streamed."""
+    first_token_p95_s: float = 0.0
+    load: int = 0
+    """Answers that the route's model had under way, or waiting, when this was foretold."""
 
 
-class RunningMean:
-    """A mean that follows what it measures: plain at first, then exponentially decaying."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What of a request counts for the scores."""
 
-    def __init__(self, initial: float) -> None:
-        self.value = initial
-        self._count = 0
+    task: str
+    characters: int
+    """Of the whole request, instruction included."""
+    stream: bool = False
+    limit: int | None = None
+    """Most tokens that the caller wants."""
 
-    def add(self, value: float) -> None:
-        self._count += 1
-        self.value += max(1.0 / self._count, _WEIGHT) * (value - self.value)
 
+class _Known(Generic[_Key, _Value]):
+    """What is known of each key, the last ``capacity`` of them."""
 
-@dataclass(slots=True)
-class _Tokens:
-    """How long the prompts and answers of one task are."""
+    def __init__(self, new: Callable[[], _Value], capacity: int) -> None:
+        self._new = new
+        self._capacity = capacity
+        self._values: OrderedDict[_Key, _Value] = OrderedDict()
 
-    per_character: RunningMean = field(
-        default_factory=lambda: RunningMean(DEFAULT_TOKENS_PER_CHARACTER)
-    )
-    completion: RunningMean = field(default_factory=lambda: RunningMean(DEFAULT_COMPLETION_TOKENS))
+    def get(self, key: _Key) -> _Value | None:
+        return self._values.get(key)
+
+    def learn(self, key: _Key) -> _Value:
+        """To be told of something new."""
+        value = self._values.get(key)
+        if value is None:
+            value = self._values[key] = self._new()
+            if len(self._values) > self._capacity:
+                self._values.popitem(last=False)
+        else:
+            self._values.move_to_end(key)
+        return value
 
 
 class Scores:
-    """Running means of the last ``capacity`` tasks, and of both routes.
-
-    ``characters`` is the length of the whole request, instruction included.
-    """
+    """Learns from every answer of the last ``capacity`` tasks and models."""
 
     def __init__(self, capacity: int = 10_000) -> None:
         self._capacity = capacity
-        self._tokens: OrderedDict[str, _Tokens] = OrderedDict()
-        self._latency = {"teacher": RunningMean(0.0), "student": RunningMean(0.0)}
+        self._tokens: _Known[tuple[str, str], TokenModel] = _Known(TokenModel, capacity)
+        self._usual_tokens: _Known[str, TokenModel] = _Known(TokenModel, capacity)
+        self._latency: _Known[str, LatencyModel] = _Known(LatencyModel, capacity)
+        self._students = LatencyModel()
+        self._under_way: Counter[str] = Counter()
 
-    def saw_usage(self, task: str, characters: int, usage: Usage) -> None:
-        tokens = self._tokens.setdefault(task, _Tokens())
-        self._tokens.move_to_end(task)
-        if len(self._tokens) > self._capacity:
-            self._tokens.popitem(last=False)
-        tokens.per_character.add(usage.prompt_tokens / max(characters, 1))
-        tokens.completion.add(usage.completion_tokens)
+    # What is to be expected
 
-    def saw_latency(self, route: Scored, seconds: float) -> None:
-        self._latency[route].add(seconds)
-
-    def expected_usage(self, task: str, characters: int, answer: str | None = None) -> Usage:
+    def usage(self, ask: Ask, model: str, answer: str | None = None) -> Usage:
         """The tokens of a call; of one that gave ``answer`` if that is all that is known of it."""
-        tokens = self._tokens.get(task) or _Tokens()
-        per_character = tokens.per_character.value
-        completion = tokens.completion.value if answer is None else per_character * len(answer)
-        return Usage(round(per_character * characters), round(completion))
+        return self._expect_tokens(ask, model, answer).expected
 
-    def teacher(self, task: str, characters: int, price: Price) -> RouteScore:
-        cost = price.cost(self.expected_usage(task, characters))
-        return RouteScore(cost, self._latency["teacher"].value, agreement=1.0)
+    def teacher(self, ask: Ask, model: str, price: Price, wait_s: float = 0.0) -> RouteScore:
+        """``model`` is the one that will be asked first, which lets nobody through for so many
+        seconds."""
+        tokens = self._expect_tokens(ask, model, None)
+        latency = self._latency.get(model) or LatencyModel()
+        load = self._under_way[model]
+        end = latency.end(tokens.expected.completion_tokens, load)
+        first = latency.first_token(tokens.expected.prompt_tokens, load) if ask.stream else None
+        return RouteScore(
+            cost=price.cost(tokens.expected),
+            latency_s=wait_s + end.p50,
+            agreement=1.0,
+            cost_p95=price.cost(tokens.most),
+            latency_p95_s=wait_s + end.p95,
+            first_token_s=wait_s + min(end.p50, first.p50 if first else end.p50),
+            first_token_p95_s=wait_s + min(end.p95, first.p95 if first else end.p95),
+            load=load,
+        )
 
-    def student(self, confidence: float) -> RouteScore:
-        # A student's computing is not priced.
-        return RouteScore(0, self._latency["student"].value, agreement=confidence)
+    def student(self, version: str, confidence: float, cost: int, waiting: int) -> RouteScore:
+        """``cost`` is what its computing cost; so many others were ``waiting`` for it."""
+        end = (self._latency.get(version) or self._students).end(0, waiting)
+        return RouteScore(
+            cost=cost,
+            latency_s=end.p50,
+            agreement=confidence,
+            cost_p95=cost,
+            latency_p95_s=end.p95,
+            first_token_s=end.p50,
+            first_token_p95_s=end.p95,
+            load=waiting,
+        )
+
+    def _expect_tokens(self, ask: Ask, model: str, answer: str | None) -> Tokens:
+        known = self._tokens.get((ask.task, model)) or self._usual_tokens.get(model)
+        return (known or TokenModel()).expect(ask.characters, answer, ask.limit)
+
+    # What is known
+
+    @contextmanager
+    def calling(self, model: str) -> Iterator[None]:
+        """While an answer of ``model`` is under way."""
+        self._under_way[model] += 1
+        try:
+            yield
+        finally:
+            self._under_way[model] -= 1
+
+    def learn(self, toll: Toll) -> None:
+        if toll.route == "student":
+            if toll.load is not None:
+                for student in (self._latency.learn(toll.model), self._students):
+                    student.saw_end(toll.latency_s, 0, toll.load)
+            return
+        if toll.load is not None:
+            self._learn_latency(toll, toll.load)
+        for tokens in (
+            self._tokens.learn((toll.task, toll.model)),
+            self._usual_tokens.learn(toll.model),
+        ):
+            tokens.add(toll.characters, toll.usage)
+
+    def remember(self, tolls: Iterable[Toll]) -> None:
+        """Know what is to be learnt from ``tolls``, oldest first, and nothing else.
+
+        May be called in a thread: it takes effect at once when all is learnt.
+        """
+        past = Scores(self._capacity)
+        for toll in tolls:
+            past.learn(toll)
+        self._tokens, self._usual_tokens = past._tokens, past._usual_tokens
+        self._latency, self._students = past._latency, past._students
+
+    def _learn_latency(self, toll: Toll, load: int) -> None:
+        # The tokens as they were foretold: those that came are not known beforehand next time.
+        foretold = self.usage(Ask(toll.task, toll.characters), toll.model)
+        latency = self._latency.learn(toll.model)
+        latency.saw_end(toll.latency_s, foretold.completion_tokens, load)
+        if toll.first_token_s is not None:
+            latency.saw_first_token(toll.first_token_s, foretold.prompt_tokens, load)

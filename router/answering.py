@@ -113,7 +113,8 @@ class Answering:
             upstream = model.upstream
             unasked = logprobs if upstream.gives_logprobs else None
             body = turn.request.for_upstream(upstream.model, stream=False, logprobs=unasked)
-            content = await upstream.complete(body, turn.arrival.authorization)
+            with self.scores.calling(upstream.model):
+                content = await upstream.complete(body, turn.arrival.authorization)
             return _Whole(content, read_completion(content))
 
         async with WhileCallerWaits(receive):
@@ -146,7 +147,8 @@ class Answering:
                 hide_logprobs=logprobs is not None,
             )
             try:
-                await relay.open()
+                with self.scores.calling(upstream.model):
+                    await relay.open()
             except BaseException:
                 await relay.aclose()
                 raise
@@ -155,7 +157,8 @@ class Answering:
         async with WhileCallerWaits(receive):
             answered = await _in_time(turn, models, call)
         async with aclosing(answered.value.relay):
-            await self._relay(turn, answered, receive, reply)
+            with self.scores.calling(answered.model.upstream.model):
+                await self._relay(turn, answered, receive, reply)
 
     async def _relay(
         self, turn: Turn, answered: Answered[_Opened], receive: Receive, reply: Reply
@@ -194,7 +197,7 @@ class Answering:
 
     def _expected_headers(self, turn: Turn, model: Model) -> dict[str, str]:
         """What a stream costs is known only at its end: its headers say what is expected."""
-        usage = self.scores.expected_usage(turn.task, len(turn.request.raw))
+        usage = self.scores.usage(turn.request.ask, model.upstream.model)
         teacher_cost = self.ledger.teacher.price.cost(usage)
         return turn.headers(model.upstream.model, model.price.cost(usage), teacher_cost)
 

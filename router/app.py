@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -53,13 +55,20 @@ from router.models import Models
 from router.routing import Routing
 from router.serving import Students
 from router.turn import Arrival
+from telemetry.exchange import PICO
 from telemetry.keys import Keys
 from telemetry.metrics import Metrics
 from telemetry.store import Store
+from telemetry.tolls import newest
 from telemetry.writer import Writer
 
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key: load balancers and Prometheus have none, and no texts are shown there."""
+
+REMEMBERED = 5000
+"""Exchanges that the scorers learn from when the server starts."""
+
+_log = logging.getLogger(__name__)
 
 
 def create(settings: Settings) -> ASGIApp:
@@ -77,7 +86,9 @@ def create(settings: Settings) -> ASGIApp:
     auditor = Auditor(models.chain, settings.policy, store, students, ledger)
     engine = Engine(
         models,
-        Routing(models, settings.policy, students, scores),
+        Routing(
+            models, settings.policy, students, scores, settings.compute_usd_per_hour * PICO / 3600
+        ),
         Answering(scores, ledger, auditor, settings.teacher_logprobs),
         limits,
         Load(settings.limits.in_flight, meters.in_flight),
@@ -97,7 +108,9 @@ def create(settings: Settings) -> ASGIApp:
         await ring.start()
         await models.start()
         await students.start()
+        remembering = asyncio.create_task(asyncio.to_thread(_remember, scores, store))
         yield
+        await remembering
         await auditor.finish()
         await students.stop()
         await models.close()
@@ -138,6 +151,14 @@ def create(settings: Settings) -> ASGIApp:
         await (endpoint or app)(scope, receive, send)
 
     return serve
+
+
+def _remember(scores: Scores, store: Store) -> None:
+    """Let the scorers learn what was known before the server's restart."""
+    try:
+        scores.remember(newest(store.engine, REMEMBERED))
+    except Exception:
+        _log.exception("the scorers start afresh")
 
 
 def _counters(settings: Settings) -> Counters:

@@ -39,6 +39,11 @@ class Answered(Generic[_T]):
     value: _T
 
 
+def first_asked(models: Sequence[Model]) -> Model:
+    """The one that ``ask`` begins with: the first whose circuit is closed, or will be soonest."""
+    return min(models, key=lambda model: model.breaker.wait_s())
+
+
 async def ask(models: Sequence[Model], call: Callable[[Model], Awaitable[_T]]) -> Answered[_T]:
     """The first answer that ``call`` gets from ``models``.
 

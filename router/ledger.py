@@ -13,7 +13,7 @@ from functools import partial
 
 import orjson
 
-from policies.scores import Scores
+from policies.scores import RouteScore, Scores
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
 from router.keys.limits import Limits
@@ -24,6 +24,7 @@ from telemetry.exchange import Exchange
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
 from telemetry.store import Audit
+from telemetry.tolls import Toll
 from telemetry.writer import Writer
 
 CALLER_GONE = 499
@@ -48,7 +49,9 @@ class Ledger:
     ) -> Exchange:
         """The exchange in which ``model``, the teacher or another, gave ``answer``, as far as it
         came before the ``failure``."""
-        usage = answer.usage or self._expected(turn, answer.text)
+        usage = answer.usage or self.scores.usage(
+            turn.request.ask, model.upstream.model, answer.text or ""
+        )
         text = answer.text if turn.request.store else None
         exchange = replace(
             self._exchange(turn, model.upstream.model, 200),
@@ -62,25 +65,29 @@ class Ledger:
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens,
-            cost=model.price.cost(usage),
+            cost=model.price.cost(usage) + (turn.opinion.cost if turn.opinion else 0),
             teacher_cost=self.teacher.price.cost(usage),
         )
-        if answer.usage is not None and turn.route == "teacher":
-            self.scores.saw_usage(turn.task, len(turn.request.raw), usage)
+        if failure is None and answer.finish_reason is not None:
+            score = turn.decision.teacher if turn.decision else None
+            self._learn(turn, exchange, usage, score)
         return exchange
 
     def from_student(self, turn: Turn, opinion: Opinion) -> Exchange:
         """The exchange in which the student gave its ``opinion`` as the answer."""
         usage = opinion.usage
-        return replace(
+        exchange = replace(
             self._exchange(turn, opinion.student.version, 200),
             answer=opinion.prediction.answer if turn.request.store else None,
             completion_id=identifier(turn.arrival.id),
             finish_reason="stop",
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
+            cost=opinion.cost,
             teacher_cost=self.teacher.price.cost(usage),
         )
+        self._learn(turn, exchange, usage, turn.decision.student if turn.decision else None)
+        return exchange
 
     async def record(self, exchange: Exchange) -> None:
         """Return once the exchange is stored. Raises StoreUnavailableError if it cannot be."""
@@ -140,8 +147,6 @@ class Ledger:
 
     def _count(self, exchange: Exchange) -> None:
         self.metrics.exchange(exchange)
-        if exchange.status == 200 and exchange.route != "model":
-            self.scores.saw_latency(exchange.route, exchange.latency_s)
 
     def _exchange(self, turn: Turn, model: str, status: int) -> Exchange:
         arrival, opinion, request = turn.arrival, turn.opinion, turn.request
@@ -172,8 +177,22 @@ class Ledger:
             first_token_s=turn.first_token_s,
         )
 
-    def _expected(self, turn: Turn, answer: str | None) -> Usage:
-        return self.scores.expected_usage(turn.task, len(turn.request.raw), answer or "")
+    def _learn(
+        self, turn: Turn, exchange: Exchange, usage: Usage, score: RouteScore | None
+    ) -> None:
+        """Let the scorers see what a complete answer took, and the ``score`` that foretold it."""
+        self.scores.learn(
+            Toll(
+                task=exchange.task,
+                route=exchange.route,
+                model=exchange.model,
+                characters=turn.request.ask.characters,
+                usage=usage,
+                latency_s=exchange.latency_s,
+                first_token_s=exchange.first_token_s,
+                load=score.load if score else None,
+            )
+        )
 
 
 def code_of(failure: Exception) -> str:

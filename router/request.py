@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from policies.scores import Ask
 from policies.tasks import Prompt, read_prompt
 from router.errors import InvalidRequestError
 from router.terms import Terms
@@ -40,6 +41,12 @@ class ChatRequest:
     dialect: Dialect
     original: bytes | None
     """The body as the caller sent it, where that was not a chat completion request."""
+
+    @property
+    def ask(self) -> Ask:
+        """What the scorers want to know of it."""
+        limit = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
+        return Ask(self.prompt.task, len(self.raw.decode()), self.stream, limit)
 
     def for_upstream(
         self, model: str, *, stream: bool, logprobs: int | None = None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from config.settings import PolicySettings
 from policies.decision import Decision, breaks_limits, decide, needs_teacher
-from policies.scores import Scores
+from policies.scores import RouteScore, Scores
+from router.chain import first_asked
 from router.errors import ProtegeError, StudentNotFoundError, StudentUnableError, TooDearError
 from router.models import Model, Models, Target
 from router.request import ChatRequest
@@ -26,6 +27,8 @@ class Routing:
     policy: PolicySettings
     students: Students
     scores: Scores
+    compute_price: float
+    """Picodollars per second of a student's computing."""
 
     async def choose(self, arrival: Arrival, request: ChatRequest, target: Target) -> Turn:
         """Raises StudentNotFoundError, StudentUnableError or TooDearError."""
@@ -48,8 +51,8 @@ class Routing:
         decision = decide(
             rule,
             student.threshold if student else 1.0,
-            self.scores.teacher(request.prompt.task, len(request.raw), self.models.teacher.price),
-            self.scores.student(opinion.prediction.confidence) if opinion else None,
+            self._score_teacher(request),
+            self._score_student(opinion) if opinion else None,
             self.policy.audit_rate,
         )
         fallback = opinion is not None and rule is None
@@ -69,11 +72,24 @@ class Routing:
         """What the student would answer; None if it fails, which must not fail the request."""
         text = request.prompt.text
         try:
-            prediction = await student.predict(text)
-            return Opinion(student, prediction, student.usage(text, prediction.answer))
+            asked = await student.predict(text)
+            usage = student.usage(text, asked.prediction.answer)
+            cost = round(asked.compute_s * self.compute_price)
+            return Opinion(student, asked.prediction, usage, cost, asked.waiting)
         except Exception:
             _log.exception("student %s failed", student.version)
             return None
+
+    def _score_teacher(self, request: ChatRequest) -> RouteScore:
+        model = first_asked(self.models.chain)
+        return self.scores.teacher(
+            request.ask, model.upstream.model, model.price, model.breaker.wait_s()
+        )
+
+    def _score_student(self, opinion: Opinion) -> RouteScore:
+        return self.scores.student(
+            opinion.student.version, opinion.prediction.confidence, opinion.cost, opinion.waiting
+        )
 
     def _within_budget(self, turn: Turn, decision: Decision) -> Turn:
         """The turn, or the student's if the teacher costs more than the caller wants to pay."""

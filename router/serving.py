@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -32,10 +33,21 @@ BATCH = 32
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a student says, and what it took to ask."""
+
+    prediction: Prediction
+    compute_s: float
+    """Seconds of computing: its part of those of the batches that it was in."""
+    waiting: int
+    """Questions that were waiting before it."""
+
+
 @dataclass(slots=True)
 class _Question:
     text: str
-    answered: asyncio.Future[Prediction]
+    answered: asyncio.Future[tuple[Prediction, float]]
 
 
 class _Batched:
@@ -51,7 +63,12 @@ class _Batched:
         self._waiting: list[_Question] = []
         self._work: asyncio.Task[None] | None = None
 
-    async def predict(self, text: str) -> Prediction:
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def predict(self, text: str) -> tuple[Prediction, float]:
+        """The prediction, and its part of the seconds that its batch took."""
         question = _Question(text, asyncio.get_running_loop().create_future())
         self._waiting.append(question)
         if self._work is None:
@@ -62,22 +79,27 @@ class _Batched:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             try:
-                predictions = await self._ask([question.text for question in batch])
+                predictions, took_s = await self._ask([question.text for question in batch])
             except Exception as error:
                 for question in batch:
                     if not question.answered.cancelled():
                         question.answered.set_exception(error)
             else:
+                share_s = took_s / len(batch)
                 for question, prediction in zip(batch, predictions, strict=True):
                     if not question.answered.cancelled():
-                        question.answered.set_result(prediction)
+                        question.answered.set_result((prediction, share_s))
         self._work = None
 
-    async def _ask(self, texts: list[str]) -> list[Prediction]:
+    async def _ask(self, texts: list[str]) -> tuple[list[Prediction], float]:
         if self._executor is None:
-            return self._rung.predict(texts)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._rung.predict, texts)
+            return self._timed(texts)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, texts)
+
+    def _timed(self, texts: list[str]) -> tuple[list[Prediction], float]:
+        started = time.thread_time()
+        predictions = self._rung.predict(texts)
+        return predictions, time.thread_time() - started
 
 
 class Student:
@@ -90,18 +112,21 @@ class Student:
         self._ladder = ladder
         self._rungs = [_Batched(rung, executor) for rung in ladder.rungs]
 
-    async def predict(self, text: str) -> Prediction:
+    async def predict(self, text: str) -> Asked:
         """The answer of the cheapest rung that is sure enough, else the surest of all."""
         varying = self._ladder.varying(text)
+        waiting = sum(rung.waiting for rung in self._rungs)
+        compute_s = 0.0
         surest: Prediction | None = None
         for rung in self._rungs:
-            prediction = await rung.predict(varying)
-            if prediction.confidence >= self.threshold:
-                return prediction
+            prediction, took_s = await rung.predict(varying)
+            compute_s += took_s
             if surest is None or prediction.confidence > surest.confidence:
                 surest = prediction
+            if prediction.confidence >= self.threshold:
+                break
         assert surest is not None, "a ladder has at least one rung"
-        return surest
+        return Asked(surest, compute_s, waiting)
 
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""

@@ -70,6 +70,10 @@ class Opinion:
     student: Student
     prediction: Prediction
     usage: Usage
+    cost: int
+    """Picodollars: what its computing cost."""
+    waiting: int
+    """Questions that the student had before this one."""
 
 
 @dataclass(slots=True)

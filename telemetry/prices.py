@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import orjson
 
@@ -17,13 +17,15 @@ from telemetry.exchange import PICO
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; ``cached_tokens`` are part of ``prompt_tokens``, ``reasoning_tokens`` of
-    ``completion_tokens``."""
+    """Tokens of one call; ``cached_tokens`` and ``written_tokens`` are part of ``prompt_tokens``,
+    ``reasoning_tokens`` of ``completion_tokens``."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    written_tokens: int = 0
+    """Prompt tokens that were written to the provider's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,22 @@ class Price:
     input: int
     output: int
     cached_input: int
+    written_input: int | None = None
+    """Of input that is written to the provider's cache; None where that costs no more."""
+    reasoning: int | None = None
+    """Of output that is reasoning; None where that costs the same."""
 
     def cost(self, usage: Usage) -> int:
         """Picodollars."""
         cached = min(usage.cached_tokens, usage.prompt_tokens)
+        written = min(usage.written_tokens, usage.prompt_tokens - cached)
+        reasoning = min(usage.reasoning_tokens, usage.completion_tokens)
         return (
-            (usage.prompt_tokens - cached) * self.input
+            (usage.prompt_tokens - cached - written) * self.input
             + cached * self.cached_input
-            + usage.completion_tokens * self.output
+            + written * (self.input if self.written_input is None else self.written_input)
+            + (usage.completion_tokens - reasoning) * self.output
+            + reasoning * (self.output if self.reasoning is None else self.reasoning)
         )
 
 
@@ -100,9 +110,20 @@ def _from_entry(entry: dict[str, Any]) -> Price | None:
     usd_input = entry.get("input_cost_per_token")
     if usd_input is None:
         return None
-    usd_cached = entry.get("cache_read_input_token_cost")
+    picodollars = _picodollars(usd_input)
+    cached = _picodollars(entry.get("cache_read_input_token_cost"))
     return Price(
-        round(usd_input * PICO),
-        round((entry.get("output_cost_per_token") or 0.0) * PICO),
-        round((usd_input if usd_cached is None else usd_cached) * PICO),
+        picodollars,
+        _picodollars(entry.get("output_cost_per_token")) or 0,
+        picodollars if cached is None else cached,
+        _picodollars(entry.get("cache_creation_input_token_cost")),
+        _picodollars(entry.get("output_cost_per_reasoning_token")),
     )
+
+
+@overload
+def _picodollars(usd: float) -> int: ...
+@overload
+def _picodollars(usd: None) -> None: ...
+def _picodollars(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * PICO)

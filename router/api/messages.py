@@ -7,12 +7,12 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policies.scores import Scores
+from policies.scores import Ask, Scores
 from policies.tasks import read_prompt
 from router.api.wire import answered, object_of
 from router.dialects.messages.request import chat_prompt
 from router.dialects.messages.schema import Prompt, check
-from router.models import Models
+from router.models import Model, Models
 from router.terms import read_terms
 
 MEDIA_TOKENS = 1600
@@ -26,7 +26,8 @@ def add_token_counts(app: FastAPI, models: Models, scores: Scores) -> None:
     @app.post("/v1/messages/count_tokens")
     async def count_tokens(request: Request) -> Response:
         body = chat_prompt(check(Prompt, await object_of(request)))
-        models.find(body["model"])
+        target = models.find(body["model"])
+        model = target if isinstance(target, Model) else models.teacher
         task = read_prompt(body, read_terms(request.scope["headers"]).task).task
         media = [
             orjson.dumps(part)
@@ -34,6 +35,6 @@ def add_token_counts(app: FastAPI, models: Models, scores: Scores) -> None:
             for part in message["content"] or ()
             if isinstance(part, dict) and part["type"] != "text"
         ]
-        characters = len(orjson.dumps(body)) - sum(map(len, media))
-        tokens = scores.expected_usage(task, characters).prompt_tokens
+        characters = len(orjson.dumps(body).decode()) - sum(len(part.decode()) for part in media)
+        tokens = scores.usage(Ask(task, characters), model.upstream.model).prompt_tokens
         return answered({"input_tokens": max(tokens, 1) + MEDIA_TOKENS * len(media)})

@@ -188,4 +188,5 @@ def _usage(usage: dict[str, Any] | None) -> Usage | None:
         completion_tokens=usage.get("completion_tokens") or 0,
         cached_tokens=read.get("cached_tokens") or 0,
         reasoning_tokens=written.get("reasoning_tokens") or 0,
+        written_tokens=read.get("cache_write_tokens") or read.get("cache_creation_tokens") or 0,
     )

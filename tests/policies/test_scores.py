@@ -3,57 +3,137 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from policies.scores import RunningMean, Scores
+from policies.scores import Ask, Scores
+from telemetry.exchange import Route
 from telemetry.prices import Price, Usage
+from telemetry.tolls import Toll
 
+MODEL = "gpt-5.4"
 PRICE = Price(input=10, output=100, cached_input=1)
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
-def test_a_young_mean_is_the_plain_mean(values: list[float]) -> None:
-    mean = RunningMean(initial=123.0)
-    for value in values:
-        mean.add(value)
-    assert mean.value == pytest.approx(sum(values) / len(values), abs=1e-3)
+def toll(
+    task: str = "task",
+    characters: int = 100,
+    usage: Usage = Usage(20, 5),  # noqa: B008
+    *,
+    model: str = MODEL,
+    route: Route = "teacher",
+    latency_s: float = 1.0,
+    first_token_s: float | None = None,
+    load: int | None = 0,
+) -> Toll:
+    return Toll(task, route, model, characters, usage, latency_s, first_token_s, load)
 
 
-def test_an_old_mean_follows_what_changes() -> None:
-    mean = RunningMean(initial=0.0)
-    for _ in range(1000):
-        mean.add(1.0)
-    for _ in range(100):
-        mean.add(5.0)
-    assert mean.value == pytest.approx(5.0, abs=0.05)
-
-
-def test_costs_are_learnt_by_task() -> None:
+def learnt(*tolls: Toll, times: int = 30) -> Scores:
     scores = Scores()
-    for _ in range(10):
-        scores.saw_usage("short", 100, Usage(prompt_tokens=50, completion_tokens=1))
-        scores.saw_usage("long", 100, Usage(prompt_tokens=20, completion_tokens=300))
-    assert scores.expected_usage("short", 200) == Usage(100, 1)
-    assert scores.teacher("short", 200, PRICE).cost == 100 * 10 + 1 * 100
-    assert scores.expected_usage("long", 100) == Usage(20, 300)
-    # Of an unknown task only the usual is known.
-    assert scores.expected_usage("new", 400).prompt_tokens == 100
-    assert scores.expected_usage("short", 200, answer="ab" * 10) == Usage(100, 10)
+    for _ in range(times):
+        for each in tolls:
+            scores.learn(each)
+    return scores
 
 
-def test_latency_is_learnt_by_route() -> None:
+def test_costs_are_learnt_by_task_and_model() -> None:
+    scores = learnt(
+        toll("short", 100, Usage(50, 1)),
+        toll("long", 100, Usage(20, 300)),
+        toll("short", 100, Usage(60, 2), model="other"),
+    )
+    assert scores.usage(Ask("short", 200), MODEL) == Usage(100, 1)
+    assert scores.teacher(Ask("short", 200), MODEL, PRICE).cost == 100 * 10 + 1 * 100
+    assert scores.usage(Ask("long", 100), MODEL) == Usage(20, 300)
+    assert scores.usage(Ask("short", 100), "other") == Usage(60, 2)
+    assert scores.usage(Ask("short", 200), MODEL, answer="ab" * 10) == Usage(100, 10)
+
+
+def test_of_an_unknown_task_what_is_usual_for_the_model_is_expected() -> None:
+    assert Scores().usage(Ask("new", 400), MODEL).prompt_tokens == 100
+    scores = learnt(toll("known", 100, Usage(50, 7)))
+    assert scores.usage(Ask("new", 400), MODEL) == Usage(200, 7)
+
+
+def test_cached_written_and_reasoning_tokens_have_prices_of_their_own() -> None:
+    usage = Usage(100, 40, cached_tokens=50, reasoning_tokens=30, written_tokens=10)
+    price = Price(input=100, output=1000, cached_input=10, written_input=125, reasoning=500)
+    scores = learnt(toll(usage=usage))
+    exact = 40 * 100 + 50 * 10 + 10 * 125 + 10 * 1000 + 30 * 500
+    assert scores.usage(Ask("task", 100), MODEL) == usage
+    assert scores.teacher(Ask("task", 100), MODEL, price).cost == price.cost(usage) == exact
+
+
+def test_no_more_tokens_are_expected_than_the_request_allows() -> None:
+    scores = learnt(toll(usage=Usage(20, 300)))
+    score = scores.teacher(Ask("task", 100, limit=10), MODEL, PRICE)
+    assert score.cost == 20 * 10 + 10 * 100
+    assert score.cost_p95 <= 21 * 10 + 10 * 100
+
+
+def test_latency_is_learnt_by_model() -> None:
+    scores = learnt(
+        toll(latency_s=2.0, first_token_s=0.5),
+        toll(model="other", latency_s=0.2),
+        toll(model="v1", route="student", latency_s=0.002),
+    )
+    teacher = scores.teacher(Ask("task", 100), MODEL, PRICE)
+    assert teacher.latency_s == pytest.approx(2.0, rel=0.05)
+    # Who gets the answer in one piece waits for its end.
+    assert teacher.first_token_s == teacher.latency_s
+    streamed = scores.teacher(Ask("task", 100, stream=True), MODEL, PRICE)
+    assert streamed.first_token_s == pytest.approx(0.5, rel=0.05)
+    assert streamed.latency_p95_s >= streamed.latency_s
+    other = scores.teacher(Ask("task", 100, stream=True), "other", PRICE)
+    assert other.first_token_s == other.latency_s == pytest.approx(0.2, rel=0.05)
+    student = scores.student("v1", 0.9, cost=3, waiting=0)
+    assert student.latency_s == pytest.approx(0.002, rel=0.05)
+    assert (student.cost, student.cost_p95, student.agreement) == (3, 3, 0.9)
+    # A new version is expected to be like those before.
+    assert scores.student("v2", 0.9, cost=3, waiting=0).latency_s == student.latency_s
+
+
+def test_load_and_open_circuits_make_a_model_slower() -> None:
+    scores = learnt(*(toll(latency_s=0.5 * (1 + load), load=load) for load in (0, 1, 3, 7)))
+    idle = scores.teacher(Ask("task", 100), MODEL, PRICE)
+    with scores.calling(MODEL), scores.calling(MODEL), scores.calling(MODEL):
+        busy = scores.teacher(Ask("task", 100), MODEL, PRICE)
+    assert (idle.load, busy.load) == (0, 3)
+    assert idle.latency_s == pytest.approx(0.5, rel=0.2)
+    assert busy.latency_s == pytest.approx(2.0, rel=0.2)
+    assert scores.teacher(Ask("task", 100), MODEL, PRICE) == idle
+    waiting = scores.teacher(Ask("task", 100), MODEL, PRICE, wait_s=5.0)
+    assert waiting.latency_s == pytest.approx(idle.latency_s + 5.0)
+    assert waiting.first_token_p95_s == pytest.approx(idle.first_token_p95_s + 5.0)
+
+
+def test_a_call_that_fails_is_not_under_way_any_more() -> None:
     scores = Scores()
-    scores.saw_latency("teacher", 2.0)
-    scores.saw_latency("student", 0.002)
-    assert scores.teacher("any", 100, PRICE).latency_s == 2.0
-    student = scores.student(0.9)
-    assert (student.latency_s, student.cost, student.agreement) == (0.002, 0, 0.9)
+    with pytest.raises(KeyError), scores.calling(MODEL):
+        raise KeyError
+    assert scores.teacher(Ask("task", 100), MODEL, PRICE).load == 0
 
 
 def test_tasks_that_are_not_seen_any_more_are_forgotten() -> None:
     scores = Scores(capacity=2)
     for task in ("a", "b", "a", "c"):
-        scores.saw_usage(task, 100, Usage(prompt_tokens=77, completion_tokens=7))
-    known = {task: scores.expected_usage(task, 100).prompt_tokens == 77 for task in "abc"}
-    assert known == {"a": True, "b": False, "c": True}
+        scores.learn(toll(task, 100, Usage(77, 7)))
+    scores.learn(toll("a", 100, Usage(77, 7)))
+    for _ in range(300):
+        # What is usual becomes something else.
+        scores.learn(toll("c", 100, Usage(5, 5)))
+    known = {task: scores.usage(Ask(task, 100), MODEL).prompt_tokens == 77 for task in "ab"}
+    assert known == {"a": True, "b": False}
+
+
+def test_what_is_remembered_is_what_was_learnt() -> None:
+    tolls = [
+        toll(task, 100 + i, Usage(30 + i, 2 * i + 1), latency_s=1 + i / 10, first_token_s=0.3)
+        for i, task in enumerate("abcab" * 4)
+    ]
+    live, restarted = Scores(), Scores()
+    for each in tolls:
+        live.learn(each)
+    restarted.remember(tolls)
+    for task in "abc":
+        ask = Ask(task, 150, stream=True)
+        assert restarted.teacher(ask, MODEL, PRICE) == live.teacher(ask, MODEL, PRICE)

@@ -1,0 +1,34 @@
+"""How long a model takes, to the first token and to the end of its answer."""
+
+from __future__ import annotations
+
+from policies.online import Expected, Quantity
+
+DEFAULT_SECONDS = 1.0
+
+
+class LatencyModel:
+    """The seconds that one model's answers take, from the request's arrival.
+
+    They go as powers of how much it has to do at once, and of the tokens that it reads, for the
+    first token, or is expected to write, for the end.
+    """
+
+    def __init__(self) -> None:
+        self._first_token = Quantity(DEFAULT_SECONDS, 0.0, 0.0)
+        self._end = Quantity(DEFAULT_SECONDS, 0.0, 0.0)
+
+    def first_token(self, prompt_tokens: int, load: int) -> Expected | None:
+        """None where no streamed answer has been seen."""
+        if not self._first_token.known:
+            return None
+        return self._first_token.expect(1 + prompt_tokens, 1 + load)
+
+    def end(self, completion_tokens: int, load: int) -> Expected:
+        return self._end.expect(1 + completion_tokens, 1 + load)
+
+    def saw_first_token(self, seconds: float, prompt_tokens: int, load: int) -> None:
+        self._first_token.add(seconds, 1 + prompt_tokens, 1 + load)
+
+    def saw_end(self, seconds: float, completion_tokens: int, load: int) -> None:
+        self._end.add(seconds, 1 + completion_tokens, 1 + load)
