@@ -26,8 +26,8 @@ from distill.students.ladder import Ladder
 from distill.train import Run, retrain
 from distill.trainer import MOST_ANSWERS
 from policies.agreement import agree
-from policies.decision import breaks_limits, needs_teacher
 from policies.promise import broken
+from policies.rules import breaks_limits, needs_teacher
 from telemetry.exchange import Exchange, Route, TaskState
 from telemetry.prices import Usage
 from telemetry.store import AuditTally
