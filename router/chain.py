@@ -16,6 +16,7 @@ from router.errors import (
     CircuitOpenError,
     UpstreamBrokenError,
     UpstreamError,
+    UpstreamKeyError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
@@ -110,8 +111,8 @@ def _pause_s(error: UpstreamError, retry: int) -> float | None:
     Exponential back-off with full jitter: Brooker, "Exponential Backoff And Jitter" (AWS
     Architecture Blog, 2015).
     """
-    # It has taken its time already: another call would double the wait.
-    if isinstance(error, UpstreamTimeoutError) or not is_down(error):
+    # It has taken its time already, another call would double the wait; or its key stays wrong.
+    if isinstance(error, UpstreamTimeoutError | UpstreamKeyError) or not is_down(error):
         return None
     backoff = random.uniform(0.5, 1.0) * FIRST_PAUSE_S * 2.0**retry
     if isinstance(error, UpstreamUnreachableError | UpstreamBrokenError):

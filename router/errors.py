@@ -135,6 +135,13 @@ class CircuitOpenError(UpstreamError):
     """The upstream has failed so often that it is left alone for a while."""
 
 
+class UpstreamKeyError(UpstreamError):
+    """The upstream does not take the key that the router has for it, or wants one."""
+
+    def __init__(self) -> None:
+        super().__init__("The upstream does not accept the key that the router has for it.")
+
+
 class UpstreamRefusedError(UpstreamError):
     """The upstream answered with an error: its ``status``, ``body`` and retry headers pass on."""
 
@@ -192,6 +199,7 @@ SHAPES: dict[type[ProtegeError], Shape] = {
     UnexpectedError: Shape(500, "server_error", "internal_error"),
     UpstreamUnreachableError: Shape(502, "server_error", "upstream_unreachable"),
     UpstreamBrokenError: Shape(502, "server_error", "upstream_broken"),
+    UpstreamKeyError: Shape(502, "server_error", "upstream_key_refused"),
     UpstreamRefusedError: Shape(502, "server_error", "upstream_error"),
     CircuitOpenError: Shape(503, "server_error", "upstream_unavailable"),
     NotReadyError: Shape(503, "server_error", "not_ready"),

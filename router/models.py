@@ -86,7 +86,8 @@ class Models:
             return None
         upstream = self.teacher.upstream
         if self._beside_teacher and isinstance(upstream, HttpUpstream):
-            price = self._prices.of(name) or FREE
+            # A budget must not be spent on what nobody knows the price of.
+            price = self._prices.of(name) or self.teacher.price
             return replace(self.teacher, upstream=upstream.serving(name), price=price)
         raise ModelNotFoundError(
             f"The model '{name}' does not exist. Known are: {', '.join(self.names())}.", "model"

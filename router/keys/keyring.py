@@ -51,15 +51,13 @@ class Keyring:
         if not self._closed:
             return None
         now = time.time()
-        error = InvalidKeyError(
-            "No API key was given. Send one in the header 'Authorization: Bearer ...'."
-        )
+        why_not = "No API key was given. Send one in the header 'Authorization: Bearer ...'."
         for secret in _secrets(headers):
             key, until = self._by_hash.get(hashlib.sha256(secret).hexdigest(), (None, 0.0))
             if key is not None and now < until and key.valid(now):
                 return key
-            error = InvalidKeyError(_why_not(key, now))
-        raise error
+            why_not = _why_not(key, now)
+        raise InvalidKeyError(why_not)
 
     def find(self, identifier: str | None) -> Key | None:
         """The key of that id, as it is now."""

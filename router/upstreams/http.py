@@ -15,6 +15,7 @@ from yarl import URL
 from router.errors import (
     UpstreamBrokenError,
     UpstreamError,
+    UpstreamKeyError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
@@ -133,6 +134,9 @@ class HttpUpstream:
             return response
         async with response:
             said = await response.read()
+        if response.status == 401 and (self._authorization or authorization is None):
+            # The caller has nothing to do with it.
+            raise UpstreamKeyError
         retry = {
             name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers
         }

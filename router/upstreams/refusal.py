@@ -21,13 +21,13 @@ from litellm.llms.base_llm.chat.transformation import BaseLLMException
 from router.errors import (
     UpstreamBrokenError,
     UpstreamError,
+    UpstreamKeyError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
 
 _TYPES = {
-    401: "authentication_error",
     403: "permission_error",
     429: "rate_limit_error",
 }
@@ -52,7 +52,7 @@ class _Response(Protocol):
 
 
 def translated(error: Exception, api_key: str | None) -> UpstreamError:
-    """Our error for one of litellm. No key is in what it says."""
+    """Our error for one of litellm. No key is in what it says, and the key was ours."""
     causes = list(_causes(error))
     if any(isinstance(cause, _LATE) for cause in causes):
         return UpstreamTimeoutError("The upstream did not answer in time.")
@@ -84,7 +84,9 @@ def _is_openai_s(cause: BaseException) -> bool:
     return isinstance(cause, openai.APIError) and type(cause).__module__.startswith("openai")
 
 
-def _refused(response: _Response, too_long: bool, api_key: str | None) -> UpstreamRefusedError:
+def _refused(response: _Response, too_long: bool, api_key: str | None) -> UpstreamError:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        return UpstreamKeyError()
     said = _detail(response)
     message = said.get("message") or f"The upstream answered with status {response.status_code}."
     code = "context_length_exceeded" if too_long else _code(response.status_code, said)

@@ -54,7 +54,6 @@ def test_an_endpoint_that_is_not_there(client: Client) -> None:
     ("status", "kind"),
     [
         (400, "BadRequestError"),
-        (401, "AuthenticationError"),
         (403, "PermissionDeniedError"),
         (404, "NotFoundError"),
         (409, "ConflictError"),

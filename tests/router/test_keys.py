@@ -187,6 +187,25 @@ def test_the_upstream_gets_the_key_of_the_settings(upstream: StubUpstream, data:
         assert server.client(api_key=secret.text).chat.completions.create(**BODY).choices
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_router_answers_for_its_own_key(
+    guarded: Guarded, upstream: StubUpstream, stream: bool
+) -> None:
+    _, secret = guarded.new()
+    upstream.key = "another"
+    with pytest.raises(openai.InternalServerError) as caught:
+        guarded.ask(secret, stream=stream)
+    assert (caught.value.status_code, caught.value.code) == (502, "upstream_key_refused")
+
+
+def test_nothing_is_free_because_its_price_is_unknown(guarded: Guarded) -> None:
+    _, secret = guarded.new(budget=10**6)
+    assert guarded.ask(secret, model="a-model-nobody-has-heard-of")
+    with pytest.raises(openai.RateLimitError) as caught:
+        guarded.ask(secret, model="a-model-nobody-has-heard-of")
+    assert caught.value.code == "insufficient_quota"
+
+
 def test_no_secret_is_ever_written(guarded: Guarded) -> None:
     _, secret = guarded.new()
     with pytest.raises(openai.NotFoundError) as unknown:

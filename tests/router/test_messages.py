@@ -232,7 +232,6 @@ def test_an_unknown_model(client: anthropic.Anthropic) -> None:
     ("status", "kind"),
     [
         (400, "invalid_request_error"),
-        (401, "authentication_error"),
         (403, "permission_error"),
         (404, "not_found_error"),
         (413, "request_too_large"),

@@ -179,7 +179,7 @@ def animal_schema(*animals: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_students_answer_must_have_the_required_format(server: Server, stream: bool) -> None:
-    as_object = {"metadata": {"task": "objects"}, "stream": stream}
+    as_object: Any = {"metadata": {"task": "objects"}, "stream": stream}
     for fitting in ({"type": "json_object"}, animal_schema("cat", "dog")):
         answer = ask(server, response_format=fitting, **as_object)
         assert answer.headers["x-protege-route"] == "student"
@@ -190,7 +190,7 @@ def test_a_students_answer_must_have_the_required_format(server: Server, stream:
         ask(server, model="student", response_format=animal_schema("cow"), **as_object)
 
 
-def terms(**more: Any) -> dict[str, Any]:
+def terms(**more: Any) -> Any:
     return {"extra_headers": {f"x-protege-{name}": str(value) for name, value in more.items()}}
 
 
@@ -206,7 +206,7 @@ def test_the_student_answers_when_the_teacher_has_not_by_the_deadline(
     server: Server, upstream: StubUpstream, stream: bool
 ) -> None:
     upstream.delay_s = 0.8
-    doubtful = {"metadata": {"task": "doubtful"}, "stream": stream}
+    doubtful: Any = {"metadata": {"task": "doubtful"}, "stream": stream}
     answer = ask(server, **doubtful, **terms(deadline=0.1))
     assert answer.headers["x-protege-route"] == "student"
     assert answer.headers["x-protege-reason"] == "deadline"
@@ -220,7 +220,7 @@ def test_the_student_answers_when_the_teacher_has_not_by_the_deadline(
 
 
 def test_the_student_answers_what_the_teacher_is_too_dear_for(server: Server) -> None:
-    doubtful = {"metadata": {"task": "doubtful"}}
+    doubtful: Any = {"metadata": {"task": "doubtful"}}
     answer = ask(server, **doubtful, **terms(budget=1))
     assert answer.headers["x-protege-route"] == "teacher"
     answer = ask(server, **doubtful, **terms(budget=0.0000001))

@@ -221,7 +221,7 @@ def test_why_an_answer_ends(
 
 ERRORS = [
     (anthropic.error(400, "invalid_request_error", "messages: bad"), "invalid_request_error"),
-    (anthropic.error(401, "authentication_error", f"no such key: {KEY}"), "authentication_error"),
+    (anthropic.error(403, "permission_error", f"no such key: {KEY}"), "permission_error"),
     (anthropic.error(404, "not_found_error", "model: none"), "not_found_error"),
     (anthropic.error(413, "request_too_large", "too large"), "request_too_large"),
     (
@@ -252,6 +252,17 @@ def test_errors_pass_on(
     said = reply.whole["error"]["message"].replace(KEY, "***")
     assert raised.value.body["message"] == said
     assert raised.value.response.headers.get("retry-after") == reply.headers.get("retry-after")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_caller_has_nothing_to_do_with_the_routers_own_key(
+    providers: Providers, stub: AnthropicStub, stream: bool
+) -> None:
+    stub.reply = anthropic.error(401, "authentication_error", f"no such key: {KEY}")
+    with pytest.raises(openai.InternalServerError) as raised:
+        ask(providers, stream=stream)
+    assert (raised.value.status_code, raised.value.code) == (502, "upstream_key_refused")
+    assert KEY not in raised.value.response.text
 
 
 @pytest.mark.parametrize("reply", [Reply(b"{not json"), Reply(b"<html/>"), Reply({"type": "m"})])

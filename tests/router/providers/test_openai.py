@@ -92,7 +92,6 @@ def test_reasoning_of_vllm(providers: Providers, field: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        error(401, "Incorrect API key provided.", "invalid_api_key"),
         error(400, "Too many tokens.", "context_length_exceeded"),
         error(429, "Slow down.", "rate_limit_exceeded", **{"retry-after": "7"}),
         error(500, "The server had an error.", None),
