@@ -41,9 +41,9 @@ class Estimate:
     skipped: int
     """Rows that could not be used."""
     since: float | None
-    """Unix time of the first request that has one,"""
+    """Unix time of the earliest request,"""
     until: float | None
-    """and of the last."""
+    """and of the latest; None where the logs do not say."""
     figures: Figures
 
 

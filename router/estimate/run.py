@@ -43,8 +43,8 @@ class _Seen:
     def add(self, logged: Logged) -> None:
         self.requests += 1
         if logged.created is not None:
-            self.since = logged.created if self.since is None else self.since
-            self.until = logged.created
+            self.since = min(logged.created, logged.created if self.since is None else self.since)
+            self.until = max(logged.created, logged.created if self.until is None else self.until)
 
     def skip(self, bad: Bad) -> None:
         self.skipped += 1
