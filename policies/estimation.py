@@ -18,6 +18,7 @@ are found apart and put together (MOVER: Zou and Donner 2008). Quantiles have Wo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import hypot, nan, sqrt
 
 import numpy as np
 from scipy.special import betaincinv, ndtri
@@ -58,7 +59,7 @@ def mean(*branches: tuple[Floats, Floats]) -> Estimate:
     n = len(branches[0][0])
     value = float(sum(probability @ outcome for probability, outcome in branches)) / n
     square = float(sum(probability @ outcome**2 for probability, outcome in branches)) / n
-    spread = _Z * np.sqrt(max(square - value**2, 0.0) / n)
+    spread = _Z * sqrt(max(square - value**2, 0.0) / n)
     return Estimate(value, max(value - spread, 0.0), value + spread)
 
 
@@ -105,7 +106,7 @@ def disagreement(history: History, chance: Floats) -> Disagreement | None:
         together,
         _product(together, share),
         ips=hits / answers,
-        snips=hits / float(inverse.sum()) if inverse.any() else np.nan,
+        snips=hits / float(inverse.sum()) if inverse.any() else nan,
     )
 
 
@@ -118,7 +119,7 @@ def quantile(level: float, *branches: tuple[Floats, Floats, Floats]) -> Estimate
     order = order[probability[order] * weight[order] > 0]
     probability, weight, value = probability[order], weight[order], value[order]
     if not len(value):
-        return Estimate(np.nan, np.nan, np.nan)
+        return Estimate(nan, nan, nan)
     total = float(probability @ weight)
     reached = np.cumsum(probability * weight) / total
 
@@ -146,7 +147,7 @@ def _rate(chance: Floats, outcome: Floats, weight: Floats) -> Estimate:
     """The mean ``outcome``, a share, of the requests of one stratum that are chosen by ``chance``;
     ``weight`` is that of what is known."""
     answers = chance.sum()
-    rate = float(np.clip(chance @ outcome / answers, 0.0, 1.0))
+    rate = min(max(float(chance @ outcome / answers), 0.0), 1.0)
     squares = float(chance @ weight**2)
     if not squares:
         return Estimate(rate, 0.0, 1.0)
@@ -187,5 +188,5 @@ def _product(rate: Estimate, share: Estimate) -> Estimate:
     value = rate.value * share.value
     below = share.value * (rate.value - rate.low), rate.value * (share.value - share.low)
     above = share.value * (rate.high - rate.value), rate.value * (share.high - share.value)
-    low, high = value - float(np.hypot(*below)), value + float(np.hypot(*above))
+    low, high = value - hypot(*below), value + hypot(*above)
     return Estimate(value, max(low, 0.0), min(high, 1.0))

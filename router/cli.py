@@ -16,6 +16,8 @@ from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
+_COMMANDS = {"serve", "keys", "policy", "estimate", "demo"}
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -61,18 +63,24 @@ def serve(
 
 def main() -> None:
     """Entry point of the ``protege`` command."""
-    # Each command is imported where it may be needed: the demo brings plotting, and would delay the
-    # server's start.
-    chosen = sys.argv[1:2]
-    if chosen != ["serve"]:
+    # Each command is imported where it is needed: the demo brings plotting, the estimate training,
+    # and both would delay the server's start. Whoever has chosen none is shown all.
+    wanted = set(sys.argv[1:2]) & _COMMANDS or _COMMANDS
+    if "keys" in wanted:
         from router.commands.keys import keys_app
 
         app.add_typer(keys_app, name="keys")
-    if chosen not in (["serve"], ["keys"]):
+    if "policy" in wanted:
+        from router.commands.policy import policy_app
+
+        app.add_typer(policy_app, name="policy")
+    if "estimate" in wanted:
         from router.commands.estimate import estimate
-        from router.demo.command import demo
 
         app.command()(estimate)
+    if "demo" in wanted:
+        from router.demo.command import demo
+
         app.command()(demo)
     app()
 
