@@ -19,7 +19,7 @@ from router.demo.report import Row
 from router.estimate.figures import Figures, Tally, TaskFigures, total
 from router.estimate.report import interval
 from tests.distill.synthetic import messages, stream
-from tests.router.server import Child, children, eventually, run_cli
+from tests.router.server import ROOT, Child, children, eventually, run_cli
 
 NO_ENCODER = {"PROTEGE_LOOP__ENCODER": "null"}
 COMMAND = typer.Typer(pretty_exceptions_enable=False)
@@ -29,6 +29,7 @@ DEMO_KEYS = {
     "training_lag_s", "tasks", "totals", "baseline",
 }  # fmt: skip
 ROWS = 900
+HEADLINES = ROOT.parent / "shared" / "data" / "headlines_train.csv.gz"
 
 
 def run(*arguments: object, **environment: str) -> tuple[int, str, str]:
@@ -166,6 +167,20 @@ def test_a_table_and_its_prices(tmp_path: Path) -> None:
     assert row["student_answers"] > 200
     assert row["audits"] / row["student_answers"] == pytest.approx(0.5, abs=0.1)
     assert 0 < row["cost_usd"] < row["teacher_only_cost_usd"]
+
+
+@pytest.mark.skipif(not HEADLINES.exists(), reason="the headlines are not there")
+def test_headlines_are_learnt(tmp_path: Path) -> None:
+    """Real texts with four labels, of which n-grams learn a part."""
+    out = tmp_path / "e.json"
+    code, _output, errors = run(HEADLINES, "--json", out)
+    assert (code, errors) == (0, "")
+    (row,) = json.loads(out.read_text())["tasks"]
+    assert row["requests"] == 5000
+    assert row["student_share"] > 0.15
+    assert row["disagreement"] <= 0.05
+    # Knowing what it knows is what makes the difference.
+    assert row["random_disagreement"] > 3 * row["disagreement"]
 
 
 def test_what_is_missing_is_gone_without_and_told(tmp_path: Path) -> None:
