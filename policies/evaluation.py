@@ -139,9 +139,8 @@ def within_bound(history: History, alpha: float) -> Floats:
     """[n]: 1 where a student is sure enough to keep the bound ``alpha``, as the history tells.
 
     Each student has the laxest threshold at which the upper end of its disagreement's interval is
-    at most ``alpha``, tried from strict to lax until one fails. One half of the requests has the
-    threshold that the other half tells, and the other way round, so that none is judged by what it
-    chose itself.
+    at most ``alpha``. One half of the requests has the threshold that the other half tells, and the
+    other way round, so that none is judged by what it chose itself.
     """
     chance = np.zeros(len(history))
     fold = np.arange(len(history)) % 2
@@ -231,13 +230,8 @@ def _thresholds(history: History, step: float) -> list[float]:
 
 
 def _laxest(history: History, alpha: float) -> float:
-    laxest = np.inf
-    for threshold in _thresholds(history, _STEP):
+    for threshold in reversed(_thresholds(history, _STEP)):
         found = disagreement(history, at_threshold(history, threshold))
-        if found is None or found.of_student_answers.high > alpha:
-            # A few answers can never tell enough; more of them may.
-            if laxest == np.inf:
-                continue
-            break
-        laxest = threshold
-    return float(laxest)
+        if found is not None and found.of_student_answers.high <= alpha:
+            return threshold
+    return np.inf

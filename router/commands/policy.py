@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from config.settings import PolicySettings
+from policies.evaluation import Outcome, within_bound
 from policies.evaluation import frontier as find_frontier
-from policies.evaluation import within_bound
+from policies.evaluation import replay as evaluate
 from policies.history import History, read
 from policies.policy import Policy
 from policies.threshold import Bound, Cascade
 from router.commands.opened import Config, Data, fail, opened, seconds
-from router.whatif import drawn
+from router.whatif.drawn import Drawn
 from router.whatif.explained import Explained
 from router.whatif.named import UnknownPolicyError, named
 from router.whatif.replayed import Replayed, left_out_in_words
@@ -29,6 +30,9 @@ policy_app = typer.Typer(no_args_is_help=True, help="Replay, compare and explain
 
 _WIDTH = 170
 """Columns for a table where the output is not a terminal."""
+
+_COMPARED = ("bound", "utility", "deadline")
+"""Policies of which a frontier shows what they come to with the parameters of the settings."""
 
 _Since = Annotated[
     str, typer.Option(metavar="TIME", help="How far back to look: 12h, 7d.", show_default=True)
@@ -87,18 +91,24 @@ def frontier(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Cost against quality of a task for every threshold, beside what really happened."""
+    """Cost against quality of a task for every threshold and for other policies, beside what really
+    happened."""
     with opened(data, config) as (settings, store):
         until = time.time()
         period = (until - seconds(since, "--since"), until)
         history = _history(store, Bound(), period, task)
         if not history.able.any():
             fail(f"no student was asked in the task {task}")
-        found = find_frontier(history, settings.policy.audit_rate)
-        _write_json(drawn.as_json(found, task, len(history)), json_file)
+        rate = settings.policy.audit_rate
+        others: dict[str, Outcome] = {}
+        for name in _COMPARED:
+            chosen = _history(store, named(name, settings.policy), period, task)
+            others[name] = evaluate(chosen, chosen.chance, rate)
+        drawn = Drawn(task, len(history), find_frontier(history, rate), others)
+        _write_json(drawn.as_json(), json_file)
         if png_file is not None:
-            drawn.chart(found, task, png_file)
-        _print(drawn.table(found, task, len(history)), drawn.aiq_in_words(found))
+            drawn.chart(png_file)
+        _print(drawn.table(), drawn.aiq_in_words())
 
 
 @policy_app.command()

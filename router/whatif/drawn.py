@@ -1,7 +1,9 @@
-"""A task's frontier: cost against quality for every threshold."""
+"""A task's frontier: cost against quality for every threshold, and for the other policies."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +17,91 @@ _ROWS = 12
 """Most thresholds of a table."""
 
 
-def as_json(frontier: Frontier, task: str, requests: int) -> dict[str, Any]:
-    return {
-        "task": task,
-        "requests": requests,
-        "confidence": LEVEL,
-        "aiq": frontier.aiq,
-        "random_aiq": frontier.random_aiq,
-        "operating": _figures(frontier.operating),
-        "points": [
-            {"threshold": point.threshold, **_figures(point.outcome)} for point in frontier.points
-        ],
-    }
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A frontier to be shown."""
 
+    task: str
+    requests: int
+    frontier: Frontier
+    policies: Mapping[str, Outcome]
+    """What policies come to that have no threshold of their own to vary, by name."""
 
-def table(frontier: Frontier, task: str, requests: int) -> Table:
-    shown = Table(
-        title=f"{task}: {requests:,} requests",
-        caption=f"In brackets: {LEVEL:.0%} intervals for traffic like this. AIQ: mean quality from "
-        "the least to the greatest cost, on the upper hull of all thresholds.",
-    )
-    for heading in ("threshold", *HEADINGS[1:]):
-        shown.add_column(heading, justify="right")
-    last = len(frontier.points) - 1
-    for number in sorted({round(last * row / (_ROWS - 1)) for row in range(_ROWS)}):
-        point = frontier.points[number]
-        threshold = "teacher alone" if point.threshold is None else f"{point.threshold:.4f}"
-        shown.add_row(threshold, *cells(point.outcome))
-    shown.add_section()
-    shown.add_row("as it was", *cells(frontier.operating), style="bold")
-    return shown
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "requests": self.requests,
+            "confidence": LEVEL,
+            "aiq": self.frontier.aiq,
+            "random_aiq": self.frontier.random_aiq,
+            "operating": _figures(self.frontier.operating),
+            "policies": {name: _figures(outcome) for name, outcome in self.policies.items()},
+            "points": [
+                {"threshold": point.threshold, **_figures(point.outcome)}
+                for point in self.frontier.points
+            ],
+        }
 
+    def table(self) -> Table:
+        shown = Table(
+            title=f"{self.task}: {self.requests:,} requests",
+            caption=f"In brackets: {LEVEL:.0%} intervals for traffic like this. AIQ: mean quality "
+            "from the least to the greatest cost, on the upper hull of all thresholds.",
+        )
+        for heading in ("threshold", *HEADINGS[1:]):
+            shown.add_column(heading, justify="right")
+        points = self.frontier.points
+        last = len(points) - 1
+        for number in sorted({round(last * row / (_ROWS - 1)) for row in range(_ROWS)}):
+            threshold = points[number].threshold
+            name = "teacher alone" if threshold is None else f"{threshold:.4f}"
+            shown.add_row(name, *cells(points[number].outcome))
+        shown.add_section()
+        for name, outcome in self.policies.items():
+            shown.add_row(name, *cells(outcome))
+        shown.add_row("as it was", *cells(self.frontier.operating), style="bold")
+        return shown
 
-def aiq_in_words(frontier: Frontier) -> str:
-    return f"AIQ {frontier.aiq:.4f}; of a random policy {frontier.random_aiq:.4f}."
+    def aiq_in_words(self) -> str:
+        return f"AIQ {self.frontier.aiq:.4f}; of a random policy {self.frontier.random_aiq:.4f}."
 
+    def chart(self, path: Path) -> None:
+        """A PNG: quality over cost, what really happened marked."""
+        # A second of import time that only this needs.
+        from matplotlib.figure import Figure
 
-def chart(frontier: Frontier, task: str, path: Path) -> None:
-    """A PNG: quality over cost, the operating point marked."""
-    # A second of import time that only this needs.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.subplots()
-    outcomes = [point.outcome for point in frontier.points]
-    costs = [outcome.usd.value for outcome in outcomes]
-    qualities = [outcome.quality for outcome in outcomes]
-    worst = [1 - _of_all(outcome)[2] for outcome in outcomes]
-    best = [1 - _of_all(outcome)[1] for outcome in outcomes]
-    axes.fill_between(costs, worst, best, color="tab:blue", alpha=0.15, label=f"{LEVEL:.0%}")
-    axes.plot(costs, qualities, ".-", color="tab:blue", label="thresholds")
-    hull = upper_hull(list(zip(costs, qualities, strict=True)))
-    axes.plot(*zip(*hull, strict=True), color="tab:green", linestyle="--", label="upper hull")
-    ends = (0, -1)
-    axes.plot(
-        [costs[end] for end in ends],
-        [qualities[end] for end in ends],
-        color="tab:gray",
-        linestyle=":",
-        label="random",
-    )
-    operating = frontier.operating
-    axes.plot(
-        operating.usd.value, operating.quality, "*", color="tab:red", ms=15, label="as it was"
-    )
-    axes.set_title(f"{task}: AIQ {frontier.aiq:.4f}, random {frontier.random_aiq:.4f}")
-    axes.set_xlabel("USD, audits included")
-    axes.set_ylabel("share of answers that agree with the teacher's")
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+        figure = Figure(figsize=(9, 6), layout="constrained")
+        axes = figure.subplots()
+        outcomes = [point.outcome for point in self.frontier.points]
+        costs, qualities = zip(*map(_corner, outcomes), strict=True)
+        worst, best = zip(*map(_quality_interval, outcomes), strict=True)
+        axes.fill_between(costs, worst, best, color="tab:blue", alpha=0.15, label=f"{LEVEL:.0%}")
+        axes.plot(costs, qualities, ".-", color="tab:blue", label="thresholds")
+        hull = upper_hull(list(zip(costs, qualities, strict=True)))
+        axes.plot(*zip(*hull, strict=True), color="tab:green", linestyle="--", label="upper hull")
+        ends = zip(_corner(outcomes[0]), _corner(outcomes[-1]), strict=True)
+        axes.plot(*ends, color="tab:gray", linestyle=":", label="random")
+        for (name, outcome), marker in zip(self.policies.items(), "sD^v", strict=False):
+            axes.plot(*_corner(outcome), marker, color="tab:orange", label=name)
+        operating = _corner(self.frontier.operating)
+        axes.plot(*operating, "*", color="tab:red", markersize=15, label="as it was")
+        axes.set_title(f"{self.task}: {self.aiq_in_words()}")
+        axes.set_xlabel("USD, audits included")
+        axes.set_ylabel("share of answers that agree with the teacher's")
+        axes.legend(loc="lower right")
+        figure.savefig(path, dpi=120)
 
 
 def _figures(outcome: Outcome) -> dict[str, Any]:
     return {"quality": outcome.quality, **figures(outcome)}
 
 
-def _of_all(outcome: Outcome) -> tuple[float, float, float]:
+def _corner(outcome: Outcome) -> tuple[float, float]:
+    return outcome.usd.value, outcome.quality
+
+
+def _quality_interval(outcome: Outcome) -> tuple[float, float]:
     if outcome.disagreement is None:
-        return 0.0, 0.0, 0.0
-    estimate = outcome.disagreement.of_all_answers
-    return estimate.value, estimate.low, estimate.high
+        return 1.0, 1.0
+    wrong = outcome.disagreement.of_all_answers
+    return 1.0 - wrong.high, 1.0 - wrong.low

@@ -21,9 +21,10 @@ _REASONS = {
     "forced": "the caller named the model",
     "teacher_down": "the teacher could not be reached",
     "policy": "the policy looks at no score",
+    "cascade": "the student is, or is not, as sure as the operator wants",
     "utility": "the route has the greater expected utility",
     "deadline": "the teacher would be, or was, too late",
-    "budget": "the teacher would cost more than may be spent",
+    "budget": "what may be spent decides",
     "tools": "rule: the request has tools",
     "modality": "rule: the request is not text alone",
     "n": "rule: the request wants several answers",
@@ -31,9 +32,9 @@ _REASONS = {
     "stop": "rule: the student's answer has a stop sequence in it",
     "max_tokens": "rule: the student's answer is longer than the request allows",
     "response_format": "rule: the student's answer is not in the required format",
-    "pinned": "rule: the conversation stays where it began",
-    "denied": "rule: students may not answer this task",
-    "long": "rule: the request is longer than those that the student learnt from",
+    "pinned": "the conversation stays where it began",
+    "barred": "rule: students may not answer this task",
+    "length": "rule: the request is longer than those that the student learnt from",
 }
 
 _FIELDS = {

@@ -101,7 +101,7 @@ class Replayed:
             shown.add_column(heading, justify="left" if heading == "policy" else "right")
         shown.add_row("as it was", *cells(self.happened))
         shown.add_row(self.policy, *cells(self.replayed), style="bold")
-        control = f"random {self.random_share:.1%}, as dear"
+        control = f"random {self.random_share:.1%}, same cost"
         shown.add_row(control, *cells(self.control))
         shown.add_row("teacher alone", *cells(self.teacher))
         return shown

@@ -89,7 +89,7 @@ def test_replay(log: list[Exchange], data: Path, tmp_path: Path) -> None:
     where = ("--data", str(data), "--json", str(tmp_path / "out.json"))
     code, shown, errors = call("replay", "--policy", "bound", "--threshold", "0.8", *where)
     assert (code, errors) == (0, [])
-    for words in ("as it was", "bound, threshold 0.8", "as dear", "teacher alone"):
+    for words in ("as it was", "bound, threshold 0.8", "same cost", "teacher alone"):
         assert words in shown
     found = json.loads((tmp_path / "out.json").read_text())
     assert (found["requests"], found["left_out"], found["confidence"]) == (REQUESTS, {}, 0.95)
@@ -159,6 +159,9 @@ def test_frontier(log: list[Exchange], data: Path, tmp_path: Path) -> None:
     costs = [point["usd"]["value"] for point in found["points"]]
     assert costs == sorted(costs, reverse=True)
     assert all(0 <= point["threshold"] <= 1 for point in others)
+    assert set(found["policies"]) == {"bound", "utility", "deadline"}
+    # A threshold of 0.9 was in force.
+    assert found["policies"]["bound"]["student_share"] == found["operating"]["student_share"]
     assert others[-1]["quality"] <= found["random_aiq"] < found["aiq"] <= 1
 
 
