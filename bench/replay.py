@@ -5,8 +5,8 @@ that other policy is really run: over the very same requests, and over the strea
 the intervals for disagreement stand two others on the same audits: the percentile bootstrap's, and
 the empirical Bernstein bound (Maurer and Pontil 2009), which holds for any number of requests.
 
-    python -m bench.replay                                  # 400 streams of 2,000 requests
-    python -m bench.replay --streams 100 --requests 500 --audit-rate 0.05
+    python -m bench.replay                                  # 150 streams of 1,000 requests
+    python -m bench.replay --streams 400 --requests 500 --audit-rate 0.05
 """
 
 from __future__ import annotations
@@ -246,8 +246,8 @@ def _estimates(outcome: Outcome, history: History, rng: np.random.Generator) -> 
 
 
 def main(
-    streams: Annotated[int, typer.Option(min=1)] = 400,
-    requests: Annotated[int, typer.Option(help="Of each stream.", min=2)] = 2000,
+    streams: Annotated[int, typer.Option(min=1)] = 150,
+    requests: Annotated[int, typer.Option(help="Of each stream.", min=2)] = 1000,
     audit_rate: Annotated[float, typer.Option(min=0.001, max=1)] = 0.1,
     overconfidence: Annotated[
         float, typer.Option(help="How many times as often as it says a student errs.", min=0)
