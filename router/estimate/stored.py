@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import orjson
 from sqlalchemy import and_, func, or_, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from config.settings import Settings
 from router.estimate.logged import Bad, EstimateError, Logged, logged
@@ -79,6 +79,8 @@ def _read(exchange: Exchange) -> Logged | Bad:
     )
     try:
         body = orjson.loads(exchange.request or "")
+        if not isinstance(body, dict):
+            raise ValueError("its request is no JSON object")
         # The task that it was served as, whichever way that was found.
         body["metadata"] = {"task": exchange.task}
         return logged(
@@ -102,5 +104,7 @@ def _answer(exchange: Exchange) -> str | None:
 
 
 def _failed(error: Exception) -> EstimateError:
-    reason = " ".join(str(error.__cause__ or error).split())
-    return EstimateError(f"the store cannot be read: {reason}")
+    if isinstance(error, StoreError):
+        return EstimateError(str(error))
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    return EstimateError(f"the store cannot be read: {' '.join(str(reason).split())}")
