@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.students import ngram
-from distill.students.ngram import TfIdf, count_ngrams
+from policies import ngrams
+from policies.ngrams import TfIdf, count_ngrams
 
 texts = st.lists(st.text(st.characters(exclude_categories=()), max_size=60), min_size=1, max_size=8)
 
@@ -66,7 +66,7 @@ def test_company_changes_nothing(company: list[str]) -> None:
 
 
 def test_more_texts_than_are_hashed_at_once() -> None:
-    many = [f"ticket {number}" for number in range(2 * ngram._BATCH + 1)]
+    many = [f"ticket {number}" for number in range(2 * ngrams._BATCH + 1)]
     counts = count_ngrams(many)
     assert counts.shape[0] == len(many)
     assert (counts[-1] != count_ngrams(many[-1:])).nnz == 0

@@ -1,4 +1,4 @@
-"""Hashed TF-IDF of word and character n-grams: the features that every label rung reads.
+"""Hashed TF-IDF of word and character n-grams: what every label rung and the difficulty model read.
 
 Texts are hashed in array operations, many at once, so that one alone takes little time as well.
 """
