@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from distill.students import classifier, novelty
+from distill.students import classifier
 from distill.students.base import Prediction
 from distill.students.classifier import Array, Classifier, Matrix
 from distill.students.encoder import SentenceEncoder
-from distill.students.novelty import Novelty
 from policies.ngrams import TfIdf, count_ngrams
 
 Reads = Literal["ngram", "embedding", "both"]
@@ -32,7 +31,6 @@ class LabelRung:
     classifier: Classifier
     tfidf: TfIdf | None
     encoder: SentenceEncoder | None
-    novelty: Novelty
 
     @property
     def name(self) -> Reads:
@@ -47,14 +45,13 @@ class LabelRung:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         if not texts:
             return []
-        counts = count_ngrams(texts)
-        ngrams = None if self.tfidf is None else self.tfidf(counts)
+        ngrams = None if self.tfidf is None else self.tfidf(count_ngrams(texts))
         embeddings = None if self.encoder is None else self.encoder.embed(texts)
-        return self.classifier.predict(_beside(ngrams, embeddings), self.novelty(counts))
+        return self.classifier.predict(_beside(ngrams, embeddings))
 
     def save(self, folder: Path) -> None:
         """Write the rung to a file of its own in ``folder``."""
-        arrays = classifier.to_arrays(self.classifier) | novelty.to_arrays(self.novelty)
+        arrays = classifier.to_arrays(self.classifier)
         if self.tfidf is not None:
             arrays |= {"columns": self.tfidf.columns, "idf": self.tfidf.weights}
         np.savez(_file(folder, self.name), allow_pickle=False, **arrays)
@@ -64,7 +61,7 @@ class LabelRung:
         """The rung that ``save`` wrote to ``folder``; ``encoder`` unless it reads n-grams alone."""
         with np.load(_file(folder, name)) as arrays:
             tfidf = None if name == "embedding" else TfIdf(arrays["columns"], arrays["idf"])
-            return cls(classifier.from_arrays(arrays), tfidf, encoder, novelty.from_arrays(arrays))
+            return cls(classifier.from_arrays(arrays), tfidf, encoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +89,14 @@ def train(
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
 
-    counts = count_ngrams(texts)
-    new, surprise = novelty.fit(texts, counts)
     tfidf, counted = None, None
     if ngrams:
+        counts = count_ngrams(texts)
         tfidf = TfIdf.fit(counts)
         counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
-    fitted = fitting.fit(_beside(counted, embeddings), answers, labels, surprise, texts)
-    rung = LabelRung(fitted.classifier, tfidf, encoder, new)
+    fitted = fitting.fit(_beside(counted, embeddings), answers, labels)
+    rung = LabelRung(fitted.classifier, tfidf, encoder)
     return Trained(rung, fitted.confidences, fitted.agreed)
 
 
