@@ -8,7 +8,7 @@ import random
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,27 @@ def test_explain(log: list[Exchange], data: Path) -> None:
     assert found["decision"] == decision
     code, shown, errors = call("explain", "req_unknown", "--data", str(data))
     assert (code, shown, errors) == (1, "", ["protege: there is no exchange req_unknown"])
+
+
+def test_explain_what_no_policy_chose_or_what_came_otherwise(data: Path) -> None:
+    store = Store(data)
+    unsure = next(exchange for exchange in fill(store) if exchange.route == "teacher")
+    down = replace(unsure, id="down", route="student", reason="teacher_down", teacher_answer=None)
+    forced = replace(
+        unsure, id="forced", reason="forced", decision=None, propensity=None, student=None
+    )
+    store.write([down, forced])
+    store.close()
+    _, shown, _ = call("explain", "down", "--data", str(data))
+    assert "teacher_down: the teacher could not be reached" in shown
+    assert "teacher (student_unsure: the student is not sure enough)" in shown
+    _, shown, _ = call("explain", "forced", "--data", str(data))
+    for words in (
+        "forced: the caller named the model",
+        "No policy chose.",
+        "No student was asked.",
+    ):
+        assert words in shown
 
 
 @pytest.mark.parametrize(
