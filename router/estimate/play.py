@@ -109,7 +109,8 @@ def play_files(
             tasks = [task for future in futures for task in future.result()]
         except BrokenProcessPool as error:
             raise EstimateError("a process that played the logs has died") from error
-        except KeyboardInterrupt:
+        except BaseException:
+            # Nobody waits for what the others are at.
             for process in multiprocessing.active_children():
                 process.terminate()
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,18 +56,15 @@ def estimate(log: Log, settings: Settings, pricing: Pricing, seed: int, workers:
     """Play the logs in their order. Raises EstimateError."""
     with TemporaryDirectory(prefix="protege-estimate-") as folder, _progress() as progress:
         seen = _Seen()
-        with Spool(Path(folder)) as spool:
-            bar = progress.add_task("Reading", total=log.size)
-            for number, spooled in enumerate(_requests(log, pricing, seen)):
-                spool.add(spooled)
-                if number % _TELL_EACH == 0:
-                    progress.update(bar, completed=log.read)
-            progress.update(bar, completed=log.size)
+        try:
+            files = _spool(_requests(log, pricing, seen), Path(folder), log, progress)
+        except OSError as error:
+            raise EstimateError(f"cannot write to {folder}: {error.strerror}") from error
         _conclude(log, seen, pricing)
         rules = Rules(settings, _encoder(settings, progress), seed, seen.requests)
         bar = progress.add_task("Playing", total=seen.requests)
         figures = play_files(
-            spool.files, rules, workers, lambda played: progress.update(bar, completed=played)
+            files, rules, workers, lambda played: progress.update(bar, completed=played)
         )
     return Estimate(
         title=log.title,
@@ -81,6 +78,18 @@ def estimate(log: Log, settings: Settings, pricing: Pricing, seed: int, workers:
         until=seen.until,
         figures=figures,
     )
+
+
+def _spool(requests: Iterable[Spooled], folder: Path, log: Log, progress: Progress) -> list[Path]:
+    """Sort ``requests`` by task into files. Raises OSError if there is no room for them."""
+    bar = progress.add_task("Reading", total=log.size)
+    with Spool(folder) as spool:
+        for number, spooled in enumerate(requests):
+            spool.add(spooled)
+            if number % _TELL_EACH == 0:
+                progress.update(bar, completed=log.read)
+    progress.update(bar, completed=log.size)
+    return spool.files
 
 
 def encoder_cache() -> Path:

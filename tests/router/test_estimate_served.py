@@ -130,7 +130,7 @@ def test_an_estimate_is_near_what_is_served(served: Served, logs: Path, tmp_path
     row = estimated(str(logs), out=tmp_path / "e.json")["totals"]
     assert row["requests"] == served.row.requests == REQUESTS
     # There is something to be right or wrong about: neither all nor nothing.
-    assert 0.3 < served.row.student_share < 1 - HARD
+    assert 0.3 < served.row.student_share < 0.9
     assert row["student_share"] == pytest.approx(served.row.student_share, abs=NEAR)
     assert row["student_agreement"] == pytest.approx(served.row.student_agreement, abs=0.02)
     saved = 1 - row["cost_usd"] / row["teacher_only_cost_usd"]
