@@ -154,6 +154,10 @@ class PoliciesSettings(_Section):
     deny: list[str] = []
     """but these."""
 
+    def bars(self, task: str) -> bool:
+        """Whether no student may answer ``task``."""
+        return task in self.deny or (self.allow is not None and task not in self.allow)
+
 
 class LoopSettings(_Section):
     """When students are retrained, and on what."""

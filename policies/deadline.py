@@ -1,4 +1,4 @@
-"""An answer in time: the student stands in for a teacher that is expected to be late."""
+"""An answer in time: the student stands in for a teacher that might be late."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _BOUND = Bound()
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """``bound``, but for requests that the teacher would answer too late. Of those the promise
-    says nothing."""
+    """``bound``, but for requests that one teacher's answer in twenty would be too late for. Of
+    those the promise says nothing."""
 
     seconds: float
     """From a request's arrival, for requests that do not say themselves."""
@@ -23,6 +23,6 @@ class Deadline:
 
     def choose(self, options: Options) -> Choice:
         seconds = self.seconds if options.deadline_s is None else options.deadline_s
-        if options.waited_s + options.teacher.latency_s > seconds:
+        if options.teacher.latency_p95_s > seconds:
             return _LATE
         return _BOUND.choose(options)

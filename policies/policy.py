@@ -19,8 +19,6 @@ class Options(NamedTuple):
     student: RouteScore
     threshold: float
     """The least probability of agreement for which the promise was tested."""
-    waited_s: float = 0.0
-    """Seconds since the request arrived."""
     deadline_s: float | None = None
     """Seconds from its arrival in which the caller wants an answer; None where it does not say."""
 

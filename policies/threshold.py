@@ -13,6 +13,8 @@ from policies.policy import Choice, Options
 
 _CONFIDENT = Choice(1.0, "student_confident")
 _UNSURE = Choice(0.0, "student_unsure")
+_ABOVE = Choice(1.0, "cascade")
+_BELOW = Choice(0.0, "cascade")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +36,4 @@ class Cascade:
     name: ClassVar[str] = "cascade"
 
     def choose(self, options: Options) -> Choice:
-        return _CONFIDENT if options.student.agreement >= self.threshold else _UNSURE
+        return _ABOVE if options.student.agreement >= self.threshold else _BELOW

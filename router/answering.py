@@ -205,8 +205,8 @@ class Answering:
 async def _in_time(
     turn: Turn, models: Sequence[Model], call: Callable[[Model], Awaitable[_T]]
 ) -> Answered[_T]:
-    """Ask ``models`` for as long as the caller wants to wait."""
-    deadline_s = turn.request.terms.deadline_s
+    """Ask ``models`` for as long as there is time to wait."""
+    deadline_s = turn.deadline_s
     if deadline_s is None:
         return await ask(models, call)
     try:

@@ -30,6 +30,8 @@ from router.api.responses import add_responses
 from router.api.stored import add_stored
 from router.api.tasks import add_tasks
 from router.audit import Auditor
+from router.budgets import Budgets
+from router.conversations import Conversations
 from router.dialects.chat import ChatDialect
 from router.dialects.completions import CompletionsDialect
 from router.dialects.messages.dialect import MessagesDialect
@@ -52,6 +54,8 @@ from router.keys.limits import Limits
 from router.ledger import Ledger
 from router.load import Load
 from router.models import Models
+from router.paying import Paying
+from router.precedence import Precedence
 from router.routing import Routing
 from router.serving import Students
 from router.turn import Arrival
@@ -80,14 +84,25 @@ def create(settings: Settings) -> ASGIApp:
     scores = Scores()
     keys = Keys(store)
     ring = Keyring(keys, closed=not is_loopback(settings.host))
-    limits = Limits(keys, ring, _counters(settings))
+    counters = _counters(settings)
+    limits = Limits(keys, ring, counters)
+    budgets = Budgets(store, counters)
     students = Students(store, settings.data, meters)
-    ledger = Ledger(writer, meters, scores, models.teacher, limits)
+    ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets)
+    conversations = Conversations(settings.data)
     auditor = Auditor(models.chain, settings.policy, store, students, ledger)
     engine = Engine(
         models,
         Routing(
-            models, settings.policy, students, scores, settings.compute_usd_per_hour * PICO / 3600
+            models,
+            settings.policy,
+            Precedence(settings, budgets),
+            settings.policies.bars,
+            conversations,
+            Paying(budgets, settings.policy.audit_rate),
+            students,
+            scores,
+            settings.compute_usd_per_hour * PICO / 3600,
         ),
         Answering(scores, ledger, auditor, settings.teacher_logprobs),
         limits,
@@ -108,6 +123,7 @@ def create(settings: Settings) -> ASGIApp:
         await ring.start()
         await models.start()
         await students.start()
+        await budgets.start()
         remembering = asyncio.create_task(asyncio.to_thread(_remember, scores, store))
         yield
         await remembering
@@ -115,8 +131,10 @@ def create(settings: Settings) -> ASGIApp:
         await students.stop()
         await models.close()
         await ring.stop()
+        await budgets.stop()
         await limits.close()
         await writer.close()
+        conversations.close()
         store.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)

@@ -77,6 +77,7 @@ class Auditor:
                     await self._judge(turn.task, opinion.student)
             except UpstreamError as error:
                 _log.info("an audit of task %s failed: %s", turn.task, error)
+                await self._ledger.budgets.spend_audit(turn, 0)
             except Exception:
                 _log.exception("an audit of task %s failed", turn.task)
 

@@ -14,6 +14,7 @@ from functools import partial
 import orjson
 
 from policies.scores import RouteScore, Scores
+from router.budgets import Budgets
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
 from router.keys.limits import Limits
@@ -43,6 +44,7 @@ class Ledger:
     scores: Scores
     teacher: Model
     limits: Limits
+    budgets: Budgets
 
     def from_upstream(
         self, turn: Turn, model: Model, answer: Answer, failure: Exception | None = None
@@ -130,12 +132,14 @@ class Ledger:
         stored = self.writer.write(audit)
         arrival = turn.arrival
         await self.limits.spend(arrival.key_id, 0, audit.audit_cost, arrival.created)
+        await self.budgets.spend_audit(turn, audit.audit_cost)
         await stored
         self.metrics.audit(turn.task, agreed=audit.agreed, cost=audit.audit_cost)
 
     async def _spend(self, exchange: Exchange) -> None:
         tokens = exchange.prompt_tokens + exchange.completion_tokens
         await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
+        await self.budgets.spend(exchange)
 
     def _settle(self, exchange: Exchange, stored: asyncio.Future[None]) -> None:
         failure = stored.exception()

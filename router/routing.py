@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.settings import PolicySettings
-from policies.decision import Decision, breaks_limits, decide, needs_teacher
+from policies.deadline import Deadline
+from policies.decision import Decision, decide, to_teacher
+from policies.fixed import Teacher
+from policies.policy import Options, Policy
+from policies.rules import breaks_limits, needs_teacher
 from policies.scores import RouteScore, Scores
+from policies.threshold import Bound
 from router.chain import first_asked
-from router.errors import ProtegeError, StudentNotFoundError, StudentUnableError, TooDearError
+from router.conversations import Conversations, turns
+from router.errors import ProtegeError, StudentNotFoundError, StudentUnableError
 from router.models import Model, Models, Target
+from router.paying import Paying
+from router.precedence import InForce, Precedence
 from router.request import ChatRequest
 from router.serving import Student, Students
-from router.turn import Arrival, Opinion, Turn, usd
+from router.turn import Arrival, Opinion, Turn
+from telemetry.exchange import Route
 
 _log = logging.getLogger(__name__)
+
+
+_BOUND = Bound()
+_STAYS = Teacher("pinned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +39,29 @@ class Routing:
 
     models: Models
     policy: PolicySettings
+    precedence: Precedence
+    barred: Callable[[str], bool]
+    """Whether students may not answer a task."""
+    conversations: Conversations
+    paying: Paying
     students: Students
     scores: Scores
     compute_price: float
     """Picodollars per second of a student's computing."""
 
     async def choose(self, arrival: Arrival, request: ChatRequest, target: Target) -> Turn:
-        """Raises StudentNotFoundError, StudentUnableError or TooDearError."""
+        """Raises StudentNotFoundError, StudentUnableError, ForbiddenError, InvalidRequestError,
+        TooDearError or BudgetSpentError."""
         if isinstance(target, Model):
             return Turn(arrival, request, "model", "forced", sampled=False)
-        student = self.students.of(request.prompt.task)
+        task = request.prompt.task
+        student = self.students.of(task)
         # Drawn before the route and whatever it will be, or the sample would depend on the policy.
         sampled = student is None or random.random() < self.policy.audit_rate
         if target == "teacher":
             return Turn(arrival, request, "teacher", "forced", sampled)
-        rule = self._rule(request)
+        in_force = self.precedence.find(arrival.key_id, task, request.terms.policy)
+        rule = self._rule(student, request)
         opinion = None
         if student is not None and rule is None:
             opinion = await self._opinion(student, request)
@@ -48,25 +70,54 @@ class Routing:
             if opinion is None or rule is not None:
                 raise _unable(request, student, rule)
             return Turn(arrival, request, "student", "forced", sampled, opinion)
-        decision = decide(
-            rule,
-            student.threshold if student else 1.0,
-            self._score_teacher(request),
-            self._score_student(opinion) if opinion else None,
-            self.policy.audit_rate,
-        )
-        fallback = opinion is not None and rule is None
-        turn = Turn(arrival, request, decision.route, decision.reason, sampled, opinion, fallback)
+        before, this = turns(request.body, arrival.key_id, task)
+        options = self._options(request, opinion) if opinion and rule is None else None
+        await self.paying.pace(in_force.account)
+        if options is None:
+            decision = self._to_teacher(rule or "no_student", in_force, request, opinion)
+        else:
+            policy = _in_force(in_force.policy, options, request, self.conversations.route(before))
+            decision = decide(policy, options, self.policy.audit_rate, random.random())
+        able = options is not None
+        turn = Turn(arrival, request, decision.route, decision.reason, sampled, opinion, able)
         turn.decision = decision
-        return self._within_budget(turn, decision)
+        if able and isinstance(in_force.policy, Deadline):
+            # Only where somebody else can answer: the caller has not asked for an error.
+            turn.patience_s = in_force.policy.seconds
+        await self.paying.afford(turn, decision, in_force.account, options)
+        self.conversations.keep(this, turn.route)
+        return turn
 
-    def _rule(self, request: ChatRequest) -> str | None:
+    def _rule(self, student: Student | None, request: ChatRequest) -> str | None:
         """Why the student is not even asked."""
+        if self.barred(request.prompt.task):
+            return "barred"
         bound = request.terms.bound
         # Its threshold was found for alpha, and says nothing of a stricter bound.
         if bound is not None and bound < self.policy.alpha:
             return "bound"
+        if student is not None and student.is_too_long(request.prompt.text):
+            return "length"
         return needs_teacher(request.body)
+
+    def _options(self, request: ChatRequest, opinion: Opinion) -> Options:
+        return Options(
+            self._score_teacher(request),
+            self._score_student(opinion),
+            opinion.student.threshold,
+            request.terms.deadline_s,
+        )
+
+    def _to_teacher(
+        self, rule: str, in_force: InForce, request: ChatRequest, opinion: Opinion | None
+    ) -> Decision:
+        return to_teacher(
+            rule,
+            in_force.policy.name,
+            self._score_teacher(request),
+            self._score_student(opinion) if opinion else None,
+            opinion.student.threshold if opinion else 1.0,
+        )
 
     async def _opinion(self, student: Student, request: ChatRequest) -> Opinion | None:
         """What the student would answer; None if it fails, which must not fail the request."""
@@ -91,19 +142,18 @@ class Routing:
             opinion.student.version, opinion.prediction.confidence, opinion.cost, opinion.waiting
         )
 
-    def _within_budget(self, turn: Turn, decision: Decision) -> Turn:
-        """The turn, or the student's if the teacher costs more than the caller wants to pay."""
-        budget = turn.request.terms.budget
-        if budget is None or turn.route == "student" or decision.teacher.cost <= budget:
-            return turn
-        if not turn.may_fall_back:
-            raise TooDearError(
-                f"The teacher is expected to cost {usd(decision.teacher.cost)} USD, more than the "
-                "request's budget, and there is no student to answer instead.",
-                "x-protege-budget",
-            )
-        turn.route, turn.reason = "student", "budget"
-        return turn
+
+def _in_force(
+    policy: Policy, options: Options, request: ChatRequest, before: Route | None
+) -> Policy:
+    """The policy, but for conversations under way and callers who want the promise kept.
+
+    A conversation stays with the teacher; with the student it stays as far as the promise goes.
+    """
+    if before == "teacher":
+        return _STAYS
+    wants_promise = request.terms.bound is not None and not options.promised
+    return _BOUND if before == "student" or wants_promise else policy
 
 
 def _broken_limit(request: ChatRequest, opinion: Opinion) -> str | None:

@@ -128,6 +128,11 @@ class Student:
         assert surest is not None, "a ladder has at least one rung"
         return Asked(surest, compute_s, waiting)
 
+    def is_too_long(self, text: str) -> bool:
+        """Whether ``text`` is longer than all that the student was trained and tested on."""
+        longest = self._ladder.usage.longest
+        return longest is not None and len(self._ladder.varying(text)) > longest
+
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""
         return self._ladder.usage.estimate(self._ladder.varying(text), answer)

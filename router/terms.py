@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import get_args
 from urllib.parse import unquote
 
+from config.settings import PolicyName
 from router.errors import InvalidRequestError
 from telemetry.exchange import PICO
 
 _PREFIX = b"x-protege-"
 _MOST_USD = 1e9
+_POLICIES: tuple[str, ...] = get_args(PolicyName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Terms:
     """Seconds to wait for the teacher, from the request's arrival."""
     budget: int | None = None
     """Most that the answer may cost, in picodollars."""
+    policy: PolicyName | None = None
 
 
 UNSAID = Terms()
@@ -46,6 +50,16 @@ def read_terms(headers: Iterable[tuple[bytes, bytes]]) -> Terms:
         deadline_s=_number(said, b"deadline", "a positive number of seconds", lambda s: s > 0),
         # Enough for any answer, and still a number of picodollars.
         budget=None if budget is None else round(min(budget, _MOST_USD) * PICO),
+        policy=_policy(said.get(b"policy")),
+    )
+
+
+def _policy(name: str | None) -> PolicyName | None:
+    if name is None or name in _POLICIES:
+        return name  # type: ignore[return-value]
+    raise InvalidRequestError(
+        f"Invalid value for 'x-protege-policy': expected one of {', '.join(_POLICIES)}.",
+        "x-protege-policy",
     )
 
 

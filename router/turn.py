@@ -92,12 +92,20 @@ class Turn:
     first_token_s: float | None = None
     attempts: int = 0
     """Calls made to upstreams."""
+    patience_s: float | None = None
+    """Seconds that the policy would wait for the teacher, from the request's arrival."""
     decision: Decision | None = None
     """None where the caller chose the route."""
 
     @property
     def task(self) -> str:
         return self.request.prompt.task
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Seconds to wait for the teacher, from the request's arrival: the caller's if it says."""
+        said = self.request.terms.deadline_s
+        return self.patience_s if said is None else said
 
     def headers(self, model: str, cost: int, teacher_cost: int) -> dict[str, str]:
         """The headers that say how the answer was made, what it cost in picodollars, and what

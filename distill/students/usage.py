@@ -25,6 +25,8 @@ class UsageModel:
     """Mean completion tokens of each answer."""
     error: float
     """Mean absolute error of the prompt tokens, as a share of their mean, on the examples."""
+    longest: int | None = None
+    """Characters of the longest varying text among the examples; None where nobody counted."""
 
     def estimate(self, text: str, answer: str) -> Usage:
         """Tokens for the varying ``text`` answered with ``answer``."""
@@ -41,8 +43,8 @@ def fit(examples: Sequence[Example]) -> UsageModel:
     lengths = np.array([len(example.text) for example in examples], dtype=float)
     tokens = np.array([example.prompt_tokens for example in examples], dtype=float)
     if np.ptp(lengths) == 0:
-        return UsageModel(float(tokens.mean()), 0.0, completion, 0.0)
+        return UsageModel(float(tokens.mean()), 0.0, completion, 0.0, int(lengths.max()))
     slope, base = np.polyfit(lengths, tokens, 1)
     misses = np.abs(base + slope * lengths - tokens)
     error = float(misses.mean() / max(tokens.mean(), 1.0))
-    return UsageModel(float(base), float(slope), completion, error)
+    return UsageModel(float(base), float(slope), completion, error, int(lengths.max()))

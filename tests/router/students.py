@@ -47,10 +47,11 @@ def promote(
     task: str = TASK,
     teacher: Callable[[str], str] = label,
     threshold: float = 0.6,
+    longest: int | None = None,
 ) -> None:
     """Put a student of ``teacher`` into service, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
-    usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0)
+    usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
     ladder = Ladder(version, task, threshold, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)

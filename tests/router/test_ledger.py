@@ -9,6 +9,7 @@ import pytest
 
 from config.settings import Settings
 from policies.scores import Scores
+from router.budgets import Budgets
 from router.errors import StoreUnavailableError
 from router.keys.file import FileCounters
 from router.keys.keyring import Keyring
@@ -27,8 +28,11 @@ from tests.telemetry.test_store import exchange
 async def test_what_is_lost_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path)
     keys = Keys(store)
-    limits = Limits(keys, Keyring(keys, closed=False), FileCounters(tmp_path))
-    ledger = Ledger(Writer(store), Metrics(), Scores(), Models(Settings()).teacher, limits)
+    counters = FileCounters(tmp_path)
+    limits = Limits(keys, Keyring(keys, closed=False), counters)
+    teacher = Models(Settings()).teacher
+    budgets = Budgets(store, counters)
+    ledger = Ledger(Writer(store), Metrics(), Scores(), teacher, limits, budgets)
     await (await ledger.record_soon(exchange("kept", route="student")))
     exchanges.drop(store.engine)
     lost = exchange("lost", route="student")

@@ -1,0 +1,227 @@
+"""Budgets of the ``budget`` policy: what is left of each, and what of it each request holds.
+
+Whatever might be spent is held before it is, so that a budget is never exceeded: for an answer of
+the teacher's, as much as it is expected to cost times the most by which any has been dearer than
+expected. The counters are those of keys' limits: shared by all processes, told by the store what
+was spent before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from dataclasses import dataclass
+
+import xxhash
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import BudgetSettings
+from policies.budget import Budget
+from policies.pacing import SLOT_S, Demand
+from router.errors import StoreUnavailableError
+from router.keys.counters import Counters
+from router.polling import keep_fresh
+from router.turn import Turn
+from telemetry import spending
+from telemetry.exchange import PICO, Exchange
+from telemetry.keys import Key, period_end, period_start
+from telemetry.spending import Payer
+from telemetry.store import Store
+
+POLL_S = 15.0
+"""Seconds between two looks at how much is asked for."""
+SHARE_S = 1.0
+"""Seconds for which the share that can be paid is good."""
+HISTORY_S = 8 * 86400
+DEARER = 2.0
+"""How many times what is expected an answer may cost, as long as none was seen that cost more."""
+
+MOST_DEARER = 10.0
+"""One answer that cost more must not have the rest of a budget held for ever."""
+
+_log = logging.getLogger(__name__)
+
+
+class Account:
+    """One budget."""
+
+    def __init__(self, settings: BudgetSettings, payer: Payer) -> None:
+        self.policy = Budget()
+        self.payer = payer
+        # The counters know keys. This one is none, and has the slot of its name.
+        digits = xxhash.xxh3_64_hexdigest(f"budget\0{payer.task}\0{payer.key}".encode())
+        self.key = Key(
+            f"key_{digits}",
+            name="budget",
+            hint="",
+            hash="",
+            created=0.0,
+            budget=round(settings.usd * PICO),
+            period=settings.period,
+        )
+        self.demand = Demand()
+        self.dearer = DEARER
+        self.seen_until = 0.0
+        """Unix time until which the store's demand is known."""
+        self.share_until = 0.0
+
+    @property
+    def total(self) -> int:
+        """Picodollars of a period."""
+        assert self.key.budget is not None
+        return self.key.budget
+
+    def start(self, now: float) -> int:
+        return period_start(self.key.period, now)
+
+    def end(self, now: float) -> int:
+        return period_end(self.key.period, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    account: Account
+    expected: int
+    amount: int
+
+
+class Budgets:
+    """All budgets of the settings."""
+
+    def __init__(self, store: Store, counters: Counters) -> None:
+        self._engine = store.engine
+        self._counters = counters
+        self._accounts: dict[Payer, Account] = {}
+        self._answers: dict[str, _Hold] = {}
+        self._audits: dict[str, _Hold] = {}
+        self._settling = asyncio.Lock()
+        self._poll: asyncio.Task[None] | None = None
+
+    def open(self, settings: BudgetSettings, payer: Payer) -> Account:
+        """The budget for what ``payer`` spends."""
+        account = Account(settings, payer)
+        self._accounts[payer] = account
+        return account
+
+    async def start(self) -> None:
+        if self._accounts:
+            self._poll = asyncio.create_task(self._keep_looking())
+
+    async def stop(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._poll
+
+    async def pace(self, account: Account) -> None:
+        """Tell the account's policy how far its money goes. Raises StoreUnavailableError."""
+        now = time.time()
+        if now < account.share_until:
+            return
+        left = account.total - await self._spent(account, now)
+        account.policy.share = account.demand.affordable(
+            left, account.start(now), account.end(now), now
+        )
+        account.share_until = now + SHARE_S
+
+    async def hold_answer(self, account: Account, exchange: str, expected: int) -> bool:
+        """Set aside what the teacher's answer may cost; False if that is more than is left."""
+        hold = await self._hold(account, expected)
+        if hold is not None:
+            self._answers[exchange] = hold
+        return hold is not None
+
+    async def hold_audit(self, account: Account, exchange: str, expected: int) -> bool:
+        """As `hold_answer`, for an audit."""
+        hold = await self._hold(account, expected)
+        if hold is not None:
+            self._audits[exchange] = hold
+        return hold is not None
+
+    async def spend(self, exchange: Exchange) -> None:
+        """Count what an answer has cost, instead of what was held for it."""
+        if self._accounts:
+            hold = self._answers.pop(exchange.id, None)
+            await self._settle(hold, exchange.task, exchange.key, exchange.created, exchange.cost)
+
+    async def spend_audit(self, turn: Turn, cost: int) -> None:
+        """Count what an audit has cost, instead of what was held for it; nothing if it failed."""
+        if self._accounts:
+            arrival = turn.arrival
+            hold = self._audits.pop(arrival.id, None)
+            await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
+
+    async def _settle(
+        self, hold: _Hold | None, task: str, key: str | None, created: float, cost: int
+    ) -> None:
+        if hold is not None and cost and hold.expected:
+            dearer = min(cost / hold.expected, MOST_DEARER)
+            hold.account.dearer = max(hold.account.dearer, dearer)
+        for payer in {Payer(), Payer(task), Payer(None, key)}:
+            account = self._accounts.get(payer)
+            if account is not None:
+                held = hold.amount if hold is not None and hold.account is account else 0
+                await self._count(account, cost - held, created)
+
+    async def _hold(self, account: Account, expected: int) -> _Hold | None:
+        now = time.time()
+        # First of all: a period that nobody has settled counts nothing.
+        await self._spent(account, now)
+        hold = _Hold(account, expected, math.ceil(expected * account.dearer))
+        await self._count(account, hold.amount, now)
+        # Counted first, then looked at: others count at the same time.
+        if await self._spent(account, now) <= account.total:
+            return hold
+        await self._count(account, -hold.amount, now)
+        return None
+
+    async def _count(self, account: Account, amount: int, created: float) -> None:
+        try:
+            await self._counters.spend(account.key, 0, amount, account.start(created), time.time())
+        except Exception:
+            _log.exception("a budget could not be counted")
+
+    async def _spent(self, account: Account, now: float) -> int:
+        """Picodollars that are spent or held. Raises StoreUnavailableError."""
+        period = account.start(now)
+        standing = await self._counters.admit(account.key, period, now)
+        if standing.spent is not None:
+            return standing.spent
+        async with self._settling:
+            # Another request may have asked the store while this one waited to.
+            standing = await self._counters.admit(account.key, period, now)
+            if standing.spent is None:
+                known = await self._stored(account, period)
+                await self._counters.settle(account.key, period, known)
+                standing = await self._counters.admit(account.key, period, now)
+        if standing.spent is None:
+            raise StoreUnavailableError("What has been spent cannot be read.")
+        return standing.spent
+
+    async def _stored(self, account: Account, period: int) -> int:
+        try:
+            return await asyncio.to_thread(spending.spent, self._engine, account.payer, period)
+        except SQLAlchemyError as error:
+            _log.error("what has been spent cannot be read: %s", error)
+            raise StoreUnavailableError("What has been spent cannot be read.") from error
+
+    async def _keep_looking(self) -> None:
+        with contextlib.suppress(SQLAlchemyError):
+            await self._look()
+        await keep_fresh(self._look, POLL_S, "what is asked for")
+
+    async def _look(self) -> None:
+        """Take over what the store says was asked for."""
+        for account in self._accounts.values():
+            now = time.time()
+            # A slot that is not over may have grown.
+            since = max(account.seen_until, now - HISTORY_S) // SLOT_S * SLOT_S
+            slots = await asyncio.to_thread(
+                spending.demand, self._engine, account.payer, since, SLOT_S
+            )
+            for slot, amount in slots.items():
+                account.demand.set(slot, amount)
+            account.seen_until = now - SLOT_S

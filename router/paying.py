@@ -1,0 +1,76 @@
+"""Whether a request's route can be paid: out of what its caller allows, and out of a budget."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from policies.decision import Decision
+from policies.policy import Options
+from router.budgets import Account, Budgets
+from router.errors import BudgetSpentError, TooDearError
+from router.turn import Turn, usd
+
+
+@dataclass(frozen=True, slots=True)
+class Paying:
+    """Has the student answer where the teacher cannot be paid."""
+
+    budgets: Budgets
+    audit_rate: float
+
+    async def pace(self, account: Account | None) -> None:
+        """Let the budget's policy know how far the money goes."""
+        if account is not None:
+            await self.budgets.pace(account)
+
+    async def afford(
+        self, turn: Turn, decision: Decision, account: Account | None, options: Options | None
+    ) -> None:
+        """Change the route if it cannot be paid; without ``options`` nobody but the teacher can
+        answer. Raises TooDearError or BudgetSpentError."""
+        self._within_terms(turn, decision)
+        if account is None:
+            return
+        account.policy.saw(decision.teacher.cost, options)
+        # One answer in twenty is dearer than this: the account learns how much.
+        dearest = max(decision.teacher.cost, decision.teacher.cost_p95)
+        identifier = turn.arrival.id
+        if turn.route == "teacher":
+            if await self.budgets.hold_answer(account, identifier, dearest):
+                return
+            if not turn.may_fall_back:
+                raise _spent(account)
+            _to_student(turn, decision, 0.0)
+        elif not turn.sampled or await self.budgets.hold_audit(account, identifier, dearest):
+            return
+        # Nobody can pay for the teacher, afterwards no more than at once.
+        turn.sampled = False
+        turn.decision = replace(turn.decision or decision, propensity=0.0)
+
+    def _within_terms(self, turn: Turn, decision: Decision) -> None:
+        """Keep to what the caller wants to pay."""
+        budget = turn.request.terms.budget
+        if budget is None or turn.route == "student" or decision.teacher.cost <= budget:
+            return
+        if not turn.may_fall_back:
+            raise TooDearError(
+                f"The teacher is expected to cost {usd(decision.teacher.cost)} USD, more than the "
+                "request's budget, and there is no student to answer instead.",
+                "x-protege-budget",
+            )
+        _to_student(turn, decision, self.audit_rate)
+
+
+def _to_student(turn: Turn, decision: Decision, propensity: float) -> None:
+    turn.route, turn.reason = "student", "budget"
+    turn.decision = replace(decision, route="student", reason="budget", propensity=propensity)
+
+
+def _spent(account: Account) -> BudgetSpentError:
+    now = time.time()
+    return BudgetSpentError(
+        f"The budget of {usd(account.total)} USD a {account.key.period} is spent, and no student "
+        "can answer instead.",
+        retry_after_s=account.end(now) - now,
+    )

@@ -1,0 +1,375 @@
+"""Every policy and every level of precedence, through real servers with real students."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from sqlalchemy import select
+
+from telemetry.exchange import Exchange
+from telemetry.keys import Key, Keys, new_secret
+from telemetry.schema import exchanges as table
+from telemetry.store import Store
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server, eventually, run_cli
+from tests.router.students import SENTENCES, promote
+from tests.router.upstream import StubUpstream
+
+COST = 10**6
+"""Picodollars of a teacher's answer: a microdollar, by the price below."""
+
+TASKS = {
+    "sure": "{}",
+    "unsure": "{}",
+    "thrifty": "{name: utility, utility: {quality: 0}}",
+    "picky": "{name: utility, utility: {quality: 100, usd: 0, second: 0}}",
+    "hasty": "{name: deadline, deadline: {seconds: 0.000001}}",
+    "patient": "{name: deadline, deadline: {seconds: 3600}}",
+    "bold": "{name: cascade, cascade: {threshold: 0.1}}",
+    "timid": "{name: cascade, cascade: {threshold: 1}}",
+    "teachers": "{name: teacher}",
+    "students": "{name: student}",
+    "always": "{name: random, random: {share: 1}}",
+    "never": "{name: random, random: {share: 0}}",
+    "half": "{name: random, random: {share: 0.5}}",
+    "denied": "{name: student}",
+    "short": "{name: student}",
+}
+"""The policy of each task. The student of the first is always sure enough, the others never."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, and the secrets of its keys by their names."""
+
+    server: Server
+    secrets: dict[str, str]
+
+    def ask(
+        self, task: str, text: str = SENTENCES[0], key: str = "plain", **more: Any
+    ) -> tuple[str, str]:
+        """The route that a request takes, and why."""
+        answer = self.answer(task, text, key, **more)
+        return answer.headers["x-protege-route"], answer.headers["x-protege-reason"]
+
+    def answer(self, task: str, text: str = SENTENCES[0], key: str = "plain", **more: Any) -> Any:
+        terms = {f"x-protege-{name}": str(value) for name, value in more.pop("terms", {}).items()}
+        body = {
+            "model": "auto",
+            "messages": [{"role": "user", "content": text}],
+            "extra_headers": {**terms, "x-protege-task": task},
+            **more,
+        }
+        client = self.server.client(api_key=self.secrets[key])
+        return client.chat.completions.with_raw_response.create(**body)
+
+
+def make_key(store: Store, name: str, secrets: dict[str, str]) -> Key:
+    secret = new_secret()
+    secrets[name] = secret.text
+    return Keys(store).create(secret, 0.0, name=name)
+
+
+@pytest.fixture(scope="module")
+def running(
+    shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    data = tmp_path_factory.mktemp("policies")
+    store = Store(data)
+    for task in TASKS:
+        threshold = 0.0 if task == "sure" else 1.01
+        longest = len(SENTENCES[0]) if task == "short" else None
+        promote(store, data, f"{task}-1", task=task, threshold=threshold, longest=longest)
+    secrets: dict[str, str] = {}
+    ids = {name: make_key(store, name, secrets).id for name in ("plain", "student", "locked")}
+    store.close()
+    config = data / "protege.yaml"
+    config.write_text(
+        f"""
+        policy: {{audit_rate: 0.25}}
+        policies:
+          tasks: {{{", ".join(f"{task}: {policy}" for task, policy in TASKS.items())}}}
+          keys:
+            {ids["student"]}: {{name: student}}
+            {ids["locked"]}: {{name: teacher, override: false}}
+          deny: [denied]
+        loop: {{enabled: false}}
+        """
+    )
+    with Server(data, *teacher_flags(shared_upstream), "--config", str(config)) as server:
+        yield Site(server, secrets)
+
+
+@pytest.fixture
+def site(running: Site, upstream: StubUpstream) -> Site:
+    return running
+
+
+def stored(site: Site, answer: Any) -> Exchange:
+    store = site.server.store()
+    identifier = answer.headers["x-request-id"]
+    assert eventually(lambda: store.exchange(identifier) is not None)
+    exchange = store.exchange(identifier)
+    store.close()
+    assert exchange is not None
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("task", "policy", "route", "reason"),
+    [
+        ("sure", "bound", "student", "student_confident"),
+        ("unsure", "bound", "teacher", "student_unsure"),
+        ("thrifty", "utility", "student", "utility"),
+        ("picky", "utility", "teacher", "utility"),
+        ("hasty", "deadline", "student", "deadline"),
+        ("patient", "deadline", "teacher", "student_unsure"),
+        ("bold", "cascade", "student", "cascade"),
+        ("timid", "cascade", "teacher", "cascade"),
+        ("teachers", "teacher", "teacher", "policy"),
+        ("students", "student", "student", "policy"),
+        ("always", "random", "student", "policy"),
+        ("never", "random", "teacher", "policy"),
+    ],
+)
+def test_the_policy_of_a_task(site: Site, task: str, policy: str, route: str, reason: str) -> None:
+    # A teacher whose latency is known.
+    site.ask(task, model="teacher")
+    answer = site.answer(task)
+    assert answer.headers["x-protege-route"] == route
+    assert answer.headers["x-protege-reason"] == reason
+    exchange = stored(site, answer)
+    assert exchange.decision is not None
+    decision = json.loads(exchange.decision)
+    assert (decision["policy"], decision["route"], decision["reason"]) == (policy, route, reason)
+    assert exchange.propensity == (1.0 if route == "teacher" else 0.25)
+
+
+def test_random_is_a_share_and_says_so(site: Site) -> None:
+    answers = [site.answer("half") for _ in range(60)]
+    routes = Counter(answer.headers["x-protege-route"] for answer in answers)
+    # Five standard deviations.
+    assert abs(routes["student"] - 30) <= 5 * math.sqrt(15)
+    assert stored(site, answers[0]).propensity == pytest.approx(0.5 + 0.5 * 0.25)
+
+
+def test_a_request_goes_before_its_key_and_that_before_its_task(site: Site) -> None:
+    assert site.ask("teachers") == ("teacher", "policy")
+    assert site.ask("teachers", key="student") == ("student", "policy")
+    named = {"policy": "bound"}
+    assert site.ask("teachers", key="student", terms=named) == ("teacher", "student_unsure")
+    assert site.ask("teachers", terms={"policy": "random"})[1] == "policy"
+    # A task without a policy of its own has the default.
+    assert site.ask("another") == ("teacher", "no_student")
+
+
+def test_a_key_may_forbid_to_choose(site: Site) -> None:
+    assert site.ask("students", key="locked") == ("teacher", "policy")
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        site.ask("students", key="locked", terms={"policy": "student"})
+    assert refused.value.code == "permission_denied"
+    assert refused.value.param == "x-protege-policy"
+
+
+@pytest.mark.parametrize(("name", "words"), [("best", "expected one of bound"), ("budget", "no b")])
+def test_what_no_policy_is(site: Site, name: str, words: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=words) as refused:
+        site.ask("sure", terms={"policy": name})
+    assert refused.value.param == "x-protege-policy"
+
+
+@pytest.mark.parametrize(
+    "name", ["bound", "utility", "deadline", "cascade", "teacher", "student", "random"]
+)
+def test_no_policy_chooses_a_student_that_has_passed_no_gate(site: Site, name: str) -> None:
+    terms = {"policy": name, "deadline": 3600}
+    assert site.ask("never trained", terms=terms) == ("teacher", "no_student")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_forced_teacher_always_teaches(site: Site, task: str) -> None:
+    assert site.ask(task, key="student", model="teacher") == ("teacher", "forced")
+
+
+def test_rules_go_before_policies(site: Site) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    assert site.ask("students", tools=tools) == ("teacher", "tools")
+    assert site.ask("denied") == ("teacher", "barred")
+    assert site.ask("short") == ("student", "policy")
+    assert site.ask("short", SENTENCES[0] + " now") == ("teacher", "length")
+    assert site.ask("students", terms={"bound": 0.01}) == ("teacher", "bound")
+    with pytest.raises(openai.BadRequestError, match="barred"):
+        site.ask("denied", model="student")
+
+
+def test_who_asks_for_a_bound_gets_the_promise(site: Site) -> None:
+    assert site.ask("students", terms={"bound": 0.05}) == ("teacher", "student_unsure")
+    assert site.ask("sure", terms={"bound": 0.05, "policy": "student"}) == ("student", "policy")
+
+
+def test_a_deadline_of_the_policy_is_kept(site: Site, upstream: StubUpstream) -> None:
+    """A teacher that was quick and has become slow is not waited for."""
+    upstream.delay_s = 5.0
+    terms = {"policy": "deadline"}
+    answer = site.answer("sure", terms=terms)
+    assert answer.headers["x-protege-route"] == "student"
+    answer = site.answer("unsure", terms=terms)
+    assert answer.headers["x-protege-reason"] == "deadline"
+    assert answer.elapsed.total_seconds() < 4
+
+
+def turn(*texts: str) -> list[dict[str, str]]:
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
+
+
+def test_a_conversation_stays_with_the_teacher(site: Site) -> None:
+    first = turn("a conversation about cats")
+    assert site.ask("students", messages=first, terms={"policy": "teacher"})[0] == "teacher"
+    second = turn("a conversation about cats", "cat", "and the dog?")
+    assert site.ask("students", messages=second) == ("teacher", "pinned")
+    third = [*second, *turn("", "dog")[1:], *turn("and the cat?")]
+    assert site.ask("students", messages=third) == ("teacher", "pinned")
+    # Nobody else is in it: examples in a prompt, another task, another caller.
+    assert site.ask("students", messages=turn("an example", "cat", "the dog"))[0] == "student"
+    assert site.ask("always", messages=second)[0] == "student"
+    assert site.ask("students", key="student", messages=second)[0] == "student"
+
+
+def test_a_conversation_stays_with_the_student_as_far_as_the_promise_goes(site: Site) -> None:
+    for task, second in (("sure", "student"), ("unsure", "teacher")):
+        text = SENTENCES[1]
+        assert site.ask(task, text, terms={"policy": "student"})[0] == "student"
+        more = turn(text, "cat", text)
+        assert site.ask(task, messages=more, terms={"policy": "student"})[0] == second
+
+
+def test_a_conversation_with_a_name(site: Site) -> None:
+    metadata = {"conversation": "c-1"}
+    assert site.ask("students", "a", metadata=metadata, terms={"policy": "teacher"})[0] == "teacher"
+    assert site.ask("students", "b", metadata=metadata) == ("teacher", "pinned")
+    assert site.ask("students", "b", metadata={"conversation": "c-2"})[0] == "student"
+
+
+# Budgets
+
+
+@pytest.fixture
+def spenders(shared_upstream: StubUpstream, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A data folder and the flags of servers: a budget of 20 answers for all, 10 for a task."""
+    data = tmp_path / "data"
+    store = Store(data)
+    promote(store, data, "animals-1", threshold=1.01)
+    store.close()
+    config = tmp_path / "protege.yaml"
+    config.write_text(
+        """
+        policy: {name: budget, budget: {usd: 0.00002, period: month}, audit_rate: 0.5}
+        policies:
+          tasks: {small: {name: budget, budget: {usd: 0.00001, period: month}}}
+        prices: {gpt-5.4: {input: 0.025, output: 0}}
+        loop: {enabled: false}
+        """
+    )
+    return data, [*teacher_flags(shared_upstream), "--config", str(config)]
+
+
+def ask_many(server: Server, task: str, count: int) -> Counter[str]:
+    """Routes of so many requests, eight at a time; ``refused`` where there was no money."""
+    client = server.client()
+
+    def ask(number: int) -> str:
+        try:
+            answer = client.chat.completions.with_raw_response.create(
+                model="auto",
+                messages=[{"role": "user", "content": f"{SENTENCES[number % 80]} {number}"}],
+                metadata={"task": task},
+            )
+        except openai.RateLimitError as error:
+            # The whole period, which is not over yet.
+            waits_s = int(error.response.headers["retry-after"])
+            return "refused" if error.code == "insufficient_quota" and waits_s > 0 else "wrong"
+        return answer.headers["x-protege-route"]
+
+    with ThreadPoolExecutor(8) as pool:
+        return Counter(pool.map(ask, range(count)))
+
+
+def settled_cost(server: Server, exchanges: int) -> int:
+    """What has been spent once all exchanges are stored and no audit is under way."""
+    store = server.store()
+    seen: list[int] = []
+
+    def settled() -> bool:
+        with store.engine.connect() as connection:
+            rows = connection.execute(select(table)).all()
+        waiting = [row for row in rows if row.route == "student" and row.sampled]
+        seen[:] = [sum(row.cost + row.audit_cost for row in rows)]
+        return len(rows) >= exchanges and all(row.agreed is not None for row in waiting)
+
+    assert eventually(settled)
+    store.close()
+    return seen[0]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_budget_is_never_exceeded(
+    spenders: tuple[Path, list[str]], upstream: StubUpstream, workers: str
+) -> None:
+    data, flags = spenders
+    with Server(data, *flags, PROTEGE_WORKERS=workers) as server:
+        routes = ask_many(server, "animals", 120)
+        # Without money the student answers; without a student nobody does.
+        assert routes["teacher"] + routes["student"] == 120
+        assert routes["student"] > 90
+        spent = settled_cost(server, 120)
+        assert 10 * COST <= spent <= 20 * COST
+        no_student = ask_many(server, "new", 30)
+        assert no_student["refused"] > 0
+        more = settled_cost(server, 120 + no_student["teacher"])
+        assert more <= 20 * COST
+    # What was spent outlives the server.
+    with Server(data, *flags, PROTEGE_WORKERS=workers) as server:
+        assert ask_many(server, "new", 20)["refused"] >= 20 - (20 * COST - more) // COST
+
+
+def test_a_task_with_a_budget_of_its_own(
+    spenders: tuple[Path, list[str]], upstream: StubUpstream
+) -> None:
+    data, flags = spenders
+    with Server(data, *flags) as server:
+        routes = ask_many(server, "small", 20)
+        assert 2 <= routes["teacher"] <= 10
+        assert routes["refused"] == 20 - routes["teacher"]
+        # Others have what is left of the budget for all.
+        assert ask_many(server, "new", 3)["teacher"] == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("PROTEGE_POLICY__NAME", "fast", "policy.name: input should be 'bound'"),
+        ("PROTEGE_POLICY__NAME", "budget", "policy: value error, the budget policy needs"),
+        ("PROTEGE_POLICY__BUDGET__USD", "-1", "policy.budget.usd: input should be greater"),
+        ("PROTEGE_POLICY__RANDOM__SHARE", "2", "policy.random.share: input should be less"),
+        ("PROTEGE_POLICIES", '{"tasks": {"t": {"nam": "bound"}}}', "policies.tasks.t.nam: unknown"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_line(
+    tmp_path: Path, setting: str, value: str, words: str
+) -> None:
+    process = run_cli("serve", "--data", str(tmp_path), **{setting: value})
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    lines = errors.strip().splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
