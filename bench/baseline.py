@@ -167,7 +167,9 @@ class _Task:
         labels = closed_set(answers)
         if not labels:
             return None
-        fitted = fitting.fit(self._features(self._train), answers, labels)
+        texts = [self._texts[position] for position in self._train]
+        features = self._features(self._train)
+        fitted = fitting.fit(features, answers, labels, np.zeros(len(texts)), texts)
         training = Outcomes(fitted.confidences[:, None], fitted.agreed[:, None])
         delta = attempt_delta(self._policy.delta, self._attempts + 1)
         planned = plan(training, len(held_out), alpha, delta)
@@ -179,7 +181,7 @@ class _Task:
         verdict = gate.judge(planned, self._outcomes(fitted.classifier), served, alpha)
         if not verdict.promoted or verdict.threshold is None:
             return None
-        everything = fitted.classifier.predict(self._features(range(len(self._texts))))
+        everything = _predict(fitted.classifier, self._features(range(len(self._texts))))
         return _Student(everything, verdict.threshold)
 
     def _features(self, positions: Iterable[int]) -> npt.NDArray[np.float64]:
@@ -193,11 +195,16 @@ class _Task:
         return float(np.mean([self._student.answers(position) for position in self._held_out]))
 
     def _outcomes(self, challenger: Classifier) -> Outcomes:
-        predictions = challenger.predict(self._features(self._held_out))
+        predictions = _predict(challenger, self._features(self._held_out))
         truth = [self._answers[position] for position in self._held_out]
         right = [one.answer == answer for one, answer in zip(predictions, truth, strict=True)]
         confidences = np.array([one.confidence for one in predictions])
         return Outcomes(confidences[:, None], np.array(right)[:, None])
+
+
+def _predict(student: Classifier, features: npt.NDArray[np.float64]) -> list[Prediction]:
+    """As sure of what is unlike the training data as of what is like it."""
+    return student.predict(features, np.zeros(len(features)))
 
 
 def _is_audited(text: str, share: float) -> bool:

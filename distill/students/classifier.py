@@ -19,16 +19,27 @@ Array = npt.NDArray[np.float64]
 SURE = 1e-6
 """Least distance of a probability from 0 and 1, where it is to have a logarithm of the odds."""
 
+STRANGEST = 6.0
+"""One in four hundred of a task's texts is a greater surprise."""
+
+_LEAST_ODDS = 500.0
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Platt scaling: P(agree) = sigmoid(slope * logit(p) + offset), p the top label's softmax."""
+    """Platt scaling with the surprise at the text as a second feature.
+
+    P(agree) = sigmoid(slope * logit(p) + offset - caution * surprise), p the top label's softmax.
+    """
 
     slope: float
     offset: float
+    caution: float
 
-    def __call__(self, probability: Array) -> Array:
-        calibrated: Array = 1 / (1 + np.exp(-self.slope * log_odds(probability) - self.offset))
+    def __call__(self, probability: Array, surprise: Array) -> Array:
+        odds = self.slope * log_odds(probability) + self.offset - self.caution * surprise
+        # Beyond it a probability is 0 all the same.
+        calibrated: Array = 1 / (1 + np.exp(-np.maximum(odds, -_LEAST_ODDS)))
         return calibrated
 
 
@@ -41,10 +52,14 @@ class Classifier:
     intercepts: Array
     calibration: Calibration
 
-    def predict(self, features: Matrix) -> list[Prediction]:
-        """One prediction for each row of ``features``."""
+    def predict(self, features: Matrix, surprise: Array) -> list[Prediction]:
+        """One prediction for each row of ``features`` [n, d], at which the ``surprise`` is [n].
+
+        A row that is stranger than hardly any of the task is not known at all, whatever the answer
+        to it seems to be.
+        """
         known = self._probabilities(features)[:, : len(self.labels)]
-        confidences = self.calibration(known.max(axis=1))
+        confidences = self.calibration(known.max(axis=1), surprise) * (surprise <= STRANGEST)
         return [
             self._prediction(row, float(confidence))
             for row, confidence in zip(known, confidences, strict=True)
@@ -75,16 +90,16 @@ def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[Any]]:
         "labels": np.array(classifier.labels, dtype=np.str_),
         "weights": classifier.weights,
         "intercepts": classifier.intercepts,
-        "calibration": np.array([calibration.slope, calibration.offset]),
+        "calibration": np.array([calibration.slope, calibration.offset, calibration.caution]),
     }
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Classifier:
     """The inverse of ``to_arrays``."""
-    slope, offset = arrays["calibration"]
+    slope, offset, caution = arrays["calibration"]
     return Classifier(
         tuple(str(label) for label in arrays["labels"]),
         arrays["weights"],
         arrays["intercepts"],
-        Calibration(float(slope), float(offset)),
+        Calibration(float(slope), float(offset), float(caution)),
     )

@@ -38,6 +38,9 @@ _DUAL_ROWS = 2000
 _PULL = 1.0
 """Strength of the calibration's prior, in training answers."""
 
+_CAUTION = 0.4
+"""What one unit of surprise takes off the logarithm of the odds, before data say more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
@@ -56,30 +59,42 @@ def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
     return tuple(answer for answer, count in counts if count >= LEAST_SUPPORT)
 
 
-def fit(features: Matrix, answers: Sequence[str], labels: Sequence[str]) -> Fitted:
-    """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels."""
+def fit(
+    features: Matrix,
+    answers: Sequence[str],
+    labels: Sequence[str],
+    surprise: Array,
+    texts: Sequence[str],
+) -> Fitted:
+    """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels.
+
+    ``surprise`` [n] is at each row against the others. ``texts`` [n] are what the rows were made
+    of: cross-validation keeps the same ones together.
+    """
     index = {label: i for i, label in enumerate(labels)}
     y = np.array([index.get(answer, _OTHER) for answer in answers])
     if len(np.unique(y)) == 1:
-        return _constant(labels, len(y), features.shape[1])
+        return _constant(labels, features.shape[1], surprise)
     span, back = _span(features)
-    strength, out_of_fold = _choose_strength(span, y)
+    strength, out_of_fold = _choose_strength(span, y, _folds(texts))
     best = out_of_fold[:, : len(labels)].argmax(axis=1)
     raw = out_of_fold[np.arange(len(y)), best]
-    calibration = _calibrate(raw, best == y)
+    calibration = _calibrate(raw, surprise, best == y)
     model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span, y)
     weights, intercepts = _rows(model, len(labels))
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
     weights = np.ascontiguousarray((weights @ back).T)
     classifier = Classifier(tuple(labels), weights, intercepts, calibration)
-    return Fitted(classifier, calibration(raw), best == y)
+    return Fitted(classifier, calibration(raw, surprise), best == y)
 
 
-def _constant(labels: Sequence[str], rows: int, width: int) -> Fitted:
+def _constant(labels: Sequence[str], width: int, surprise: Array) -> Fitted:
     """Where every answer seen is the same, so is the student's."""
-    calibration = Calibration(0.0, math.log(rows + 1))
+    rows = len(surprise)
+    # The surprise at what is usual is 1.
+    calibration = Calibration(0.0, math.log(rows + 1) + _CAUTION, _CAUTION)
     classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
-    return Fitted(classifier, calibration(np.ones(rows)), np.ones(rows, dtype=bool))
+    return Fitted(classifier, calibration(np.ones(rows), surprise), np.ones(rows, dtype=bool))
 
 
 def _span(features: Matrix) -> tuple[Matrix, Matrix]:
@@ -99,12 +114,21 @@ def _span(features: Matrix) -> tuple[Matrix, Matrix]:
     return vectors[:, kept] * scale, np.asarray((vectors[:, kept] / scale).T @ features)
 
 
-def _choose_strength(features: Matrix, y: npt.NDArray[np.int64]) -> tuple[float, Array]:
+def _folds(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The fold of each text. Texts take them in turn; one that comes again is in the same."""
+    found: dict[str, int] = {}
+    normal = (" ".join(text.lower().split()) for text in texts)
+    return np.array([found.setdefault(text, len(found)) % _FOLDS for text in normal])
+
+
+def _choose_strength(
+    features: Matrix, y: npt.NDArray[np.int64], folds: npt.NDArray[np.int64]
+) -> tuple[float, Array]:
     """The regularisation with the least cross-validated log loss, and its probabilities."""
     classes = _with_other_last(y)
     losses = {}
     for strength in _STRENGTHS:
-        probabilities = _cross_validate(features, y, classes, strength)
+        probabilities = _cross_validate(features, y, folds, classes, strength)
         truth = probabilities[np.arange(len(y)), [classes.index(label) for label in y]]
         losses[strength] = (-np.log(np.clip(truth, SURE, 1)).mean(), probabilities)
     best = min(losses, key=lambda strength: losses[strength][0])
@@ -112,13 +136,19 @@ def _choose_strength(features: Matrix, y: npt.NDArray[np.int64]) -> tuple[float,
 
 
 def _cross_validate(
-    features: Matrix, y: npt.NDArray[np.int64], classes: list[int], strength: float
+    features: Matrix,
+    y: npt.NDArray[np.int64],
+    folds: npt.NDArray[np.int64],
+    classes: list[int],
+    strength: float,
 ) -> Array:
-    """Out-of-fold probabilities [n, classes]. The folds take rows in turn."""
+    """Out-of-fold probabilities [n, classes]."""
     probabilities = np.zeros((len(y), len(classes)))
-    fold = np.arange(len(y)) % _FOLDS
-    for held in range(_FOLDS):
-        train, test = fold != held, fold == held
+    for held in np.unique(folds):
+        train, test = folds != held, folds == held
+        if not train.any():
+            probabilities[test] = 1 / len(classes)
+            continue
         seen = np.unique(y[train])
         columns = [classes.index(label) for label in seen]
         if len(seen) == 1:
@@ -148,20 +178,23 @@ def _rows(model: LogisticRegression, labels: int) -> tuple[Array, Array]:
     return weights, intercepts
 
 
-def _calibrate(raw: Array, agreed: npt.NDArray[np.bool_]) -> Calibration:
+def _calibrate(raw: Array, surprise: Array, agreed: npt.NDArray[np.bool_]) -> Calibration:
     """Platt's method (1999) with his smoothed targets, drawn towards leaving ``raw`` as it is.
 
-    Without the pull, answers that are all right would make all confidences the same.
+    Without the pull, answers that are all right would make all confidences the same. Caution is
+    never given up: the surprise that matters most is at texts of which there are none here.
     """
     positives, negatives = int(agreed.sum()), int((~agreed).sum())
     target = np.where(agreed, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     x = log_odds(raw)
 
     def loss(parameters: Array) -> float:
-        slope, offset = parameters
-        score = slope * x + offset
+        slope, offset, caution = parameters
+        score = slope * x + offset - caution * surprise
         log_loss = np.logaddexp(0, score) - target * score
-        return float(log_loss.sum() + _PULL * ((slope - 1) ** 2 + offset**2))
+        pull = (slope - 1) ** 2 + offset**2 + (caution - _CAUTION) ** 2
+        return float(log_loss.sum() + _PULL * pull)
 
-    fitted = minimize(loss, x0=[1.0, 0.0], method="L-BFGS-B", bounds=[(0.1, 10), (-10, 10)])
-    return Calibration(float(fitted.x[0]), float(fitted.x[1]))
+    bounds = [(0.1, 10), (-10, 10), (_CAUTION / 2, 10)]
+    fitted = minimize(loss, x0=[1.0, 0.0, _CAUTION], method="L-BFGS-B", bounds=bounds)
+    return Calibration(*(float(value) for value in fitted.x))

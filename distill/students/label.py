@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from distill.students import classifier
+from distill.students import classifier, novelty
 from distill.students.base import Prediction
 from distill.students.classifier import Array, Classifier, Matrix
 from distill.students.encoder import SentenceEncoder
+from distill.students.novelty import Novelty
 from policies.ngrams import TfIdf, count_ngrams
 
 Reads = Literal["ngram", "embedding", "both"]
@@ -31,6 +32,7 @@ class LabelRung:
     classifier: Classifier
     tfidf: TfIdf | None
     encoder: SentenceEncoder | None
+    novelty: Novelty
 
     @property
     def name(self) -> Reads:
@@ -45,13 +47,14 @@ class LabelRung:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         if not texts:
             return []
-        ngrams = None if self.tfidf is None else self.tfidf(count_ngrams(texts))
+        counts = count_ngrams(texts)
+        ngrams = None if self.tfidf is None else self.tfidf(counts)
         embeddings = None if self.encoder is None else self.encoder.embed(texts)
-        return self.classifier.predict(_beside(ngrams, embeddings))
+        return self.classifier.predict(_beside(ngrams, embeddings), self.novelty(counts))
 
     def save(self, folder: Path) -> None:
         """Write the rung to a file of its own in ``folder``."""
-        arrays = classifier.to_arrays(self.classifier)
+        arrays = classifier.to_arrays(self.classifier) | novelty.to_arrays(self.novelty)
         if self.tfidf is not None:
             arrays |= {"columns": self.tfidf.columns, "idf": self.tfidf.weights}
         np.savez(_file(folder, self.name), allow_pickle=False, **arrays)
@@ -61,7 +64,7 @@ class LabelRung:
         """The rung that ``save`` wrote to ``folder``; ``encoder`` unless it reads n-grams alone."""
         with np.load(_file(folder, name)) as arrays:
             tfidf = None if name == "embedding" else TfIdf(arrays["columns"], arrays["idf"])
-            return cls(classifier.from_arrays(arrays), tfidf, encoder)
+            return cls(classifier.from_arrays(arrays), tfidf, encoder, novelty.from_arrays(arrays))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,15 @@ def train(
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
 
+    counts = count_ngrams(texts)
+    new, surprise = novelty.fit(texts, counts)
     tfidf, counted = None, None
     if ngrams:
-        counts = count_ngrams(texts)
         tfidf = TfIdf.fit(counts)
         counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
-    fitted = fitting.fit(_beside(counted, embeddings), answers, labels)
-    rung = LabelRung(fitted.classifier, tfidf, encoder)
+    fitted = fitting.fit(_beside(counted, embeddings), answers, labels, surprise, texts)
+    rung = LabelRung(fitted.classifier, tfidf, encoder, new)
     return Trained(rung, fitted.confidences, fitted.agreed)
 
 
