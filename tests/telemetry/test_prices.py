@@ -17,6 +17,11 @@ def test_the_shipped_table() -> None:
     assert prices.of("gpt-4o-mini") == Price(input=150_000, output=600_000, cached_input=75_000)
     assert prices.of("openai/gpt-4o-mini") == prices.of("gpt-4o-mini")
     assert prices.of("nobody/knows-it") is None
+    claude, gemini = prices.of("claude-haiku-4-5"), prices.of("gemini/gemini-2.5-flash")
+    assert claude is not None
+    assert gemini is not None
+    assert (claude.written_input, claude.reasoning) == (1_250_000, None)
+    assert (gemini.written_input, gemini.reasoning) == (None, 2_500_000)
     assert prices.provider("gpt-4o-mini") == "openai"
     assert prices.provider("claude-haiku-4-5") == "anthropic"
     assert prices.provider("nobody/knows-it") is None
@@ -38,3 +43,16 @@ def test_cost(prompt: int, completion: int, cached: int) -> None:
     within = min(cached, prompt)
     assert cost == (prompt - within) * 10 + within + completion * 40
     assert cost <= price.cost(Usage(prompt, completion))
+
+
+@given(counts, counts, counts, counts, counts)
+def test_no_token_is_charged_twice(
+    prompt: int, completion: int, cached: int, written: int, reasoning: int
+) -> None:
+    usage = Usage(prompt, completion, cached, reasoning, written)
+    flat = Price(10, 40, cached_input=10, written_input=10, reasoning=40)
+    assert flat.cost(usage) == Price(10, 40, cached_input=10).cost(usage)
+    assert flat.cost(usage) == prompt * 10 + completion * 40
+    dear = Price(10, 40, cached_input=10, written_input=13, reasoning=50)
+    more = 3 * min(written, prompt - min(cached, prompt)) + 10 * min(reasoning, completion)
+    assert dear.cost(usage) == flat.cost(usage) + more
