@@ -7,7 +7,7 @@ takes its time to import: this module is for the first reader of the document.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from openai.types import Completion, EmbeddingCreateParams
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionDeleted
@@ -20,6 +20,7 @@ from openai.types.responses import (
     ResponseStreamEvent,
 )
 
+from config.settings import PolicyName
 from router.api import shapes
 from router.api.wire import MOST_LISTED
 from router.dialects.messages import schema as messages
@@ -59,6 +60,12 @@ class Operation:
 
 _TERMS = (
     Parameter("x-protege-task", "header", "The task that the request is for.", {"type": "string"}),
+    Parameter(
+        "x-protege-policy",
+        "header",
+        "Who decides which route it takes.",
+        {"type": "string", "enum": list(get_args(PolicyName))},
+    ),
     Parameter(
         "x-protege-bound",
         "header",
