@@ -38,6 +38,9 @@ _TASK = "task"
 _AT_ONCE = 64
 """Requests that a student is asked about at once: one call costs little more for many."""
 
+_MOST_TURNS = 2**17
+"""Turns of conversations whose route is remembered."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,10 @@ class Request:
     answer: str | None
     """The teacher's whole answer; None where it was no text or was cut off."""
     usage: Usage
+    follows: int | None = None
+    """Fingerprint of the turn of its conversation that it follows; None where it begins one."""
+    turn: int | None = None
+    """Its own fingerprint; None where there is no telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +81,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Opinion:
-    """What the champion says to a request, and the rule, if any, that keeps it from answering."""
+    """What the champion says to a request, if it is asked, and the rule, if any, that keeps it from
+    answering."""
 
-    prediction: Prediction
+    prediction: Prediction | None
     rule: str | None
 
 
@@ -93,6 +101,7 @@ class Play:
         self._answers = 0
         self._evidence: deque[Exchange] = deque(maxlen=MOST_ANSWERS)
         self._state = TaskState(_TASK)
+        self._turns: dict[int, Route] = {}
         self.verdict = ""
         """What the last training run came to, in words; empty where there was none."""
         self.promotions = 0
@@ -116,21 +125,22 @@ class Play:
         return steps
 
     def _opinions(self, requests: Sequence[Request]) -> Sequence[_Opinion | None]:
-        """What the champion says to each, where there is one and it can say anything."""
-        opinions: list[_Opinion | None] = [None] * len(requests)
-        if self._champion is None:
-            return opinions
-        able = [i for i, request in enumerate(requests) if needs_teacher(request.body) is None]
-        texts = [self._champion.varying(requests[i].text) for i in able]
-        for i, text, prediction in zip(able, texts, _predict(self._champion, texts), strict=True):
-            tokens = self._champion.usage.estimate(text, prediction.answer).completion_tokens
-            rule = breaks_limits(requests[i].body, prediction.answer, tokens)
-            opinions[i] = _Opinion(prediction, rule)
-        return opinions
+        """What the champion says to each, where there is one."""
+        champion = self._champion
+        if champion is None:
+            return [None] * len(requests)
+        rules = [_rule(champion, request) for request in requests]
+        able = [request for request, rule in zip(requests, rules, strict=True) if rule is None]
+        said = iter(_predict(champion, [champion.varying(request.text) for request in able]))
+        return [
+            _Opinion(None, rule) if rule else _checked(champion, request, next(said))
+            for request, rule in zip(requests, rules, strict=True)
+        ]
 
     def _answer(self, request: Request, opinion: _Opinion | None) -> Step:
         sampled = self._champion is None or self._rng.random() < self._policy.audit_rate
         step = self._step(request, opinion, sampled)
+        self._remember(request, step.route)
         if request.answer is not None and (step.route == "teacher" or sampled):
             self._answers += 1
             self._evidence.append(self._exchange(request, opinion, step, sampled))
@@ -141,16 +151,26 @@ class Play:
         return step
 
     def _step(self, request: Request, opinion: _Opinion | None, sampled: bool) -> Step:
-        if self._champion is None:
+        if self._champion is None or opinion is None:
             return Step("teacher", "no_student", None, audited=False)
-        if opinion is None or opinion.rule is not None:
-            rule = opinion.rule if opinion else needs_teacher(request.body)
-            return Step("teacher", rule or "no_student", None, audited=False)
+        if opinion.prediction is None or opinion.rule is not None:
+            return Step("teacher", opinion.rule or "no_student", None, audited=False)
+        # A conversation stays with the teacher.
+        if request.follows is not None and self._turns.get(request.follows) == "teacher":
+            return Step("teacher", "pinned", None, audited=False)
         prediction = opinion.prediction
         agreed = request.answer is not None and agree(prediction.answer, request.answer)
         if prediction.confidence < self._champion.threshold:
             return Step("teacher", "student_unsure", agreed, audited=False)
         return Step("student", "student_confident", agreed, audited=sampled)
+
+    def _remember(self, request: Request, route: Route) -> None:
+        if request.turn is None:
+            return
+        self._turns[request.turn] = route
+        if len(self._turns) > _MOST_TURNS:
+            # The oldest.
+            del self._turns[next(iter(self._turns))]
 
     def _exchange(
         self, request: Request, opinion: _Opinion | None, step: Step, sampled: bool
@@ -174,7 +194,7 @@ class Play:
             prompt_tokens=request.usage.prompt_tokens,
             completion_tokens=request.usage.completion_tokens,
         )
-        if opinion is None or self._champion is None:
+        if opinion is None or opinion.prediction is None or self._champion is None:
             return exchange
         prediction, version = opinion.prediction, self._champion.version
         return replace(
@@ -217,6 +237,21 @@ class Play:
         if run.ladder is not None:
             self.promotions += 1
             self._champion, self._audits = run.ladder, AuditTally(0, 0)
+
+
+def _rule(champion: Ladder, request: Request) -> str | None:
+    """Why the champion is not even asked."""
+    longest = champion.usage.longest
+    if longest is not None and len(champion.varying(request.text)) > longest:
+        return "length"
+    return needs_teacher(request.body)
+
+
+def _checked(champion: Ladder, request: Request, prediction: Prediction) -> _Opinion:
+    """The prediction, and whether the request allows it."""
+    usage = champion.usage.estimate(champion.varying(request.text), prediction.answer)
+    rule = breaks_limits(request.body, prediction.answer, usage.completion_tokens)
+    return _Opinion(prediction, rule)
 
 
 def _predict(ladder: Ladder, texts: Sequence[str]) -> list[Prediction]:

@@ -14,6 +14,7 @@ import orjson
 
 from distill.forecast import Request
 from policies.tasks import read_prompt
+from router.conversations import turns
 from telemetry.prices import Usage
 
 _FILES = 64
@@ -70,7 +71,8 @@ def read(path: Path) -> Iterator[Spooled]:
     with path.open("rb") as lines:
         for line in lines:
             place, task, body, answer, usage, cost = orjson.loads(line)
-            request = Request(body, read_prompt(body).text, answer, Usage(*usage))
+            text, (before, this) = read_prompt(body).text, turns(body, None, task)
+            request = Request(body, text, answer, Usage(*usage), follows=before, turn=this)
             yield Spooled(place, task, request, cost)
 
 

@@ -1,5 +1,6 @@
 """The offline loop, on a task whose right figures are known."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -93,3 +94,29 @@ def test_a_task_with_one_answer_or_one_prompt_is_played_to_its_end():
     one_prompt = [("are you there?", "yes")] * 300
     for pairs in (one_answer, one_prompt):
         assert len(play(pairs)) == 300
+
+
+def test_a_text_that_is_longer_than_all_before_goes_to_the_teacher():
+    player = Play(load(), None, Random(0))
+    player.run(requests(stream(400)))
+    ((text, answer),) = stream(1, seed=5)
+    usual, long = player.run(requests([(text, answer), (text * 10, answer)]))
+    assert usual.route == "student"
+    assert (long.route, long.reason, long.agreed) == ("teacher", "length", None)
+
+
+def test_a_conversation_stays_with_the_teacher():
+    player = Play(load(), None, Random(0))
+    begun, *teaching = requests(stream(400))
+    player.run([replace(begun, turn=1), *teaching])
+    ((text, answer),) = stream(1, seed=5)
+    (asked,) = requests([(text, answer)])
+    turns = [
+        replace(asked, follows=1, turn=2),
+        replace(asked, follows=2, turn=3),
+        replace(asked, follows=99, turn=4),
+        replace(asked, follows=4, turn=5),
+        replace(asked, turn=6),
+    ]
+    reasons = [step.reason for step in player.run(turns)]
+    assert reasons == ["pinned", "pinned", *["student_confident"] * 3]
