@@ -78,11 +78,11 @@ def turns(body: Mapping[str, Any], caller: str | None, task: str) -> tuple[int |
 
 
 def _last_answer(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Where the last answer is; 0 if there is none after the first message."""
+    """Where the last answer is; -1 if there is none after the first message."""
     for index in range(len(messages) - 1, 0, -1):
         if messages[index]["role"] == "assistant":
             return index
-    return 0
+    return -1
 
 
 def _said(message: Mapping[str, Any]) -> bytes:

@@ -36,7 +36,8 @@ def spent(engine: Engine, payer: Payer, since: float) -> int:
 def demand(engine: Engine, payer: Payer, since: float, slot_s: int) -> dict[int, int]:
     """Picodollars that the teacher would have cost for all requests from Unix time ``since`` on, by
     slots of ``slot_s`` seconds numbered from Unix time 0. Blocks."""
-    # Half of a slot less, rounded: the one way to round down that all databases have.
+    # Half of a slot less, rounded: all databases have that. What comes at the very start of a slot
+    # may count for the one before.
     slot = cast(func.round(exchanges.c.created / slot_s - 0.5), Integer).label("slot")
     total = cast(func.sum(exchanges.c.teacher_cost), BigInteger)
     query = (

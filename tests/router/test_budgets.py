@@ -1,0 +1,117 @@
+"""Budgets: what is held is never more than what is left, whoever counts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.settings import BudgetSettings
+from router.budgets import DEARER, Account, Budgets
+from router.keys.file import FileCounters
+from telemetry.spending import Payer
+from telemetry.store import Store
+from tests.telemetry.test_store import exchange
+
+USD = 1e-9
+TOTAL = 1000
+"""Picodollars of the budget below."""
+
+
+class Process:
+    """One of the processes that share a budget."""
+
+    def __init__(self, store: Store, folder: Path, payer: Payer = Payer()) -> None:  # noqa: B008
+        self.budgets = Budgets(store, FileCounters(folder))
+        self.account: Account = self.budgets.open(BudgetSettings(usd=USD), payer)
+
+    async def hold(self, name: str, expected: int) -> bool:
+        return await self.budgets.hold_answer(self.account, name, expected)
+
+    async def spend(self, name: str, cost: int, task: str = "t") -> None:
+        await self.budgets.spend(exchange(name, created=time.time(), cost=cost, task=task))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    opened = Store(tmp_path_factory.mktemp("budgets"))
+    yield opened
+    opened.close()
+
+
+# Which process, what its answer is expected to cost, what share of what is held it does cost, and
+# how many other requests come before it ends.
+calls = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 300), st.floats(0, 1), st.integers(0, 4)),
+    max_size=60,
+)
+
+
+@settings(max_examples=60)
+@given(calls)
+def test_no_order_of_events_exceeds_a_budget(
+    store: Store, requests: list[tuple[int, int, float, int]]
+) -> None:
+    async def play() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            processes = [Process(store, Path(folder)) for _ in range(2)]
+            spent = 0
+            under_way: list[tuple[int, Process, str, int]] = []
+            for number, (which, expected, part, lasts) in enumerate(requests):
+                process, name = processes[which], str(number)
+                if await process.hold(name, expected):
+                    cost = int(part * DEARER * expected)
+                    under_way.append((number + lasts, process, name, cost))
+                for ending in [one for one in under_way if one[0] <= number]:
+                    under_way.remove(ending)
+                    _, owner, ended, cost = ending
+                    await owner.spend(ended, cost)
+                    spent += cost
+            return spent + sum(cost for *_, cost in under_way)
+
+    assert asyncio.run(play()) <= TOTAL
+
+
+async def test_what_was_not_needed_is_given_back(store: Store, tmp_path: Path) -> None:
+    process = Process(store, tmp_path)
+    for number in range(100):
+        assert await process.hold(str(number), 400)
+        assert not await process.hold("another", 400)
+        await process.spend(str(number), 0)
+
+
+async def test_an_answer_that_is_dearer_makes_the_next_one_hold_more(
+    store: Store, tmp_path: Path
+) -> None:
+    process = Process(store, tmp_path)
+    assert await process.hold("a", 10)
+    await process.spend("a", 50)
+    assert process.account.dearer == 5
+    assert not await process.hold("b", 200)
+    assert await process.hold("c", 190)
+
+
+async def test_a_budget_is_for_its_payer(store: Store, tmp_path: Path) -> None:
+    process = Process(store, tmp_path, Payer(task="t"))
+    assert await process.hold("a", 0)
+    await process.spend("b", 900, task="other")
+    assert await process.hold("c", 500)
+    await process.spend("c", 1000)
+    assert not await process.hold("d", 1)
+
+
+async def test_what_the_store_knows_is_spent(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write([exchange("before", created=time.time(), cost=900)])
+    process = Process(store, tmp_path)
+    assert not await process.hold("a", 60)
+    assert await process.hold("b", 40)
+    await process.budgets.pace(process.account)
+    assert 0 <= process.account.policy.share <= 1
+    store.close()
