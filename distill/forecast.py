@@ -114,6 +114,15 @@ class Play:
             step for start in blocks for step in self._block(requests[start : start + _AT_ONCE])
         ]
 
+    def foresee(self, requests: Sequence[Request]) -> list[bool | None]:
+        """What today's student would make of each request: whether it agrees with the teacher;
+        None where the teacher would be asked. Nothing is learnt of them."""
+        foreseen: list[bool | None] = []
+        for request, opinion in zip(requests, self._opinions(requests), strict=True):
+            step = self._step(request, opinion, sampled=False)
+            foreseen.append(step.agreed if step.route == "student" else None)
+        return foreseen
+
     def _block(self, requests: Sequence[Request]) -> list[Step]:
         steps: list[Step] = []
         asked, opinions = self._champion, self._opinions(requests)
@@ -223,7 +232,7 @@ class Play:
         states = {_TASK: self._state}
         if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
             return
-        data = build(list(self._evidence), self._loop.holdout)
+        data = build(list(self._evidence))
         try:
             run = retrain(
                 _TASK, data.version, data, self._champion, self._state, self._policy, self._encoder

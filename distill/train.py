@@ -6,31 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
-from distill.dataset import Dataset, Example
+from distill.dataset import Dataset
 from distill.gate import Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
 from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder
-from policies.agreement import agree
-from policies.calibration import Outcomes, Plan, attempt_delta, plan
+from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import TaskState
 
 _LEAST_COVER = 0.2
 """Share of the answers that frequent labels must make up for the set to count as closed."""
 
-NEW_EVIDENCE = 1.25
-"""Factor by which held-out requests must have grown before a task is tested again."""
+NEW_EVIDENCE = 1.2
+"""Factor by which teacher answers must have grown before a task is tested again."""
 
 _ENOUGH = 0.97
 """Share of requests from which a dearer rung could hardly add any."""
 
 _MOST = 0.8
 """Share of requests for which it is not worth waiting for a dearer rung."""
+
+_CANDIDATES = 3
+"""Ladders that are tried where there is an encoder: cheap rung, dear rung, and both."""
 
 _HOPELESS = 4.0
 """Where the cheap rung errs this many times ``alpha`` on the third of requests that it is surest
@@ -51,20 +54,19 @@ class Run:
         after = replace(state, trained_on=answers, trained_at=now)
         if self.verdict.delta is None:
             return after
-        return replace(after, attempts=state.attempts + 1, tested_on=self.verdict.held_out)
+        return replace(after, attempts=state.attempts + 1, tested_on=self.verdict.evidence)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """Rungs to be tested together, and what training data say of them."""
+    """Rungs that were tested together."""
 
     rungs: tuple[LabelRung, ...]
-    plan: Plan | None
+    verdict: Verdict
 
     @property
-    def share(self) -> float:
-        """Share of requests that it is foretold to answer within the bound."""
-        return self.plan.share if self.plan else 0.0
+    def names(self) -> tuple[str, ...]:
+        return tuple(rung.name for rung in self.rungs)
 
 
 def retrain(
@@ -78,37 +80,32 @@ def retrain(
     *,
     encoder_comes: bool = False,
 ) -> Run:
-    """Train the cheapest ladder that is expected to serve the most, and put it to the gate.
+    """Train the cheapest ladder that can serve the most, and put it to the gate.
 
-    A test that is foretold to fail, or that has little more evidence than the task's last one, is
-    not made, and spends nothing of the error budget. Nor is one while the encoder is still being
-    made ready (``encoder_comes``), unless the cheap rung leaves little to gain.
+    A test that has little more evidence than the task's last one is not made, and spends nothing of
+    the error budget. While the encoder is still being made ready (``encoder_comes``) the cheap rung
+    is promoted only if it leaves little to gain.
     """
-    if len(data.held_out) < NEW_EVIDENCE * state.tested_on:
+    if data.evidence < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
-        return Run(Verdict(False, reason, held_out=len(data.held_out)))
-    delta = attempt_delta(policy.delta, state.attempts + 1)
-    labels = closed_set([example.answer for example in data.train])
+        return Run(Verdict(False, reason, evidence=data.evidence))
+    labels = closed_set([example.answer for example in data.examples])
     if not labels:
         return Run(Verdict(False, "the answers are not from a small closed set"))
-    candidate = _best_candidate(data, labels, policy.alpha, delta, encoder)
-    names = tuple(rung.name for rung in candidate.rungs)
-    if candidate.plan is None:
-        reason = "cross-validation foretells that no threshold meets the bound"
-        return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
-    if encoder_comes and candidate.share < _MOST:
+    delta = attempt_delta(policy.delta, state.attempts + 1)
+    served = champion.share if champion else 0.0
+    best = _best_candidate(data, labels, served, policy.alpha, delta, encoder)
+    verdict, names = best.verdict, best.names
+    if verdict.delta is not None:
+        # What the other candidates' tests spent, or would have spent.
+        verdict = replace(verdict, delta=delta)
+    if verdict.promoted and encoder_comes and verdict.share < _MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
-        return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
-    served = champion_share(champion, data)
-    if candidate.share <= served:
-        reason = f"cross-validation foretells no more than the champion's {served:.0%}"
-        return Run(Verdict(False, reason, held_out=len(data.held_out)), labels, names)
-    tested = outcomes(candidate.rungs, data.held_out)
-    verdict = gate.judge(candidate.plan, tested, served, policy.alpha)
+        verdict = replace(verdict, promoted=False, reason=reason)
     if not verdict.promoted or verdict.threshold is None:
         return Run(verdict, labels, names)
-    tokens = usage.fit([*data.train, *data.held_out])
-    ladder = Ladder(version, task, verdict.threshold, data.head, candidate.rungs, tokens)
+    tokens = usage.fit(data.examples)
+    ladder = Ladder(version, task, verdict.threshold, verdict.share, data.head, best.rungs, tokens)
     return Run(verdict, labels, names, ladder)
 
 
@@ -120,65 +117,48 @@ def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
     return labels if covered >= _LEAST_COVER * len(answers) else ()
 
 
-def champion_share(champion: Ladder | None, data: Dataset) -> float:
-    """Share of the held-out requests that the serving ladder answers."""
-    if champion is None or not data.held_out:
-        return 0.0
-    texts = [champion.varying(data.head + example.text) for example in data.held_out]
-    confident = np.zeros(len(texts), dtype=bool)
-    for rung in champion.rungs:
-        predictions = rung.predict(texts)
-        confident |= np.array([p.confidence >= champion.threshold for p in predictions])
-    return float(confident.mean())
-
-
 def _best_candidate(
     data: Dataset,
     labels: Sequence[str],
+    served: float,
     alpha: float,
     delta: float,
     encoder: SentenceEncoder | None,
 ) -> _Candidate:
-    """The rungs that are foretold to serve the most; of those that serve as much, the cheapest."""
-    texts = [example.text for example in data.train]
-    answers = [example.answer for example in data.train]
+    """The rungs that may serve the most; of those that may serve as much, the cheapest.
+
+    The candidates share ``delta``, so that all of their tests hold together.
+    """
+    texts = [example.text for example in data.examples]
+    answers = [example.answer for example in data.examples]
+    weights = np.array([example.weight for example in data.examples])
+    part = delta if encoder is None else delta / _CANDIDATES
+
+    def tested(*trained: Trained) -> _Candidate:
+        verdict = gate.judge(_outcomes(trained, weights), served, alpha, part)
+        return _Candidate(tuple(one.rung for one in trained), verdict)
+
     cheap = label.train(texts, answers, labels)
-    alone = _candidate([cheap], len(data.held_out), alpha, delta)
-    if encoder is None or alone.share >= _ENOUGH or _surest_error(cheap) > _HOPELESS * alpha:
+    alone = tested(cheap)
+    enough = alone.verdict.share >= _ENOUGH
+    if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
-    plain = label.train(texts, answers, labels, ngrams=False, encoder=encoder)
     rich = label.train(texts, answers, labels, encoder=encoder)
-    ladders = ([cheap, plain], [cheap, rich], [plain], [rich])
-    candidates = [_candidate(ladder, len(data.held_out), alpha, delta) for ladder in ladders]
-    return max(alone, *candidates, key=lambda candidate: candidate.share)
+    candidates = (alone, tested(cheap, rich), tested(rich))
+    return max(candidates, key=lambda one: (one.verdict.share, one.verdict.delta is not None))
 
 
 def _surest_error(trained: Trained) -> float:
-    """Share of wrong answers among the third of the training data that the rung is surest of."""
+    """Share of wrong answers among the third of the data that the rung is surest of."""
     surest = np.argsort(-trained.confidences)[: max(1, len(trained.confidences) // 3)]
     return float(1 - trained.agreed[surest].mean())
 
 
-def _candidate(trained: Sequence[Trained], held_out: int, alpha: float, delta: float) -> _Candidate:
-    training = Outcomes(
-        np.stack([one.confidences for one in trained], axis=1),
-        np.stack([one.agreed for one in trained], axis=1),
+def _outcomes(trained: Sequence[Trained], weights: npt.NDArray[np.float64]) -> Outcomes:
+    """What rungs make of the examples that count, each trained without it."""
+    counts = weights > 0
+    return Outcomes(
+        np.stack([one.confidences for one in trained], axis=1)[counts],
+        np.stack([one.agreed for one in trained], axis=1)[counts],
+        weights[counts],
     )
-    planned = plan(training, held_out, alpha, delta)
-    return _Candidate(tuple(one.rung for one in trained), planned)
-
-
-def outcomes(rungs: Sequence[LabelRung], examples: Sequence[Example]) -> Outcomes:
-    """What ``rungs`` make of ``examples``, whose texts are without the head."""
-    texts = [example.text for example in examples]
-    predictions = [rung.predict(texts) for rung in rungs]
-    shape = (len(rungs), len(examples))
-    confidences = np.array([[p.confidence for p in row] for row in predictions]).reshape(shape)
-    agreed = np.array(
-        [
-            [agree(p.answer, example.answer) for p, example in zip(row, examples, strict=True)]
-            for row in predictions
-        ],
-        dtype=bool,
-    ).reshape(shape)
-    return Outcomes(confidences.T, agreed.T)

@@ -119,7 +119,7 @@ class Trainer:
         started = time.time()
         state = self._store.task_states().get(task, TaskState(task))
         exchanges = self._store.teacher_answers(task, state.epoch, MOST_ANSWERS)
-        data = build(exchanges, self._settings.loop.holdout)
+        data = build(exchanges)
         version = f"{_slug(task)}-{data.version[:8]}"
         run = retrain(
             task,
@@ -168,18 +168,17 @@ class Trainer:
 
 def _card(data: Dataset, run: Run, state: TaskState, started: float) -> str:
     """The student's card as JSON."""
-    verdict = dataclasses.asdict(run.verdict) | {"share": run.verdict.share}
     usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
     card = {
         "data": {
             "version": data.version,
-            "train": len(data.train),
-            "held_out": len(data.held_out),
+            "answers": len(data),
+            "evidence": data.evidence,
             "since": state.epoch,
         },
         "labels": list(run.labels),
         "rungs": list(run.rungs),
-        "gate": verdict,
+        "gate": dataclasses.asdict(run.verdict),
         "usage": usage,
         "training_s": round(time.time() - started, 3),
     }

@@ -1,32 +1,40 @@
-"""The threshold that keeps the promise: learn, then test.
+"""The threshold that keeps the promise: learn, then test, on evidence that cross-validation gives.
 
-Each threshold of a sequence fixed beforehand is a null hypothesis, "of the answers given at or
-above it, more than ``alpha`` disagree with the teacher's", tested on held-out data by the exact
-binomial test (Clopper and Pearson 1934). The sequence runs from strict to lax; a test that passes
-hands its level on to the next (fixed-sequence testing in its fallback form: Wiens 2003), so all
-that passed hold together with confidence ``1 - delta`` and the laxest of them may be used (learn
-then test: Angelopoulos, Bates, Candes, Jordan and Lei 2021). The sequence, and where in it testing
-starts, is laid out on training data alone.
+Every teacher answer is a request whose outcome is known: what a student that was trained without it
+would have said, how sure it would have been, and whether that agrees. Each threshold of a sequence
+is a null hypothesis, "of the answers given at or above it, more than ``alpha`` disagree with the
+teacher's". The sequence runs from strict to lax; a test that passes hands its level on to the next
+(fixed-sequence testing in its fallback form: Wiens 2003), so all that passed hold together with
+confidence ``1 - delta`` and the laxest of them may be used (learn then test: Angelopoulos, Bates,
+Candes, Jordan and Lei 2021). The sequence depends on confidences alone, never on what agreed.
+
+Once a student serves, requests that it is unsure of reach the teacher more often than others, so
+each outcome is weighted by how many requests it stands for: the inverse of the probability that the
+teacher was asked (Horvitz and Thompson 1952). The weights are smoothed among requests of a like
+confidence (Beaumont 2008), and the test is the exact one for weighted counts (Fay and Feuer 1997),
+which for equal weights is Garwood's (1936) for a Poisson count.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binom
+from scipy.stats import gamma
 
 _STEP = 0.04
 """Share of requests between one threshold and the next."""
 
-_STARTS = ((1.0, 0.7), (1.8, 0.3))
-"""Where testing starts, in multiples of the fewest answers that can pass, and with which part of
-the error budget."""
+_STARTS = 4
+"""Places in the sequence where testing starts, each with the same part of the error budget: few
+errors among the surest answers must not keep the many below them from being tested."""
 
-_HOPE = 2.0
-"""A test is made where training data foretell a p-value of at most this many times its level:
-cross-validated students know less than the one to be tested."""
+_BINS = 20
+"""Bins of like confidence, with as many outcomes each, among which weights are smoothed."""
+
+_PATIENCE = 10
+"""The greater, the more evenly the error budget is spread over the first gate tests of a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +45,47 @@ class Outcomes:
     """[n, rungs], cheapest rung first."""
     agreed: npt.NDArray[np.bool_]
     """[n, rungs]: whether the rung's answer is the teacher's."""
+    weights: npt.NDArray[np.float64]
+    """[n], positive: how many requests of the task each stands for."""
 
     def __len__(self) -> int:
         return len(self.confidences)
+
+    @property
+    def surest(self) -> npt.NDArray[np.float64]:
+        """[n]: the confidence of the surest rung."""
+        highest: npt.NDArray[np.float64] = self.confidences.max(axis=1)
+        return highest
+
+    def smoothed(self) -> Outcomes:
+        """The same with every weight replaced by the mean of its bin of like confidence.
+
+        Unbiased as far as in a bin those who were asked of the teacher err as often as those who
+        were not. Where they differ, a former student that was sure has left out requests that are
+        easier than the rest of their bin: errors are overstated.
+        """
+        inner = np.linspace(0, 1, _BINS + 1)[1:-1]
+        edges = np.unique(np.quantile(self.surest, inner)) if len(self) else np.zeros(0)
+        bins = np.searchsorted(edges, self.surest, side="right")
+        counts = np.bincount(bins, minlength=_BINS)
+        sums = np.bincount(bins, self.weights, minlength=_BINS)
+        return replace(self, weights=(sums / np.maximum(counts, 1))[bins])
 
     def tally(self, threshold: float) -> Tally:
         """Who would answer at ``threshold``: the first rung whose confidence reaches it."""
         confident = self.confidences >= threshold
         answered = confident.any(axis=1)
         rung = confident.argmax(axis=1)[answered]
-        right = self.agreed[answered, rung].sum()
-        return Tally(int(answered.sum()), int(answered.sum() - right))
+        wrong = ~self.agreed[answered, rung]
+        weights = self.weights[answered]
+        return Tally(
+            int(answered.sum()),
+            int(wrong.sum()),
+            float(weights.sum()),
+            float(weights[wrong].sum()),
+            float((weights[wrong] ** 2).sum()),
+            float(weights.max(initial=0.0)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +94,47 @@ class Tally:
 
     answered: int
     wrong: int
+    weight: float
+    """Sum of the weights of all answers,"""
+    wrong_weight: float
+    """of those that disagree,"""
+    wrong_square: float
+    """and of the squares of the latter."""
+    heaviest: float
+    """The greatest weight of an answer."""
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Thresholds from strict to lax, and the part of the error budget that starts at each."""
-
-    thresholds: tuple[float, ...]
-    levels: tuple[float, ...]
-    share: float
-    """Share of requests that is foretold to be answered within the bound."""
+    @classmethod
+    def plain(cls, answered: int, wrong: int) -> Tally:
+        """A tally of requests that stand for themselves alone."""
+        return cls(answered, wrong, answered, wrong, wrong, min(answered, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One threshold and what held-out data say of it."""
+    """One threshold and what the evidence says of it."""
 
     threshold: float
-    answered: int
-    wrong: int
+    tally: Tally
+    share: float
+    """Share of the task's requests at or above the threshold."""
     upper: float
     """Upper confidence bound on the share of answers that disagree, at the level of the test."""
     passed: bool
 
 
 def upper_bound(tally: Tally, delta: float) -> float:
-    """Clopper-Pearson upper bound on the share of wrong answers, with confidence ``1 - delta``."""
-    if tally.wrong >= tally.answered:
+    """Fay and Feuer's upper bound on the share of wrong answers, with confidence ``1 - delta``."""
+    if tally.weight == 0:
         return 1.0
-    return float(beta.ppf(1 - delta, tally.wrong + 1, tally.answered - tally.wrong))
+    mean = tally.wrong_weight + tally.heaviest
+    variance = tally.wrong_square + tally.heaviest**2
+    sum_ = gamma.ppf(1 - delta, mean**2 / variance, scale=variance / mean)
+    return min(1.0, float(sum_) / tally.weight)
 
 
-def least_answers(alpha: float, delta: float) -> int:
-    """The fewest answers, all of them right, that meet the bound."""
-    return int(np.ceil(np.log(delta) / np.log1p(-alpha)))
+def least_answers(alpha: float, delta: float) -> float:
+    """The fewest answers of equal weight, all of them right, that meet the bound."""
+    return float(-np.log(delta) / alpha)
 
 
 def attempt_delta(delta: float, attempt: int) -> float:
@@ -98,58 +143,42 @@ def attempt_delta(delta: float, attempt: int) -> float:
     The parts of all attempts (1, 2, …) add up to ``delta``, however many there are: the promise
     is for the task, over every student it will ever have.
     """
-    return delta / (attempt * (attempt + 1))
+    return delta * _PATIENCE / ((attempt + _PATIENCE - 1) * (attempt + _PATIENCE))
 
 
-def plan(training: Outcomes, held_out: int, alpha: float, delta: float) -> Plan | None:
-    """Lay out a test on ``held_out`` requests; None where it is foretold to fail.
-
-    ``training`` holds cross-validated outcomes on training data. The thresholds are equally spaced
-    in the share of requests answered. Testing starts at the strictest that can pass and, with a
-    smaller part of ``delta``, at one with more answers: fewer are surer to be right, more allow for
-    an error among them.
-    """
-    least = least_answers(alpha, delta * _STARTS[0][1])
-    if held_out < least:
-        return None
-    # Held-out answers above a threshold will be more or fewer than on training data: one standard
-    # deviation more, so that a start is seldom wasted on one answer too few.
-    first = (least + np.sqrt(least * (1 - least / held_out))) / held_out
-    shares = np.linspace(first, 1, int(np.ceil((1 - first) / _STEP)) + 1)
-    surest = training.confidences.max(axis=1)
-    thresholds = np.quantile(surest, 1 - shares, method="lower").tolist()
-    levels = dict.fromkeys(thresholds, 0.0)
-    for start, part in _STARTS:
-        index = min(int(np.searchsorted(shares, start * first)), len(shares) - 1)
-        levels[thresholds[index]] += delta * part
-    scale = held_out / len(training)
-    tallies = [training.tally(threshold) for threshold in levels]
-    hopeful = [
-        tally.answered for tally in tallies if _foretell(tally, scale, alpha) <= _HOPE * delta
-    ]
-    if not hopeful:
-        return None
-    return Plan(tuple(levels), tuple(levels.values()), max(hopeful) / len(training))
-
-
-def _foretell(tally: Tally, scale: float, alpha: float) -> float:
-    """The p-value to expect of a test on ``scale`` times as many requests."""
-    answered, wrong = round(tally.answered * scale), round(tally.wrong * scale)
-    return float(binom.cdf(wrong, answered, alpha))
-
-
-def walk(planned: Plan, held_out: Outcomes, alpha: float) -> list[Tested]:
-    """Test the thresholds of a plan in order.
+def walk(outcomes: Outcomes, alpha: float, delta: float) -> list[Tested]:
+    """Test thresholds from strict to lax; none where there is too little evidence for any.
 
     One passes where its upper bound, at the level that is its own and what the threshold before it
-    hands on, is at most ``alpha``.
+    hands on, is at most ``alpha``. All levels together are ``delta``.
     """
+    evidence = outcomes.smoothed()
+    thresholds = _thresholds(evidence, least_answers(alpha, delta / _STARTS))
+    levels = np.zeros(len(thresholds))
+    for start in range(_STARTS if thresholds else 0):
+        levels[start * len(thresholds) // _STARTS] += delta / _STARTS
+    total = float(evidence.weights.sum())
     tested: list[Tested] = []
     handed_on = 0.0
-    for threshold, own in zip(planned.thresholds, planned.levels, strict=True):
+    for threshold, own in zip(thresholds, levels.tolist(), strict=True):
         level = own + handed_on
-        tally = held_out.tally(threshold)
+        tally = evidence.tally(threshold)
         upper = upper_bound(tally, level) if level else 1.0
-        tested.append(Tested(threshold, tally.answered, tally.wrong, upper, upper <= alpha))
+        tested.append(Tested(threshold, tally, tally.weight / total, upper, upper <= alpha))
         handed_on = level if tested[-1].passed else 0.0
     return tested
+
+
+def _thresholds(evidence: Outcomes, least: float) -> list[float]:
+    """Thresholds from the strictest that can pass on, equally spaced in the share of requests."""
+    order = np.argsort(-evidence.surest, kind="stable")
+    weights = evidence.weights[order]
+    enough = np.cumsum(weights) >= least * np.maximum.accumulate(weights)
+    if not enough.any():
+        return []
+    shares = np.cumsum(weights) / weights.sum()
+    first = shares[enough.argmax()]
+    wanted = np.linspace(first, 1, int(np.ceil((1 - first) / _STEP)) + 1)
+    places = np.minimum(np.searchsorted(shares, wanted), len(order) - 1)
+    found = evidence.surest[order][places].tolist()
+    return list(dict.fromkeys(found))

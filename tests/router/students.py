@@ -52,7 +52,7 @@ def promote(
     """Put a student of ``teacher`` into service, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
-    ladder = Ladder(version, task, threshold, "", (_rung(teacher),), usage)
+    ladder = Ladder(version, task, threshold, 0.9, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)
     record = StudentRecord(version, task, time.time(), path, True, "passed its test", "{}")

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from config.settings import LoopSettings, PolicySettings
+from config.settings import PolicySettings
 from distill.dataset import build
 from distill.train import retrain
 from telemetry.exchange import Exchange, TaskState
@@ -207,7 +207,7 @@ def test_a_student_learns_the_right_answers(server: Server) -> None:
 
 def learnt(rows: list[Exchange], texts: list[str]) -> list[str]:
     """What a student trained on ``rows`` answers to ``texts``."""
-    data = build(rows, LoopSettings().holdout)
+    data = build(rows)
     run = retrain("corrected", "v1", data, None, TaskState("corrected"), PolicySettings(), None)
     assert run.ladder is not None, run.verdict
     return [each.answer for each in run.ladder.rungs[0].predict(texts)]
