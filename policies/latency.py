@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from policies.online import Expected, Quantity
 
-DEFAULT_SECONDS = 1.0
+_ANY = 1.0
+"""Seconds to begin with; the first answer replaces it."""
+
+_UNKNOWN = Expected(0.0, 0.0, 0.0)
+"""Of a model that has not been seen yet: who is thought slow is never asked, and nobody learns
+better."""
 
 
 class LatencyModel:
@@ -15,8 +20,8 @@ class LatencyModel:
     """
 
     def __init__(self) -> None:
-        self._first_token = Quantity(DEFAULT_SECONDS, 0.0, 0.0)
-        self._end = Quantity(DEFAULT_SECONDS, 0.0, 0.0)
+        self._first_token = Quantity(_ANY, 0.0, 0.0)
+        self._end = Quantity(_ANY, 0.0, 0.0)
 
     def first_token(self, prompt_tokens: int, load: int) -> Expected | None:
         """None where no streamed answer has been seen."""
@@ -25,7 +30,7 @@ class LatencyModel:
         return self._first_token.expect(1 + prompt_tokens, 1 + load)
 
     def end(self, completion_tokens: int, load: int) -> Expected:
-        return self._end.expect(1 + completion_tokens, 1 + load)
+        return self._end.expect(1 + completion_tokens, 1 + load) if self._end.known else _UNKNOWN
 
     def saw_first_token(self, seconds: float, prompt_tokens: int, load: int) -> None:
         self._first_token.add(seconds, 1 + prompt_tokens, 1 + load)

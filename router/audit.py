@@ -91,6 +91,10 @@ class Auditor:
         started = time.perf_counter()
         answered = await ask(self._chain, call)
         said = answered.value
+        took_s = time.perf_counter() - started
+        if said.usage is not None and said.finish_reason is not None:
+            model = answered.model.upstream.model
+            self._ledger.learn(turn, "teacher", model, said.usage, took_s, None)
         # A truncated or filtered answer is not what the student gave, and teaches nobody.
         text = said.text if said.finish_reason == "stop" else None
         audit = Audit(
@@ -98,7 +102,7 @@ class Auditor:
             teacher_answer=text if turn.request.store else None,
             agreed=text is not None and agree(answer, text),
             audit_cost=answered.model.price.cost(said.usage or Usage()),
-            audit_latency_s=time.perf_counter() - started,
+            audit_latency_s=took_s,
         )
         await self._ledger.record_audit(turn, audit)
         return audit.agreed

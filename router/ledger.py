@@ -13,7 +13,7 @@ from functools import partial
 
 import orjson
 
-from policies.scores import RouteScore, Scores
+from policies.scores import Scores
 from router.budgets import Budgets
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
@@ -21,7 +21,7 @@ from router.keys.limits import Limits
 from router.models import Model
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer
-from telemetry.exchange import Exchange
+from telemetry.exchange import Exchange, Route
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
 from telemetry.store import Audit
@@ -71,8 +71,9 @@ class Ledger:
             teacher_cost=self.teacher.price.cost(usage),
         )
         if failure is None and answer.finish_reason is not None:
-            score = turn.decision.teacher if turn.decision else None
-            self._learn(turn, exchange, usage, score)
+            self.learn(
+                turn, turn.route, exchange.model, usage, exchange.latency_s, turn.first_token_s
+            )
         return exchange
 
     def from_student(self, turn: Turn, opinion: Opinion) -> Exchange:
@@ -88,7 +89,7 @@ class Ledger:
             cost=opinion.cost,
             teacher_cost=self.teacher.price.cost(usage),
         )
-        self._learn(turn, exchange, usage, turn.decision.student if turn.decision else None)
+        self.learn(turn, turn.route, exchange.model, usage, exchange.latency_s, turn.first_token_s)
         return exchange
 
     async def record(self, exchange: Exchange) -> None:
@@ -136,6 +137,33 @@ class Ledger:
         await stored
         self.metrics.audit(turn.task, agreed=audit.agreed, cost=audit.audit_cost)
 
+    def learn(
+        self,
+        turn: Turn,
+        route: Route,
+        model: str,
+        usage: Usage,
+        latency_s: float,
+        first_token_s: float | None,
+    ) -> None:
+        """Let the scorers see what ``model`` took for a complete answer on ``route``."""
+        decision = turn.decision
+        score = None
+        if decision is not None:
+            score = decision.student if route == "student" else decision.teacher
+        self.scores.learn(
+            Toll(
+                task=turn.task,
+                route=route,
+                model=model,
+                characters=turn.request.ask.characters,
+                usage=usage,
+                latency_s=latency_s,
+                first_token_s=first_token_s,
+                load=score.load if score else None,
+            )
+        )
+
     async def _spend(self, exchange: Exchange) -> None:
         tokens = exchange.prompt_tokens + exchange.completion_tokens
         await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
@@ -179,23 +207,6 @@ class Ledger:
             key=arrival.key_id,
             latency_s=arrival.elapsed_s(),
             first_token_s=turn.first_token_s,
-        )
-
-    def _learn(
-        self, turn: Turn, exchange: Exchange, usage: Usage, score: RouteScore | None
-    ) -> None:
-        """Let the scorers see what a complete answer took, and the ``score`` that foretold it."""
-        self.scores.learn(
-            Toll(
-                task=exchange.task,
-                route=exchange.route,
-                model=exchange.model,
-                characters=turn.request.ask.characters,
-                usage=usage,
-                latency_s=exchange.latency_s,
-                first_token_s=exchange.first_token_s,
-                load=score.load if score else None,
-            )
         )
 
 

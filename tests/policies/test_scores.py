@@ -92,6 +92,13 @@ def test_latency_is_learnt_by_model() -> None:
     assert scores.student("v2", 0.9, cost=3, waiting=0).latency_s == student.latency_s
 
 
+def test_a_model_that_nobody_has_seen_is_not_thought_slow() -> None:
+    scores = Scores()
+    unknown = scores.teacher(Ask("task", 100, stream=True), MODEL, PRICE)
+    assert unknown.latency_p95_s == unknown.first_token_p95_s == 0.0
+    assert scores.student("v1", 0.9, cost=0, waiting=0).latency_p95_s == 0.0
+
+
 def test_load_and_open_circuits_make_a_model_slower() -> None:
     scores = learnt(*(toll(latency_s=0.5 * (1 + load), load=load) for load in (0, 1, 3, 7)))
     idle = scores.teacher(Ask("task", 100), MODEL, PRICE)

@@ -112,6 +112,22 @@ def test_a_students_computing_has_its_price(upstream: StubUpstream, tmp_path: Pa
     assert 0 < later["latency_s"] < 0.5
 
 
+def test_audits_tell_what_the_teacher_takes(slow: StubUpstream, tmp_path: Path) -> None:
+    """Or a teacher that was slow once would never be asked by who wants an answer in time."""
+    store = Store(tmp_path)
+    promote(store, tmp_path, "animals-1")
+    store.close()
+    environment = {**ENVIRONMENT, "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(tmp_path, *teacher_flags(slow), **environment) as server:
+        assert foretold(ask(server, SENTENCES[0], TASK))["latency_s"] == 0.0
+
+        def learnt() -> bool:
+            score = foretold(ask(server, SENTENCES[1], TASK))
+            return score["latency_s"] >= slow.delay_s and score["cost"] == COST
+
+        assert eventually(learnt)
+
+
 def test_who_is_asked_first_is_who_can_answer_soonest() -> None:
     teacher = ModelSettings(model="gpt-5.4", breaker_failures=1, breaker_pause_s=60)
     other = ModelSettings(model="gpt-5.4-mini", breaker_failures=1, breaker_pause_s=30)
