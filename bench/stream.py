@@ -2,9 +2,9 @@
 
 The headlines, four labels that stand for a perfect teacher's answers, are played in random order
 through the product's own dataset, training runs, gate, audits and demotion. What the last student
-would make of headlines that it never saw is the figure "held out". The random control answers as
-many requests, at random, with the label that is the most frequent so far: what the same cost buys
-without a student.
+would make of headlines that it never saw is the figure "held out". The random control sends as many
+requests to the same students, but which ones is left to chance: it costs the same, and agrees as
+often as they do when they are asked about everything.
 
     python -m bench.stream --data shared/data --seeds 3
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import csv
 import gzip
 import os
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -31,7 +30,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from config.settings import load
-from distill.forecast import Play, Request
+from distill.forecast import Play, Request, Step
 from distill.students.encoder import SentenceEncoder
 from telemetry.prices import Usage
 
@@ -56,10 +55,11 @@ class Figures:
     """Requests before the first that a student answered."""
     demotions: int
     control: float
-    """Of as many answers, given at random by the commonest label: how many agree."""
+    """As ``agreement``, of the random control."""
     held_out_student: float
     """Of the held-out headlines: answered by the last student."""
     held_out_agreement: float
+    held_out_control: float
 
 
 def play(
@@ -78,22 +78,22 @@ def play(
         playing = Play(settings, encoder, Random(seed))
         steps = playing.run([_request(*pair) for pair in pairs])
         demotions = playing.demotions
-        # No training comes of these: what follows is read off the student as it is.
         after = playing.foresee([_request(*pair) for pair in held_out])
     served = [step for step in steps if step.route == "student"]
+    served_after = [step for step in after if step.route == "student"]
     audited = sum(step.audited for step in steps)
-    would = [agreed for agreed in after if agreed is not None]
     size = len(pairs)
     return Figures(
         student=len(served) / size,
-        agreement=1 - sum(step.wrong for step in steps) / max(1, len(served)),
+        agreement=_agreement(served),
         audited=audited / size,
         saved=(len(served) - audited) / size,
         first=next((i for i, step in enumerate(steps) if step.route == "student"), size),
         demotions=demotions,
-        control=_commonest([label for _, label in pairs]),
-        held_out_student=len(would) / len(held_out),
-        held_out_agreement=sum(would) / max(1, len(would)),
+        control=_agreement(steps),
+        held_out_student=len(served_after) / len(held_out),
+        held_out_agreement=_agreement(served_after),
+        held_out_control=_agreement(after),
     )
 
 
@@ -102,14 +102,10 @@ def _request(text: str, label: str) -> Request:
     return Request({"messages": messages}, text, label, Usage())
 
 
-def _commonest(labels: Sequence[str]) -> float:
-    """Share of labels that are the commonest of those before them."""
-    seen: Counter[str] = Counter()
-    right = 0
-    for label in labels:
-        right += bool(seen) and seen.most_common(1)[0][0] == label
-        seen[label] += 1
-    return right / len(labels)
+def _agreement(steps: Sequence[Step]) -> float:
+    """Share of what students say, given or not, that is the teacher's answer."""
+    said = [step.agreed for step in steps if step.agreed is not None]
+    return sum(said) / max(1, len(said))
 
 
 def read(path: Path) -> list[tuple[str, str]]:

@@ -114,14 +114,12 @@ class Play:
             step for start in blocks for step in self._block(requests[start : start + _AT_ONCE])
         ]
 
-    def foresee(self, requests: Sequence[Request]) -> list[bool | None]:
-        """What today's student would make of each request: whether it agrees with the teacher;
-        None where the teacher would be asked. Nothing is learnt of them."""
-        foreseen: list[bool | None] = []
-        for request, opinion in zip(requests, self._opinions(requests), strict=True):
-            step = self._step(request, opinion, sampled=False)
-            foreseen.append(step.agreed if step.route == "student" else None)
-        return foreseen
+    def foresee(self, requests: Sequence[Request]) -> list[Step]:
+        """What would become of each request today. None is audited, and nothing is learnt."""
+        return [
+            self._step(request, opinion, sampled=False)
+            for request, opinion in zip(requests, self._opinions(requests), strict=True)
+        ]
 
     def _block(self, requests: Sequence[Request]) -> list[Step]:
         steps: list[Step] = []
