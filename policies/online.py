@@ -25,6 +25,8 @@ _HIGHEST = log(1e12)
 class RunningMean:
     """A mean that follows what it measures: plain at first, then exponentially decaying."""
 
+    __slots__ = ("_count", "value")
+
     def __init__(self, initial: float) -> None:
         self.value = initial
         self._count = 0
@@ -41,6 +43,8 @@ class Line:
     mean, so that a feature that does not vary does no harm. Before the first value the line goes
     through ``initial`` at 0.
     """
+
+    __slots__ = ("_count", "_covariance", "_prior", "_slope", "_variance", "_x", "_y")
 
     def __init__(self, initial: float, slope: float) -> None:
         self._prior = self._slope = slope
@@ -72,6 +76,8 @@ class Quantile:
     Candes and Tibshirani 2023).
     """
 
+    __slots__ = ("_count", "_level", "value")
+
     def __init__(self, level: float, initial: float) -> None:
         self.value = initial
         self._level = level
@@ -99,6 +105,8 @@ class Quantity:
     leave. Its quantiles are those of the residuals, in units of their mean absolute value; its
     mean is what the residuals' exponentials make of it (Duan's smearing, 1983).
     """
+
+    __slots__ = ("_high", "_lines", "_median", "_smear", "_spread", "known")
 
     def __init__(self, initial: float, *slopes: float) -> None:
         """``initial`` is expected where all features are 1; ``slopes``, one a feature, are the

@@ -28,6 +28,9 @@ class TokenModel:
     first, the completion not at all.
     """
 
+    # There are as many as tasks.
+    __slots__ = ("_cached", "_completion", "_prompt", "_reasoning", "_written")
+
     def __init__(self) -> None:
         self._prompt = Quantity(DEFAULT_TOKENS_PER_CHARACTER, 1.0)
         self._completion = Quantity(DEFAULT_COMPLETION_TOKENS, 0.0)
