@@ -116,7 +116,6 @@ def test_request_ids(claude: Client) -> None:
     ("status", "kind"),
     [
         (400, "BadRequestError"),
-        (401, "AuthenticationError"),
         (403, "PermissionDeniedError"),
         (429, "RateLimitError"),
         (500, "InternalServerError"),

@@ -162,7 +162,7 @@ def test_other_providers_go_through_litellm(upstream: StubUpstream, data: Path) 
         assert exchange is not None
         assert (exchange.model, exchange.teacher_answer) == ("hosted_vllm/llama", "cat")
         assert exchange.prompt_tokens > 0
-        for fault, status in ((429, 429), (500, 500), (401, 401)):
+        for fault, status in ((429, 429), (500, 500), (401, 502)):
             upstream.status = fault
             refused = httpx.post(f"{server.url}/chat/completions", json=BODY)
             assert refused.status_code == status

@@ -125,9 +125,10 @@ def test_the_teacher_s_answer(providers: Providers, stub: AnthropicStub) -> None
     exchange = providers.exchange(raw.headers["x-request-id"])
     assert exchange.teacher_answer == "a cat"
     assert exchange.choices is None
-    # 1, 0.1 and 5 USD per million tokens.
     assert exchange.cached_tokens == 15
-    assert exchange.cost == 25 * 1_000_000 + 15 * 100_000 + 9 * 5_000_000
+    # 1, 1.25 for what is written to the cache, 0.1 and 5 USD per million tokens.
+    prompt = 20 * 1_000_000 + 5 * 1_250_000 + 15 * 100_000
+    assert exchange.cost == prompt + 9 * 5_000_000
 
 
 def test_a_stream_says_what_a_completion_says(providers: Providers, stub: AnthropicStub) -> None:
