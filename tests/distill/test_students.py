@@ -140,3 +140,4 @@ def test_usage_is_learnt_from_the_teachers_own():
     assert estimate.prompt_tokens == pytest.approx(90, abs=1)
     assert estimate.completion_tokens == 3
     assert model.error < 0.02
+    assert model.longest == 399
