@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import signal
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,13 +30,16 @@ DEMO_KEYS = {
     "teacher", "seed", "alpha", "requests", "failures",
     "training_lag_s", "tasks", "totals", "baseline",
 }  # fmt: skip
-ROWS = 900
+ROWS = 500
 HEADLINES = ROOT.parent / "shared" / "data" / "headlines_train.csv.gz"
 
 
 def run(*arguments: object, **environment: str) -> tuple[int, str, str]:
     process = run_cli("estimate", *map(str, arguments), **NO_ENCODER, **environment)
-    output, errors = process.communicate(timeout=100)
+    try:
+        output, errors = process.communicate(timeout=150)
+    finally:
+        process.kill()
     return process.returncode, output, errors
 
 
@@ -120,7 +125,7 @@ def test_the_figures_have_the_demos_names(figures: dict[str, Any]) -> None:
 def test_the_figures_add_up(figures: dict[str, Any]) -> None:
     learnt, unlearnt = figures["tasks"]
     assert (learnt["requests"], unlearnt["requests"]) == (ROWS, 100)
-    assert learnt["student_share"] > 0.5
+    assert learnt["student_share"] > 0.3
     assert learnt["promotions"] >= 1
     assert unlearnt["student_answers"] == unlearnt["audits"] == 0
     assert unlearnt["verdict"] or unlearnt["requests"] < 170
@@ -172,12 +177,14 @@ def test_a_table_and_its_prices(tmp_path: Path) -> None:
 @pytest.mark.skipif(not HEADLINES.exists(), reason="the headlines are not there")
 def test_headlines_are_learnt(tmp_path: Path) -> None:
     """Real texts with four labels, of which n-grams learn a part."""
-    out = tmp_path / "e.json"
-    code, _output, errors = run(HEADLINES, "--json", out)
+    path, out = tmp_path / "headlines.csv", tmp_path / "e.json"
+    with gzip.open(HEADLINES) as lines:
+        path.write_bytes(b"".join(islice(lines, 2001)))
+    code, _output, errors = run(path, "--json", out)
     assert (code, errors) == (0, "")
     (row,) = json.loads(out.read_text())["tasks"]
-    assert row["requests"] == 5000
-    assert row["student_share"] > 0.15
+    assert row["requests"] == 2000
+    assert row["student_share"] > 0.1
     assert row["disagreement"] <= 0.05
     # Knowing what it knows is what makes the difference.
     assert row["random_disagreement"] > 3 * row["disagreement"]
