@@ -1,4 +1,4 @@
-"""The command line: ``protege serve``, ``keys``, ``estimate`` and ``demo``."""
+"""The command line: ``protege serve``, ``keys``, ``policy``, ``estimate`` and ``demo``."""
 
 from __future__ import annotations
 
