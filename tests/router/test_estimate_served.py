@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from config.settings import load
 from distill import schedule
 from router.demo.report import Outcome, Row, summarise
+from router.serving import POLL_S
 from telemetry.schema import exchanges
 from telemetry.store import Store
 from tests.distill.synthetic import FILLER, messages, stream
@@ -66,11 +68,15 @@ def served(teacher: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> S
     with Server(data, *teacher_flags(teacher), **NO_ENCODER) as server:
         store = server.store()
         client = server.client()
+        serving = store.serving()
         for number, (text, _answer) in enumerate(traffic()):
             ask(client, text)
-            if number % 25 == 24:
+            if number % 10 == 9:
                 # Slowly, compared with training: the estimate knows no wait for it.
                 assert eventually(lambda: not due(store), 60)
+                if store.serving() != serving:
+                    serving = store.serving()
+                    time.sleep(2 * POLL_S)
         store.close()
     # On its way out the server has finished its audits.
     rows = recorded(data)
