@@ -152,10 +152,12 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 1
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
 def _is_stop(value: Any) -> bool:
-    return isinstance(value, str) or (
-        isinstance(value, list) and all(isinstance(item, str) for item in value)
-    )
+    return isinstance(value, str) or _is_texts(value)
 
 
 _Check = tuple[Callable[[Any], bool], str]
@@ -170,7 +172,7 @@ _CHECKS: dict[str, _Check] = {
     "tools": (_is_objects, "an array of objects"),
     "functions": (_is_objects, "an array of objects"),
     "response_format": (_is_mapping, "an object"),
-    "modalities": (lambda value: isinstance(value, list), "an array of strings"),
+    "modalities": (_is_texts, "an array of strings"),
     "n": (
         lambda value: _is_count(value) and value <= MAX_CHOICES,
         f"an integer from 1 to {MAX_CHOICES}",

@@ -283,6 +283,7 @@ def test_tool_calls(server: Server, upstream: StubUpstream, task: str) -> None:
         ({"model": "auto", "messages": messages(), "n": True}, "n"),
         ({"model": "auto", "messages": messages(), "n": 129}, "n"),
         ({"model": "auto", "messages": messages(), "metadata": "task"}, "metadata"),
+        ({"model": "auto", "messages": messages(), "modalities": [["text"]]}, "modalities"),
         ({"model": "auto", "messages": messages(), "top_logprobs": 2}, "top_logprobs"),
         (
             {"model": "auto", "messages": messages(), "logprobs": True, "top_logprobs": 21},
