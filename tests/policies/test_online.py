@@ -86,9 +86,7 @@ def test_expectations_of_a_power_law(spread: float) -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.floats(0, 1e9), st.floats(1e-3, 1e9), st.floats(1e-3, 1e9)), max_size=60
-    ),
+    st.lists(st.tuples(st.floats(0, 1e9), st.floats(1e-3, 1e9), st.floats(1e-3, 1e9)), max_size=60),
     st.floats(1e-3, 1e9),
 )
 def test_expectations_are_always_numbers_in_order(
