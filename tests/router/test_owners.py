@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from telemetry.keys import Keys, new_secret
+from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
@@ -35,34 +36,20 @@ def people(
 ) -> Iterator[People]:
     shared_upstream.reset()
     data = tmp_path_factory.mktemp("owners") / "data"
+    # Before the server starts: one that has never seen a key lets everybody in.
+    store, secrets = Store(data), {}
+    for name in ("ann", "bob", "admin"):
+        secrets[name] = new_secret()
+        Keys(store).create(secrets[name], time.time(), name=name, admin=name == "admin")
+    store.close()
     with Server(data, *teacher_flags(shared_upstream)) as server:
-        store = server.store()
-        keys = Keys(store)
-
-        def client(name: str, **fields: Any) -> openai.OpenAI:
-            secret = new_secret()
-            keys.create(secret, time.time(), name=name, **fields)
-            return server.client(api_key=secret.text, max_retries=9)
-
-        ann, bob, admin = client("ann"), client("bob"), client("admin", admin=True)
-        store.close()
-        # A new key is known within a second.
-        while any(_is_unknown(each) for each in (ann, bob, admin)):
-            time.sleep(0.1)
+        ann, bob, admin = (server.client(api_key=each.text) for each in secrets.values())
         answer = ann.chat.completions.create(
             model="auto",
             messages=[{"role": "user", "content": "a cat?"}],
             metadata={"task": "owned"},
         )
         yield People(ann, bob, admin, answer.id, answer._request_id or "")
-
-
-def _is_unknown(client: openai.OpenAI) -> bool:
-    try:
-        client.models.list()
-    except openai.AuthenticationError:
-        return True
-    return False
 
 
 USES: list[Callable[[openai.OpenAI, People], Any]] = [

