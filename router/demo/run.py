@@ -55,8 +55,8 @@ def run(options: Options, console: Console) -> int:
                 servers.close()
         failed = report(replies, options, console, clock)
         if options.keep:
-            console.print(f"The server stays up at {url} until Ctrl-C.")
             with suppress(KeyboardInterrupt):
+                console.print(f"The server stays up at {url} until Ctrl-C.")
                 signal.pause()
     return failed
 
