@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import orjson
 
@@ -55,8 +56,10 @@ class Ledger:
             turn.request.ask, model.upstream.model, answer.text or ""
         )
         text = answer.text if turn.request.store else None
-        exchange = replace(
-            self._exchange(turn, model.upstream.model, 200),
+        exchange = self._exchange(
+            turn,
+            model.upstream.model,
+            200,
             answer=text,
             teacher_answer=text if turn.route == "teacher" else None,
             choices=answer.choices if turn.request.store else None,
@@ -79,8 +82,10 @@ class Ledger:
     def from_student(self, turn: Turn, opinion: Opinion) -> Exchange:
         """The exchange in which the student gave its ``opinion`` as the answer."""
         usage = opinion.usage
-        exchange = replace(
-            self._exchange(turn, opinion.student.version, 200),
+        exchange = self._exchange(
+            turn,
+            opinion.student.version,
+            200,
             answer=opinion.prediction.answer if turn.request.store else None,
             completion_id=identifier(turn.arrival.id),
             finish_reason="stop",
@@ -101,7 +106,7 @@ class Ledger:
         except Exception as error:
             _log.error("an exchange could not be stored: %s", error)
             raise StoreUnavailableError("The answer could not be stored.") from error
-        self._count(exchange)
+        self.metrics.exchange(exchange)
 
     async def record_soon(self, exchange: Exchange) -> asyncio.Future[None]:
         """Store the exchange within milliseconds, while its caller goes on.
@@ -122,9 +127,8 @@ class Ledger:
         await self._record_nothing(turn, model, CALLER_GONE, CALLER_GONE_CODE)
 
     async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
-        nothing = self._exchange(turn, model.upstream.model, status)
         try:
-            await self.record(replace(nothing, error=error))
+            await self.record(self._exchange(turn, model.upstream.model, status, error=error))
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
@@ -172,15 +176,13 @@ class Ledger:
     def _settle(self, exchange: Exchange, stored: asyncio.Future[None]) -> None:
         failure = stored.exception()
         if failure is None:
-            self._count(exchange)
+            self.metrics.exchange(exchange)
         else:
             _log.error("exchange %s could not be stored and is lost: %s", exchange.id, failure)
             self.metrics.lost(exchange.route)
 
-    def _count(self, exchange: Exchange) -> None:
-        self.metrics.exchange(exchange)
-
-    def _exchange(self, turn: Turn, model: str, status: int) -> Exchange:
+    def _exchange(self, turn: Turn, model: str, status: int, **answered: Any) -> Exchange:
+        """The exchange of a turn; ``answered`` are the fields that tell what came of it."""
         arrival, opinion, request = turn.arrival, turn.opinion, turn.request
         decision = turn.decision
         metadata = request.body.get("metadata")
@@ -200,13 +202,14 @@ class Ledger:
             propensity=decision.propensity if decision else None,
             decision=orjson.dumps(decision).decode() if decision else None,
             dialect=request.dialect,
-            request=request.raw.decode() if request.store else None,
+            request=request.text if request.store else None,
             original=request.original.decode() if request.original and request.store else None,
             metadata=orjson.dumps(metadata).decode() if metadata and request.store else None,
             attempts=turn.attempts,
             key=arrival.key_id,
             latency_s=arrival.elapsed_s(),
             first_token_s=turn.first_token_s,
+            **answered,
         )
 
 

@@ -26,7 +26,8 @@ MAX_CHOICES = 128
 class ChatRequest:
     """A request that has been checked."""
 
-    raw: bytes
+    text: str
+    """The JSON of ``body``."""
     body: dict[str, Any]
     model: str
     prompt: Prompt
@@ -41,12 +42,8 @@ class ChatRequest:
     dialect: Dialect
     original: bytes | None
     """The body as the caller sent it, where that was not a chat completion request."""
-
-    @property
-    def ask(self) -> Ask:
-        """What the scorers want to know of it."""
-        limit = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
-        return Ask(self.prompt.task, len(self.raw.decode()), self.stream, limit)
+    ask: Ask
+    """What the scorers want to know of it."""
 
     def for_upstream(
         self, model: str, *, stream: bool, logprobs: int | None = None
@@ -89,18 +86,23 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
         raise InvalidRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
     stream_options = body.get("stream_options") or {}
     is_chat = dialect == "chat"
+    text = raw.decode() if is_chat else orjson.dumps(body).decode()
+    prompt = read_prompt(body, terms.task)
+    stream = bool(body.get("stream"))
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return ChatRequest(
-        raw=raw if is_chat else orjson.dumps(body),
+        text=text,
         body=body,
         model=body["model"],
-        prompt=read_prompt(body, terms.task),
-        stream=bool(body.get("stream")),
+        prompt=prompt,
+        stream=stream,
         include_usage=bool(stream_options.get("include_usage")),
         store=body.get("store") is not False,
         top_logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         terms=terms,
         dialect=dialect,
         original=None if is_chat else raw,
+        ask=Ask(prompt.task, len(text), stream, limit),
     )
 
 
