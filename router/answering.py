@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import orjson
 from starlette.types import Receive
@@ -14,7 +13,7 @@ from starlette.types import Receive
 from policies.scores import Scores
 from router import completion
 from router.audit import Auditor
-from router.chain import Answered, ask, is_down
+from router.chain import Answered, ask_in_time, is_down
 from router.errors import (
     StoreUnavailableError,
     UpstreamError,
@@ -27,8 +26,6 @@ from router.relay import Relay, drop_logprobs
 from router.reply import Reply
 from router.turn import Turn
 from router.upstreams.answer import Answer, read_completion
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ class Answering:
             return _Whole(content, read_completion(content))
 
         async with WhileCallerWaits(receive):
-            answered = await _in_time(turn, models, call)
+            answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
         exchange = self.ledger.from_upstream(turn, answered.model, answered.value.answer)
         await self.ledger.record(exchange)
         content = answered.value.content
@@ -155,7 +152,7 @@ class Answering:
             return _Opened(relay, ends)
 
         async with WhileCallerWaits(receive):
-            answered = await _in_time(turn, models, call)
+            answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
         async with aclosing(answered.value.relay):
             with self.scores.calling(answered.model.upstream.model):
                 await self._relay(turn, answered, receive, reply)
@@ -200,23 +197,6 @@ class Answering:
         usage = self.scores.usage(turn.request.ask, model.upstream.model)
         teacher_cost = self.ledger.teacher.price.cost(usage)
         return turn.headers(model.upstream.model, model.price.cost(usage), teacher_cost)
-
-
-async def _in_time(
-    turn: Turn, models: Sequence[Model], call: Callable[[Model], Awaitable[_T]]
-) -> Answered[_T]:
-    """Ask ``models`` for as long as there is time to wait."""
-    deadline_s = turn.deadline_s
-    if deadline_s is None:
-        return await ask(models, call)
-    try:
-        async with asyncio.timeout(deadline_s - turn.arrival.elapsed_s()):
-            return await ask(models, call)
-    except TimeoutError as error:
-        raise UpstreamTimeoutError(
-            f"The upstream did not answer within the request's {deadline_s:g} s.",
-            "x-protege-deadline",
-        ) from error
 
 
 def _why_student(error: UpstreamError) -> str:

@@ -22,6 +22,7 @@ from router.errors import (
     UpstreamUnreachableError,
 )
 from router.models import Model
+from router.turn import Arrival
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
@@ -63,6 +64,26 @@ async def ask(models: Sequence[Model], call: Callable[[Model], Awaitable[_T]]) -
                 failure = error
     assert failure is not None, "a chain has at least one model"
     raise failure
+
+
+async def ask_in_time(
+    models: Sequence[Model],
+    call: Callable[[Model], Awaitable[_T]],
+    arrival: Arrival,
+    deadline_s: float | None,
+) -> Answered[_T]:
+    """As `ask`, for no longer than until ``deadline_s`` after the request's arrival, if there is
+    such a time. UpstreamTimeoutError names the header that sets it."""
+    if deadline_s is None:
+        return await ask(models, call)
+    try:
+        async with asyncio.timeout(deadline_s - arrival.elapsed_s()):
+            return await ask(models, call)
+    except TimeoutError as error:
+        raise UpstreamTimeoutError(
+            f"The upstream did not answer within the request's {deadline_s:g} s.",
+            "x-protege-deadline",
+        ) from error
 
 
 async def _ask_again(model: Model, call: Callable[[Model], Awaitable[_T]]) -> _T:

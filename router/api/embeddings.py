@@ -5,11 +5,10 @@ Embeddings teach nobody: no student is asked, and a model must be configured for
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from router.api.wire import passed, refused
-from router.chain import Answered, ask
+from router.chain import ask_in_time
 from router.endpoint import Engine, read_body
 from router.errors import (
     InvalidRequestError,
@@ -27,7 +26,6 @@ from router.errors import (
     UnexpectedError,
     UpstreamBrokenError,
     UpstreamError,
-    UpstreamTimeoutError,
     render,
 )
 from router.hangup import CallerGoneError, WhileCallerWaits
@@ -93,8 +91,8 @@ class _Turn:
             "x-protege-saved": "0",
         }
 
-    def exchange(self, status: int) -> Exchange:
-        """The exchange so far."""
+    def exchange(self, status: int, **answered: Any) -> Exchange:
+        """The exchange; ``answered`` are the fields that tell what came of it."""
         arrival, request = self.arrival, self.request
         return Exchange(
             id=arrival.id,
@@ -111,6 +109,7 @@ class _Turn:
             attempts=self.attempts,
             key=arrival.key_id,
             latency_s=arrival.elapsed_s(),
+            **answered,
         )
 
 
@@ -161,9 +160,11 @@ class Embeddings:
             raise
         usage = embedded.usage
         cost = turn.model.price.cost(usage)
-        exchange = replace(turn.exchange(200), prompt_tokens=usage.prompt_tokens, cost=cost)
         # No teacher would have done it for another price.
-        await self.ledger.record(replace(exchange, teacher_cost=cost))
+        exchange = turn.exchange(
+            200, prompt_tokens=usage.prompt_tokens, cost=cost, teacher_cost=cost
+        )
+        await self.ledger.record(exchange)
         return passed(embedded.content, arrival.id, {**headers, **turn.headers(cost)})
 
     def _refuse(self, arrival: Arrival, error: ProtegeError) -> Response:
@@ -200,21 +201,13 @@ class Embeddings:
             return _Embedded(content, _usage(content, turn.request))
 
         deadline_s = turn.request.terms.deadline_s
-        waits_s = None if deadline_s is None else deadline_s - turn.arrival.elapsed_s()
-        try:
-            async with asyncio.timeout(waits_s):
-                answered: Answered[_Embedded] = await ask((turn.model,), call)
-        except TimeoutError as error:
-            raise UpstreamTimeoutError(
-                f"The upstream did not answer within the request's {deadline_s:g} s.",
-                "x-protege-deadline",
-            ) from error
+        answered = await ask_in_time((turn.model,), call, turn.arrival, deadline_s)
         return answered.value
 
     async def _record_nothing(self, turn: _Turn, status: int, failure: Exception) -> None:
         """Write down that there was no answer. Nothing is lost if that fails."""
         try:
-            await self.ledger.record(replace(turn.exchange(status), error=code_of(failure)))
+            await self.ledger.record(turn.exchange(status, error=code_of(failure)))
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
