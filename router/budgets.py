@@ -23,7 +23,8 @@ from policies.budget import Budget
 from policies.pacing import SLOT_S, Demand
 from router.errors import StoreUnavailableError
 from router.keys.counters import Counters
-from router.polling import keep_fresh
+from router.keys.settling import Settling
+from router.polling import Background, keep_fresh
 from router.turn import Turn
 from telemetry import spending
 from telemetry.exchange import PICO, Exchange
@@ -97,8 +98,8 @@ class Budgets:
         self._accounts: dict[Payer, Account] = {}
         self._answers: dict[str, _Hold] = {}
         self._audits: dict[str, _Hold] = {}
-        self._settling = asyncio.Lock()
-        self._poll: asyncio.Task[None] | None = None
+        self._settling = Settling(counters)
+        self._poll = Background()
 
     def open(self, settings: BudgetSettings, payer: Payer) -> Account:
         """The budget for what ``payer`` spends."""
@@ -108,13 +109,10 @@ class Budgets:
 
     async def start(self) -> None:
         if self._accounts:
-            self._poll = asyncio.create_task(self._keep_looking())
+            self._poll.start(self._keep_looking())
 
     async def stop(self) -> None:
-        if self._poll is not None:
-            self._poll.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._poll
+        await self._poll.stop()
 
     async def pace(self, account: Account) -> None:
         """Tell the account's policy how far its money goes. Raises StoreUnavailableError."""
@@ -187,16 +185,9 @@ class Budgets:
     async def _spent(self, account: Account, now: float) -> int:
         """Picodollars that are spent or held. Raises StoreUnavailableError."""
         period = account.start(now)
-        standing = await self._counters.admit(account.key, period, now)
-        if standing.spent is not None:
-            return standing.spent
-        async with self._settling:
-            # Another request may have asked the store while this one waited to.
-            standing = await self._counters.admit(account.key, period, now)
-            if standing.spent is None:
-                known = await self._stored(account, period)
-                await self._counters.settle(account.key, period, known)
-                standing = await self._counters.admit(account.key, period, now)
+        standing = await self._settling.standing(
+            account.key, period, now, lambda: self._stored(account, period)
+        )
         if standing.spent is None:
             raise StoreUnavailableError("What has been spent cannot be read.")
         return standing.spent

@@ -6,7 +6,6 @@ A student that is promoted or demoted by any process takes effect here within a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.students.base import Prediction, Rung
-from router.polling import keep_fresh
+from router.polling import Background, keep_fresh
 from telemetry.exchange import StudentRecord
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
@@ -150,7 +149,7 @@ class Students:
         self._serving: dict[str, Student] = {}
         self._unusable: set[str] = set()
         self._refreshing = asyncio.Lock()
-        self._poll: asyncio.Task[None] | None = None
+        self._poll = Background()
 
     def of(self, task: str) -> Student | None:
         return self._serving.get(task)
@@ -160,13 +159,10 @@ class Students:
         # What has been imported stays. The garbage collector would stop every request for tenths
         # of a second to look through it, again and again.
         gc.freeze()
-        self._poll = asyncio.create_task(keep_fresh(self.refresh, POLL_S, "the students"))
+        self._poll.start(keep_fresh(self.refresh, POLL_S, "the students"))
 
     async def stop(self) -> None:
-        if self._poll is not None:
-            self._poll.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._poll
+        await self._poll.stop()
         self._executor.shutdown(cancel_futures=True)
 
     async def refresh(self) -> None:

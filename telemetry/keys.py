@@ -15,9 +15,11 @@ from functools import lru_cache
 from secrets import token_hex, token_urlsafe
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Row, cast, func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
-from telemetry.schema import exchanges, keys
+from telemetry import spending
+from telemetry.schema import keys
+from telemetry.spending import Payer
 from telemetry.store import Store
 
 Period = Literal["day", "week", "month"]
@@ -183,13 +185,7 @@ class Keys:
 
     def spent(self, identifier: str, since: float) -> int:
         """Picodollars that a key's requests from Unix time ``since`` on have cost, audits too."""
-        # Sums of PostgreSQL's are decimals.
-        total = cast(func.sum(exchanges.c.cost + exchanges.c.audit_cost), BigInteger)
-        query = select(func.coalesce(total, 0)).where(
-            exchanges.c.key == identifier, exchanges.c.created >= since
-        )
-        with self._engine.connect() as connection:
-            return int(connection.scalar(query) or 0)
+        return spending.spent(self._engine, Payer(key=identifier), since)
 
 
 def _key(row: Row[Any]) -> Key:

@@ -6,7 +6,6 @@ A key that is created, changed or revoked by any process takes effect here withi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import ipaddress
 import time
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from router.errors import InvalidKeyError
-from router.polling import keep_fresh
+from router.polling import Background, keep_fresh
 from telemetry.keys import Key, Keys
 
 POLL_S = 0.25
@@ -33,17 +32,14 @@ class Keyring:
         self._by_id: dict[str, Key] = {}
         self._by_hash: dict[str, tuple[Key, float]] = {}
         """The key, and until when that secret of it works."""
-        self._poll: asyncio.Task[None] | None = None
+        self._poll = Background()
 
     async def start(self) -> None:
         await self.refresh()
-        self._poll = asyncio.create_task(keep_fresh(self.refresh, POLL_S, "the keys"))
+        self._poll.start(keep_fresh(self.refresh, POLL_S, "the keys"))
 
     async def stop(self) -> None:
-        if self._poll is not None:
-            self._poll.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._poll
+        await self._poll.stop()
 
     def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
         """The key in a request's ``headers``, whose names are in lower case; None where everybody

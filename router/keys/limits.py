@@ -23,6 +23,7 @@ from router.errors import (
 )
 from router.keys.counters import SPAN_S, Counters, Standing, Window, within
 from router.keys.keyring import Keyring
+from router.keys.settling import Settling
 from router.turn import usd
 from telemetry.keys import Key, Keys, period_end, period_start
 
@@ -38,7 +39,7 @@ class Limits:
         self._keys = keys
         self._ring = ring
         self._counters = counters
-        self._settling = asyncio.Lock()
+        self._settling = Settling(counters)
 
     async def close(self) -> None:
         await self._counters.close()
@@ -52,7 +53,8 @@ class Limits:
         if key is None or not key.limited:
             return _NO_HEADERS
         now = time.time()
-        standing = await self._standing(key, now)
+        period = period_start(key.period, now)
+        standing = await self._settling.standing(key, period, now, lambda: self._spent(key, period))
         if not standing.admitted:
             raise _refusal(key, standing, now)
         return {
@@ -71,19 +73,6 @@ class Limits:
             await self._counters.spend(key, tokens, cost, period, time.time())
         except Exception:
             _log.exception("what key %s spent could not be counted", key.id)
-
-    async def _standing(self, key: Key, now: float) -> Standing:
-        period = period_start(key.period, now)
-        standing = await self._counters.admit(key, period, now)
-        if key.budget is None or standing.spent is not None:
-            return standing
-        async with self._settling:
-            # Another request may have asked the store while this one waited to.
-            standing = await self._counters.admit(key, period, now)
-            if standing.spent is not None:
-                return standing
-            await self._counters.settle(key, period, await self._spent(key, period))
-            return await self._counters.admit(key, period, now)
 
     async def _spent(self, key: Key, period: int) -> int:
         try:
