@@ -7,11 +7,12 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from config.settings import ConfigError, Settings, load
+from router.commands.opened import fail
 from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
@@ -97,7 +98,7 @@ def _serve(settings: Settings) -> None:
     has_keys = _prepare_data(settings)
     create = f"protege keys create --data {settings.data}"
     if not has_keys and not is_loopback(settings.host):
-        _fail(f"without any key it may listen on loopback only, not on {settings.host}: {create}")
+        fail(f"without any key it may listen on loopback only, not on {settings.host}: {create}")
     listener = _listen(settings.host, settings.port)
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -124,9 +125,9 @@ def _prepare_data(settings: Settings) -> bool:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         return has_keys
     except OSError as error:
-        _fail(f"cannot write to {settings.data}: {error.strerror}")
+        fail(f"cannot write to {settings.data}: {error.strerror}")
     except StoreError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -135,14 +136,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
     except OSError as error:
-        _fail(f"cannot listen on {host}:{port}: {error.strerror}")
+        fail(f"cannot listen on {host}:{port}: {error.strerror}")
     listener.set_inheritable(True)
     return listener
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"protege: {message}", err=True)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
 
 from config.settings import ConfigError, Settings, load
+from router.commands.opened import Config, fail
 from router.estimate.files import Files
 from router.estimate.logged import EstimateError, Log
 from router.estimate.pricing import Pricing
@@ -58,9 +59,7 @@ def estimate(
     png_file: Annotated[
         Path | None, typer.Option("--png", metavar="FILE", help="Draw the learning curve.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML file of settings.")
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Forecast from your own logs what Protege would answer, how often it would be wrong, and what
     it would save."""
@@ -80,7 +79,7 @@ def estimate(
             typer.echo(f"protege: {line}", err=True)
         raise typer.Exit(2) from error
     except EstimateError as error:
-        _fail(str(error))
+        fail(str(error), 2)
     except KeyboardInterrupt as error:
         typer.echo("protege: stopped", err=True)
         raise typer.Exit(130) from error
@@ -114,9 +113,4 @@ def _show(made: Estimate, json_file: Path | None, png_file: Path | None) -> None
         if png_file is not None:
             chart(made, png_file)
     except OSError as error:
-        _fail(f"cannot write to {error.filename}: {error.strerror}")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"protege: {message}", err=True)
-    raise typer.Exit(2)
+        fail(f"cannot write to {error.filename}: {error.strerror}", 2)

@@ -52,6 +52,7 @@ def seconds(text: str, option: str) -> int:
     return int(given[1]) * _SECONDS[given[2]]
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str, code: int = 1) -> NoReturn:
+    """End the program with one line on stderr and the exit ``code``."""
     typer.echo(f"protege: {message}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)

@@ -12,6 +12,7 @@ import orjson
 
 from policies.tasks import read_prompt
 from router.demo.errors import DemoError
+from router.jsonl import fields_of
 
 Message = dict[str, Any]
 
@@ -72,12 +73,7 @@ def read_file(path: Path) -> dict[str, list[Sample]]:
 
 def _sample(line: bytes, default_task: str) -> Sample:
     """Raises ValueError with what is wrong."""
-    try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise ValueError("must be a JSON object")
+    fields = fields_of(line)
     messages, answer, task = fields.get("messages"), fields.get("answer"), fields.get("task")
     if not isinstance(messages, list) or not messages:
         raise ValueError("needs `messages`, a list that is not empty")

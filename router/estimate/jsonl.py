@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from router.estimate.logged import Logged, count, logged, seconds
+from router.jsonl import fields_of
 from telemetry.prices import Usage
 
 _BESIDE = frozenset(
@@ -23,12 +22,7 @@ _BESIDE = frozenset(
 
 def read_line(line: bytes) -> Logged:
     """One line. Raises ValueError with what is wrong with it."""
-    try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise ValueError("must be a JSON object")
+    fields = fields_of(line)
     body = {name: value for name, value in fields.items() if name not in _BESIDE}
     answer = _answer(fields, body)
     task = fields.get("task")
