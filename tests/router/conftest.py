@@ -31,6 +31,18 @@ def teacher_flags(upstream: StubUpstream) -> tuple[str, ...]:
     return ("--teacher", TEACHER, "--teacher-base-url", upstream.url)
 
 
+def with_another_model(upstream: StubUpstream, folder: Path) -> Server:
+    """A server that does not learn, with the model ``other`` beside its teacher."""
+    config = folder / "protege.yaml"
+    config.write_text(
+        f"""
+        models: {{other: {{model: gpt-5.4-mini, base_url: "{upstream.url}"}}}}
+        loop: {{enabled: false}}
+        """
+    )
+    return Server(folder / "data", *teacher_flags(upstream), "--config", str(config))
+
+
 @pytest.fixture(scope="session")
 def shared_server(
     shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory

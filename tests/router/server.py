@@ -16,6 +16,7 @@ from pathlib import Path
 import openai
 from pydantic import SecretStr
 
+from telemetry.exchange import Exchange
 from telemetry.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,21 @@ class Server:
 
     def store(self) -> Store:
         return Store(self.data, self._database)
+
+    def exchange(self, identifier: str) -> Exchange:
+        """An exchange that is stored: a teacher's is before its caller has the answer."""
+        store = self.store()
+        exchange = store.exchange(identifier)
+        store.close()
+        assert exchange is not None
+        return exchange
+
+    def exchange_soon(self, identifier: str) -> Exchange:
+        """An exchange that will be stored: a student's is soon after its caller has the answer."""
+        store = self.store()
+        assert eventually(lambda: store.exchange(identifier) is not None)
+        store.close()
+        return self.exchange(identifier)
 
     def _options(self, options: dict[str, object]) -> dict[str, object]:
         return {"base_url": self.url, "api_key": "caller-key", "max_retries": 0, **options}

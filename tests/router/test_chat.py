@@ -13,7 +13,6 @@ import httpx
 import openai
 import pytest
 
-from telemetry.exchange import Exchange
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
@@ -29,14 +28,6 @@ def messages(text: str = "a cat") -> list[Any]:
 def task() -> str:
     """A task of the test's own."""
     return f"chat-{next(_numbers)}"
-
-
-def stored(server: Server, identifier: str) -> Exchange:
-    store = server.store()
-    exchange = store.exchange(identifier)
-    store.close()
-    assert exchange is not None
-    return exchange
 
 
 def post(server: Server, content: Any, **headers: str) -> httpx.Response:
@@ -57,7 +48,7 @@ def test_teacher_answer(server: Server, upstream: StubUpstream, task: str) -> No
     assert raw.headers["x-protege-task"] == task
     assert raw.headers["x-protege-model"] == TEACHER
 
-    exchange = stored(server, raw.headers["x-request-id"])
+    exchange = server.exchange(raw.headers["x-request-id"])
     assert (exchange.task, exchange.route, exchange.model) == (task, "teacher", TEACHER)
     assert exchange.answer == exchange.teacher_answer == "cat"
     assert exchange.sampled
@@ -100,7 +91,7 @@ def test_stream(server: Server, upstream: StubUpstream, task: str, byte_by_byte:
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert all(chunk.usage is None for chunk in chunks)
 
-    exchange = stored(server, identifier)
+    exchange = server.exchange(identifier)
     assert exchange.stream
     assert exchange.teacher_answer == "Schrödingers 🐈"
     assert exchange.finish_reason == "stop"
@@ -160,7 +151,7 @@ def test_a_named_model_teaches_nobody(server: Server, upstream: StubUpstream, ta
         model="other", messages=messages(), metadata={"task": task}
     )
     assert raw.headers["x-protege-route"] == "model"
-    exchange = stored(server, raw.headers["x-request-id"])
+    exchange = server.exchange(raw.headers["x-request-id"])
     assert (exchange.answer, exchange.teacher_answer, exchange.sampled) == ("cat", None, False)
     assert exchange.cost < exchange.teacher_cost
     assert upstream.requests[0].body["model"] == "gpt-5.4-mini"
@@ -190,7 +181,7 @@ def test_other_models_are_asked_for_where_the_teacher_is(
         assert raw.headers["x-protege-route"] == "model"
         assert raw.headers["x-protege-model"] == "gpt-5.4-nano"
         assert upstream.requests[-1].body["model"] == "gpt-5.4-nano"
-        exchange = stored(server, raw.headers["x-request-id"])
+        exchange = server.exchange(raw.headers["x-request-id"])
         # At its own price, and no lesson.
         assert 0 < exchange.cost < exchange.teacher_cost
         assert exchange.teacher_answer is None
@@ -239,7 +230,7 @@ def test_not_stored(server: Server, task: str) -> None:
             },
         )
         assert response.status_code == 200
-        exchange = stored(server, response.headers["x-request-id"])
+        exchange = server.exchange(response.headers["x-request-id"])
         assert exchange.request is None
         assert exchange.answer is None
         assert exchange.teacher_answer is None
@@ -257,7 +248,7 @@ def test_tool_calls(server: Server, upstream: StubUpstream, task: str) -> None:
     )
     assert raw.headers["x-protege-reason"] == "tools"
     assert raw.parse().choices[0].message.tool_calls
-    exchange = stored(server, raw.headers["x-request-id"])
+    exchange = server.exchange(raw.headers["x-request-id"])
     assert exchange.teacher_answer is None
     assert exchange.choices is not None
     assert json.loads(exchange.choices)[0]["message"]["tool_calls"] == [call]

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from openai.types import CreateEmbeddingResponse
 
-from telemetry.exchange import PICO, Exchange
+from telemetry.exchange import PICO
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
 from tests.router.upstream import PROMPT_TOKENS, StubUpstream, embedding
@@ -24,14 +24,6 @@ from tests.router.upstream import PROMPT_TOKENS, StubUpstream, embedding
 @pytest.fixture
 def client(server: Server) -> openai.OpenAI:
     return server.client()
-
-
-def exchange_of(server: Server, identifier: str | None) -> Exchange:
-    store = server.store()
-    found = store.exchange(identifier or "")
-    store.close()
-    assert found is not None
-    return found
 
 
 def post(server: Server, body: Any, **headers: str) -> httpx.Response:
@@ -67,7 +59,7 @@ def test_what_is_sent_passes_through(
 def test_its_exchange(server: Server, upstream: StubUpstream) -> None:
     body = {"model": "other", "input": "a cat"}
     response = post(server, body, x_protege_task="search")
-    exchange = exchange_of(server, response.headers["x-request-id"])
+    exchange = server.exchange(response.headers["x-request-id"])
     assert (exchange.dialect, exchange.route, exchange.task) == ("embeddings", "model", "search")
     assert (exchange.status, exchange.attempts) == (200, 1)
     assert exchange.original == response.request.content.decode()
@@ -82,7 +74,7 @@ def test_its_exchange(server: Server, upstream: StubUpstream) -> None:
 
 def test_no_text_is_kept_that_is_not_to_be(server: Server, upstream: StubUpstream) -> None:
     response = post(server, {"model": "other", "input": "secret", "store": False})
-    exchange = exchange_of(server, response.headers["x-request-id"])
+    exchange = server.exchange(response.headers["x-request-id"])
     assert exchange.original is None
     assert exchange.cost > 0
     assert "store" not in upstream.requests[0].body
@@ -127,7 +119,7 @@ def test_an_upstream_that_refuses(server: Server, upstream: StubUpstream) -> Non
     response = post(server, {"model": "other", "input": "a"})
     assert response.status_code == 429
     assert response.headers["retry-after"] == "7"
-    exchange = exchange_of(server, response.headers["x-request-id"])
+    exchange = server.exchange(response.headers["x-request-id"])
     assert (exchange.status, exchange.error, exchange.cost) == (429, "upstream_error", 0)
 
 
@@ -256,7 +248,7 @@ def test_another_providers_embeddings(google: tuple[Server, Gemini]) -> None:
 def test_another_providers_exchange(google: tuple[Server, Gemini]) -> None:
     server, _ = google
     response = post(server, {"model": "vectors", "input": "a cat"})
-    exchange = exchange_of(server, response.headers["x-request-id"])
+    exchange = server.exchange(response.headers["x-request-id"])
     assert exchange.model == "gemini/gemini-embedding-001"
     # 0.15 USD per million tokens.
     assert exchange.cost == exchange.prompt_tokens * 150_000 > 0

@@ -131,17 +131,7 @@ def reason(server: Server, task: str) -> str:
 
 
 def on_record(server: Server, asked: Asked) -> Exchange:
-    store = server.store()
-    found: list[Exchange | None] = []
-
-    def look() -> bool:
-        found[:] = [store.exchange(asked.headers["x-request-id"])]
-        return found[0] is not None
-
-    assert eventually(look)
-    store.close()
-    assert found[0] is not None
-    return found[0]
+    return server.exchange_soon(asked.headers["x-request-id"])
 
 
 @dataclass(frozen=True)

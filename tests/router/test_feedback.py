@@ -42,15 +42,7 @@ def exchange(server: Server, upstream: StubUpstream) -> Exchange:
     answer = server.client().chat.completions.create(
         model="auto", messages=[{"role": "user", "content": f"a cat {next(_numbers)}?"}]
     )
-    return stored(server, answer._request_id or "")
-
-
-def stored(server: Server, identifier: str) -> Exchange:
-    store = server.store()
-    found = store.exchange(identifier)
-    store.close()
-    assert found is not None
-    return found
+    return server.exchange(answer._request_id or "")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +74,7 @@ def test_what_is_said_is_kept(
         "answer": answer,
         "comment": said.get("comment"),
     }
-    kept = stored(server, exchange.id)
+    kept = server.exchange(exchange.id)
     assert (kept.score, kept.right_answer, kept.comment) == (score, answer, said.get("comment"))
     assert metric(server, "protege_feedback_total", verdict) == before + 1
 
@@ -178,7 +170,7 @@ def test_no_text_is_kept_of_what_was_not_to_be(
     refused = give(server, exchange=identifier, **body)
     assert refused.status_code == 400
     assert give(server, exchange=identifier, score=0.5).status_code == 200
-    kept = stored(server, identifier)
+    kept = server.exchange(identifier)
     assert (kept.score, kept.right_answer, kept.comment) == (0.5, None, None)
 
 

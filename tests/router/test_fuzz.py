@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from router.api.operations import OPERATIONS
 from telemetry.exchange import Exchange
 from telemetry.keys import Keys, new_secret
-from tests.router.conftest import teacher_flags
+from tests.router.conftest import with_another_model
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
 
@@ -198,16 +198,7 @@ def target(
     shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Target]:
     shared_upstream.reset()
-    folder = tmp_path_factory.mktemp("fuzzed")
-    config = folder / "protege.yaml"
-    config.write_text(
-        f"""
-        models: {{other: {{model: gpt-5.4-mini, base_url: "{shared_upstream.url}"}}}}
-        loop: {{enabled: false}}
-        """
-    )
-    flags = (*teacher_flags(shared_upstream), "--config", str(config))
-    with Server(folder / "data", *flags) as server:
+    with with_another_model(shared_upstream, tmp_path_factory.mktemp("fuzzed")) as server:
         yield Target(server)
 
 

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from router.api.operations import OPERATIONS
 from telemetry.keys import Keys, new_secret
-from tests.router.conftest import teacher_flags
+from tests.router.conftest import with_another_model
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
 
@@ -41,16 +41,7 @@ def described_server(
     shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     shared_upstream.reset()
-    folder = tmp_path_factory.mktemp("described")
-    config = folder / "protege.yaml"
-    config.write_text(
-        f"""
-        models: {{other: {{model: gpt-5.4-mini, base_url: "{shared_upstream.url}"}}}}
-        loop: {{enabled: false}}
-        """
-    )
-    flags = (*teacher_flags(shared_upstream), "--config", str(config))
-    with Server(folder / "data", *flags) as server:
+    with with_another_model(shared_upstream, tmp_path_factory.mktemp("described")) as server:
         yield server
 
 

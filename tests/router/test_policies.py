@@ -115,13 +115,7 @@ def site(running: Site, upstream: StubUpstream) -> Site:
 
 
 def stored(site: Site, answer: Any) -> Exchange:
-    store = site.server.store()
-    identifier = answer.headers["x-request-id"]
-    assert eventually(lambda: store.exchange(identifier) is not None)
-    exchange = store.exchange(identifier)
-    store.close()
-    assert exchange is not None
-    return exchange
+    return site.server.exchange_soon(answer.headers["x-request-id"])
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,7 @@ def calling(*arguments: str) -> dict[str, Any]:
 
 
 def stored(server: Server, response_id: str) -> Exchange:
-    store = server.store()
-    exchange = store.exchange(response_id.replace("resp_", "req_"))
-    store.close()
-    assert exchange is not None
-    return exchange
+    return server.exchange(response_id.replace("resp_", "req_"))
 
 
 def post(server: Server, path: str = "", **sent: Any) -> httpx.Response:

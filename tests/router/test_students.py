@@ -37,13 +37,7 @@ def ask(server: Server, text: str = SURE, **more: Any) -> Any:
 
 def stored(server: Server, answer: Any) -> Exchange:
     """The exchange of an answer: a student's is stored soon after the caller has it."""
-    store = server.store()
-    identifier = answer.headers["x-request-id"]
-    assert eventually(lambda: store.exchange(identifier) is not None)
-    exchange = store.exchange(identifier)
-    store.close()
-    assert exchange is not None
-    return exchange
+    return server.exchange_soon(answer.headers["x-request-id"])
 
 
 @pytest.fixture(scope="module")

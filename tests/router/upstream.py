@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.router.threaded import Threaded
+
 PROMPT_TOKENS = 40
 COMPLETION_TOKENS = 8
 
@@ -36,7 +38,7 @@ class Received:
 
 
 @dataclass
-class StubUpstream:
+class StubUpstream(Threaded):
     """Runs in a thread from ``start`` to ``stop``. What it does may be changed at any time."""
 
     answer: Callable[[str], str] = label
@@ -80,32 +82,9 @@ class StubUpstream:
                 value = attribute.default if fresh is MISSING else fresh()
                 setattr(self, attribute.name, value)
 
-    def start(self) -> StubUpstream:
-        ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
-        self._thread.start()
-        assert ready.wait(10)
-        return self
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _run(self, ready: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_post("/v1/embeddings", self._embed)
-        runner = web.AppRunner(app)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
-        self._loop.run_until_complete(site.start())
-        self.port = runner.addresses[0][1]
-        ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/v1/chat/completions", self._complete)
+        router.add_post("/v1/embeddings", self._embed)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

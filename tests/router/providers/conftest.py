@@ -15,6 +15,7 @@ from tests.router.providers.anthropic import AnthropicStub
 from tests.router.providers.gemini import GeminiStub
 from tests.router.providers.openai import OpenAIStub, VllmStub
 from tests.router.providers.stub import ProviderStub
+from tests.router.providers.turns import HI, put_together
 from tests.router.server import ROOT, Server
 
 EXAMPLES = sorted((ROOT / "config" / "providers").glob("*.yaml"))
@@ -41,12 +42,17 @@ class Providers:
     def client(self) -> openai.OpenAI:
         return self.server.client()
 
+    def ask(self, model: str, **parameters: Any) -> Any:
+        body: Any = {"model": model, "messages": HI, **parameters}
+        return self.client().chat.completions.create(**body)
+
+    def streamed(self, model: str, **parameters: Any) -> dict[str, Any]:
+        """What a stream says, put together."""
+        options: Any = {"stream": True, "stream_options": {"include_usage": True}}
+        return put_together(self.ask(model, **options, **parameters))
+
     def exchange(self, identifier: str) -> Exchange:
-        store = self.server.store()
-        exchange = store.exchange(identifier)
-        store.close()
-        assert exchange is not None
-        return exchange
+        return self.server.exchange(identifier)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
+from tests.router.threaded import Threaded
+
 
 @dataclass(frozen=True)
 class Received:
@@ -44,14 +46,13 @@ class BadRequestError(Exception):
     """The request is not one that the provider would take."""
 
 
-class ProviderStub:
+class ProviderStub(Threaded):
     """Runs in a thread from ``start`` to ``stop``; the next answer is set by the test."""
 
     plain: ClassVar[Reply]
     """The answer that a test gets which asks for no other."""
 
     def __init__(self) -> None:
-        self.port = 0
         self.reset()
 
     def reset(self) -> None:
@@ -82,30 +83,8 @@ class ProviderStub:
         """The provider's error for a bad request."""
         raise NotImplementedError
 
-    def start(self) -> ProviderStub:
-        ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
-        self._thread.start()
-        assert ready.wait(10)
-        return self
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _run(self, ready: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
-        app = web.Application()
-        app.router.add_post("/{path:.*}", self._answer)
-        runner = web.AppRunner(app)
-        self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
-        self.port = runner.addresses[0][1]
-        ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/{path:.*}", self._answer)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         received = Received(

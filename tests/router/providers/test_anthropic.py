@@ -36,13 +36,11 @@ def stub(providers: Providers) -> AnthropicStub:
 
 
 def ask(providers: Providers, **parameters: Any) -> Any:
-    body: Any = {"model": "anthropic", "messages": HI, **parameters}
-    return providers.client().chat.completions.create(**body)
+    return providers.ask(**{"model": "anthropic", **parameters})
 
 
 def streamed(providers: Providers, **parameters: Any) -> dict[str, Any]:
-    options: Any = {"stream": True, "stream_options": {"include_usage": True}}
-    return put_together(ask(providers, **options, **parameters))
+    return providers.streamed(**{"model": "anthropic", **parameters})
 
 
 def test_what_claude_is_asked(providers: Providers, stub: AnthropicStub) -> None:

@@ -32,13 +32,11 @@ def stub(providers: Providers) -> GeminiStub:
 
 
 def ask(providers: Providers, **parameters: Any) -> Any:
-    body: Any = {"model": "gemini", "messages": HI, **parameters}
-    return providers.client().chat.completions.create(**body)
+    return providers.ask(**{"model": "gemini", **parameters})
 
 
 def streamed(providers: Providers, **parameters: Any) -> dict[str, Any]:
-    options: Any = {"stream": True, "stream_options": {"include_usage": True}}
-    return put_together(ask(providers, **options, **parameters))
+    return providers.streamed(**{"model": "gemini", **parameters})
 
 
 def test_what_gemini_is_asked(providers: Providers, stub: GeminiStub) -> None:
