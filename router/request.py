@@ -6,14 +6,26 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
 from policies.scores import Ask
 from policies.tasks import Prompt, read_prompt
+from router.checks import (
+    Checks,
+    check_given,
+    expect,
+    invalid,
+    is_count,
+    is_flag,
+    is_mapping,
+    is_objects,
+    is_text,
+    is_texts,
+    require,
+)
 from router.errors import InvalidRequestError
 from router.terms import Terms
 from telemetry.exchange import Dialect
@@ -74,13 +86,8 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
 
     Raises InvalidRequestError, which names the parameter at fault.
     """
-    for name, (check, expected) in _CHECKS.items():
-        value = body.get(name)
-        if value is not None and not check(value):
-            raise InvalidRequestError(f"Invalid value for '{name}': expected {expected}.", name)
-    for name in ("model", "messages"):
-        if body.get(name) is None:
-            raise InvalidRequestError(f"Missing required parameter: '{name}'.", name)
+    check_given(body, _CHECKS)
+    require(body, ("model", "messages"))
     _check_messages(body["messages"])
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise InvalidRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
@@ -119,70 +126,45 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 def _check_messages(messages: list[Any]) -> None:
     for index, message in enumerate(messages):
-        at = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise InvalidRequestError(f"Invalid value for '{at}': expected an object.", at)
-        if not _is_text(message.get("role")):
-            raise InvalidRequestError(
-                f"Invalid value for '{at}.role': expected a string.", f"{at}.role"
-            )
-        content = message.get("content")
-        if not (content is None or isinstance(content, str) or _is_objects(content)):
-            raise InvalidRequestError(
-                f"Invalid value for '{at}.content': expected a string or an array of objects.",
-                f"{at}.content",
-            )
+        if not (is_mapping(message) and is_text(message.get("role")) and _has_content(message)):
+            _blame(message, f"messages[{index}]")
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _blame(message: Any, at: str) -> NoReturn:
+    """Say what is wrong with a message."""
+    expect(is_mapping(message), at, "an object")
+    expect(is_text(message.get("role")), f"{at}.role", "a string")
+    raise invalid(f"{at}.content", "a string or an array of objects")
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_objects(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _has_content(message: dict[str, Any]) -> bool:
+    content = message.get("content")
+    return content is None or is_text(content) or is_objects(content)
 
 
 def _is_stop(value: Any) -> bool:
-    return isinstance(value, str) or _is_texts(value)
+    return is_text(value) or is_texts(value)
 
 
-_Check = tuple[Callable[[Any], bool], str]
-
-_CHECKS: dict[str, _Check] = {
-    "model": (_is_text, "a string"),
+_CHECKS: Checks = {
+    "model": (is_text, "a string"),
     "messages": (lambda value: isinstance(value, list) and bool(value), "an array of messages"),
-    "stream": (_is_flag, "a boolean"),
-    "stream_options": (_is_mapping, "an object"),
-    "store": (_is_flag, "a boolean"),
-    "metadata": (_is_mapping, "an object"),
-    "tools": (_is_objects, "an array of objects"),
-    "functions": (_is_objects, "an array of objects"),
-    "response_format": (_is_mapping, "an object"),
-    "modalities": (_is_texts, "an array of strings"),
+    "stream": (is_flag, "a boolean"),
+    "stream_options": (is_mapping, "an object"),
+    "store": (is_flag, "a boolean"),
+    "metadata": (is_mapping, "an object"),
+    "tools": (is_objects, "an array of objects"),
+    "functions": (is_objects, "an array of objects"),
+    "response_format": (is_mapping, "an object"),
+    "modalities": (is_texts, "an array of strings"),
     "n": (
-        lambda value: _is_count(value) and value <= MAX_CHOICES,
+        lambda value: is_count(value) and value <= MAX_CHOICES,
         f"an integer from 1 to {MAX_CHOICES}",
     ),
-    "max_tokens": (_is_count, "a positive integer"),
-    "max_completion_tokens": (_is_count, "a positive integer"),
+    "max_tokens": (is_count, "a positive integer"),
+    "max_completion_tokens": (is_count, "a positive integer"),
     "stop": (_is_stop, "a string or an array of strings"),
-    "logprobs": (_is_flag, "a boolean"),
+    "logprobs": (is_flag, "a boolean"),
     "top_logprobs": (
         lambda value: type(value) is int and 0 <= value <= MAX_TOP_LOGPROBS,
         f"an integer from 0 to {MAX_TOP_LOGPROBS}",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from router.api.wire import passed, refused
 from router.chain import ask_in_time
+from router.checks import Checks, check_given, is_count, is_flag, is_text, require
 from router.endpoint import Engine, read_body
 from router.errors import (
     InvalidRequestError,
@@ -215,12 +215,8 @@ class Embeddings:
 def parse(raw: bytes, terms: Terms) -> EmbeddingsRequest:
     """Check a request's body. Raises InvalidRequestError, which names the parameter at fault."""
     body = read_object(raw)
-    for name in ("model", "input"):
-        if body.get(name) is None:
-            raise InvalidRequestError(f"Missing required parameter: '{name}'.", name)
-    for name, (fits, expected) in _CHECKS.items():
-        if body.get(name) is not None and not fits(body[name]):
-            raise InvalidRequestError(f"Invalid value for '{name}': expected {expected}.", name)
+    require(body, ("model", "input"))
+    check_given(body, _CHECKS)
     return EmbeddingsRequest(raw, body, terms)
 
 
@@ -257,11 +253,11 @@ def _is_tokens(value: list[Any]) -> bool:
     return all(type(item) is int and item >= 0 for item in value)
 
 
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "model": (lambda value: isinstance(value, str), "a string"),
+_CHECKS: Checks = {
+    "model": (is_text, "a string"),
     "input": (_is_input, "a text, an array of texts, or one or several arrays of tokens"),
     "encoding_format": (lambda value: value in ("float", "base64"), "'float' or 'base64'"),
-    "dimensions": (lambda value: type(value) is int and value >= 1, "a positive integer"),
-    "user": (lambda value: isinstance(value, str), "a string"),
-    "store": (lambda value: isinstance(value, bool), "a boolean"),
+    "dimensions": (is_count, "a positive integer"),
+    "user": (is_text, "a string"),
+    "store": (is_flag, "a boolean"),
 }

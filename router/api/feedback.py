@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from router.api.wire import answered, object_of, owner_of
+from router.checks import expect, is_number, is_text, refuse_others, require
 from router.errors import InvalidRequestError
-from router.lookup import exchange_of
+from router.lookup import exchange_of, is_searchable
 from telemetry.exchange import Exchange
 from telemetry.metrics import Metrics
 from telemetry.store import Store
@@ -61,12 +62,8 @@ def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
 
 
 def _identifier(body: dict[str, Any]) -> str:
-    unknown = next((name for name in body if name not in _KNOWN), None)
-    if unknown is not None:
-        raise InvalidRequestError(f"Unknown parameter: '{unknown}'.", unknown)
-    identifier = body.get("exchange")
-    if identifier is None:
-        raise InvalidRequestError("Missing required parameter: 'exchange'.", "exchange")
+    refuse_others(body, _KNOWN)
+    require(body, ("exchange",))
     return _text(body, "exchange")
 
 
@@ -77,16 +74,10 @@ def _opinion(body: dict[str, Any]) -> dict[str, float | str]:
     if score is not None and thumb is not None:
         raise InvalidRequestError("Give either 'score' or 'thumb', not both.", "thumb")
     if score is not None:
-        if type(score) not in (int, float) or not 0 <= score <= 1:
-            raise InvalidRequestError(
-                "Invalid value for 'score': expected a number from 0 to 1.", "score"
-            )
+        expect(is_number(score) and 0 <= score <= 1, "score", "a number from 0 to 1")
         opinion["score"] = float(score)
     if thumb is not None:
-        if thumb not in ("up", "down"):
-            raise InvalidRequestError(
-                "Invalid value for 'thumb': expected 'up' or 'down'.", "thumb"
-            )
+        expect(thumb in ("up", "down"), "thumb", "'up' or 'down'")
         opinion["score"] = _THUMBS[thumb]
     if body.get("answer") is not None:
         opinion["right_answer"] = _text(body, "answer")
@@ -99,10 +90,8 @@ def _opinion(body: dict[str, Any]) -> dict[str, float | str]:
 
 def _text(body: dict[str, Any], name: str) -> str:
     value = body[name]
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise InvalidRequestError(
-            f"Invalid value for '{name}': expected a string that is not empty.", name
-        )
+    said = is_text(value) and bool(value.strip()) and is_searchable(value)
+    expect(said, name, "a string that is not empty")
     return value
 
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from router.api.wire import answered, body_of, listing, object_of, paging
+from router.checks import expect, is_number, refuse_others
 from router.errors import InvalidRequestError, NotFoundError
 from router.keys.access import check_admin
 from router.keys.grant import Grant, mistake_in, shown
@@ -125,13 +126,8 @@ def _grant(body: dict[str, Any]) -> Grant:
 
 def _grace(body: dict[str, Any]) -> float:
     """How long a secret outlives its rotation. Raises InvalidRequestError."""
-    unknown = next((name for name in body if name != "grace_s"), None)
-    if unknown is not None:
-        raise InvalidRequestError(f"Unknown parameter: '{unknown}'.", unknown)
+    refuse_others(body, ("grace_s",))
     grace_s = body.get("grace_s", 0)
-    if type(grace_s) not in (int, float) or not 0 <= grace_s <= _LONGEST_GRACE_S:
-        raise InvalidRequestError(
-            f"Invalid value for 'grace_s': expected seconds from 0 to {_LONGEST_GRACE_S}.",
-            "grace_s",
-        )
+    fits = is_number(grace_s) and 0 <= grace_s <= _LONGEST_GRACE_S
+    expect(fits, "grace_s", f"seconds from 0 to {_LONGEST_GRACE_S}")
     return float(grace_s)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from router.checks import Checks, check_given, expect, invalid, is_count, is_flag, require
 from router.completion import DONE, event
 from router.errors import InvalidRequestError, ProtegeError, Rendered, render
 from router.request import ChatRequest, read_object
@@ -36,11 +37,13 @@ class CompletionsDialect:
         body = read_object(raw)
         _refuse_impossible(body)
         chat = {name: value for name, value in body.items() if name not in _READ}
-        chat["messages"] = [{"role": "user", "content": _prompt(body.get("prompt"))}]
+        require(body, ("prompt",))
+        chat["messages"] = [{"role": "user", "content": _prompt(body["prompt"])}]
+        check_given(body, _CHECKS)
         if body.get("max_tokens") is not None:
-            chat["max_completion_tokens"] = _limit(body["max_tokens"])
+            chat["max_completion_tokens"] = body["max_tokens"]
         if body.get("logprobs") is not None:
-            chat |= {"logprobs": True, "top_logprobs": _logprobs_asked(body["logprobs"])}
+            chat |= {"logprobs": True, "top_logprobs": body["logprobs"]}
         return chat
 
     def writer(self, request: ChatRequest, identifier: str, created: float) -> CompletionWriter:
@@ -114,8 +117,6 @@ def _prompt(prompt: Any) -> str:
         return prompt[0]
     if isinstance(prompt, str):
         return prompt
-    if prompt is None:
-        raise InvalidRequestError("Missing required parameter: 'prompt'.", "prompt")
     if isinstance(prompt, list) and prompt and all(isinstance(each, str) for each in prompt):
         raise InvalidRequestError(
             "Several prompts in one request are not supported: send a request for each.", "prompt"
@@ -125,14 +126,13 @@ def _prompt(prompt: Any) -> str:
             "Prompts of tokens are not supported: models have different tokens. Send the text.",
             "prompt",
         )
-    raise InvalidRequestError("Invalid value for 'prompt': expected a string.", "prompt")
+    raise invalid("prompt", "a string")
 
 
 def _refuse_impossible(body: Object) -> None:
     """Raises InvalidRequestError for what no chat model can do."""
     echo, suffix, best_of = body.get("echo"), body.get("suffix"), body.get("best_of")
-    if echo is not None and not isinstance(echo, bool):
-        raise InvalidRequestError("Invalid value for 'echo': expected a boolean.", "echo")
+    expect(echo is None or is_flag(echo), "echo", "a boolean")
     if echo and body.get("logprobs") is not None:
         raise InvalidRequestError(
             "'echo' with 'logprobs' is not supported: chat models do not rate their prompt.", "echo"
@@ -149,21 +149,13 @@ def _refuse_impossible(body: Object) -> None:
         )
 
 
-def _limit(tokens: Any) -> int:
-    if type(tokens) is not int or tokens < 1:
-        raise InvalidRequestError(
-            "Invalid value for 'max_tokens': expected a positive integer.", "max_tokens"
-        )
-    return tokens
-
-
-def _logprobs_asked(wanted: Any) -> int:
-    if type(wanted) is not int or not 0 <= wanted <= MAX_LOGPROBS:
-        raise InvalidRequestError(
-            f"Invalid value for 'logprobs': expected an integer from 0 to {MAX_LOGPROBS}.",
-            "logprobs",
-        )
-    return wanted
+_CHECKS: Checks = {
+    "max_tokens": (is_count, "a positive integer"),
+    "logprobs": (
+        lambda value: type(value) is int and 0 <= value <= MAX_LOGPROBS,
+        f"an integer from 0 to {MAX_LOGPROBS}",
+    ),
+}
 
 
 def _logprobs(logprobs: Object | None, offset: int) -> Object | None:

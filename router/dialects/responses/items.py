@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from router.dialects.responses.checks import expect, is_mapping, is_objects, is_text, text_of
+from router.checks import expect, is_mapping, is_objects, is_text, text_of
 from router.errors import UnsupportedError
 
 Message = dict[str, Any]

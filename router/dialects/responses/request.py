@@ -5,10 +5,12 @@ Parameters that both APIs know, and those that nobody here knows, pass on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from router.dialects.responses.checks import (
+from router.checks import (
+    Checks,
+    check_given,
     expect,
     is_count,
     is_flag,
@@ -18,10 +20,11 @@ from router.dialects.responses.checks import (
     is_objects,
     is_text,
     is_texts,
+    require,
     text_of,
 )
 from router.dialects.responses.items import Message, messages_of
-from router.errors import InvalidRequestError, UnsupportedError
+from router.errors import UnsupportedError
 from router.request import MAX_TOP_LOGPROBS
 
 LOGPROBS = "message.output_text.logprobs"
@@ -38,14 +41,11 @@ def check(sent: Mapping[str, Any]) -> None:
     for name in _UNSUPPORTED:
         if sent.get(name):
             raise UnsupportedError(f"Unsupported parameter: '{name}'.", name)
-    for name, (fits, expected) in _CHECKS.items():
-        if sent.get(name) is not None:
-            expect(fits(sent[name]), name, expected)
-    for name in ("model", "input"):
-        # What there is to answer may all have been said before.
-        may_be_missing = name == "input" and sent.get("previous_response_id") is not None
-        if sent.get(name) is None and not may_be_missing:
-            raise InvalidRequestError(f"Missing required parameter: '{name}'.", name)
+    check_given(sent, _CHECKS)
+    require(sent, ("model",))
+    # What there is to answer may all have been said before.
+    if sent.get("previous_response_id") is None:
+        require(sent, ("input",))
 
 
 def chat_body(sent: Mapping[str, Any], earlier: Sequence[Message]) -> dict[str, Any]:
@@ -195,7 +195,7 @@ _MOVED = {
     "logprobs": "include",
 }
 
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_CHECKS: Checks = {
     "model": (is_text, "a string"),
     "input": (
         lambda said: is_text(said) or (isinstance(said, list) and bool(said)),
