@@ -128,6 +128,14 @@ keys = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("key", String, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
 # Chat completions that can be shown again.
 STORED = (
     exchanges.c.dialect == "chat",
