@@ -1,0 +1,62 @@
+"""Finding exchanges by what is known of them, the newest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Engine, false, or_, select, true, tuple_
+
+from telemetry.exchange import Exchange, Route
+from telemetry.schema import exchanges
+from telemetry.store import Place
+
+Outcome = Literal["agreed", "disagreed", "failed", "judged"]
+"""What came of an exchange: how its audit went, that it failed, or that a person judged it."""
+
+_OUTCOMES: dict[Outcome, ColumnElement[bool]] = {
+    "agreed": exchanges.c.agreed.is_(true()),
+    "disagreed": exchanges.c.agreed.is_(false()),
+    "failed": exchanges.c.status != 200,
+    "judged": or_(exchanges.c.score.is_not(None), exchanges.c.right_answer.is_not(None)),
+}
+
+_TEXTS = (exchanges.c.request, exchanges.c.answer, exchanges.c.teacher_answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which exchanges are looked for: those that have all of what is said."""
+
+    since: float = 0.0
+    """Unix time."""
+    task: str | None = None
+    route: Route | None = None
+    key: str | None = None
+    student: str | None = None
+    """Version of the student that was asked."""
+    outcome: Outcome | None = None
+    text: str | None = None
+    """What the request or an answer has in it, in letters of either case."""
+    before: Place | None = None
+    """Older than the exchange at this place."""
+    limit: int = 50
+
+
+def find(engine: Engine, wanted: Wanted) -> list[Exchange]:
+    """The newest exchanges that are ``wanted``. Blocks."""
+    place = (exchanges.c.created, exchanges.c.id)
+    query = select(exchanges).where(exchanges.c.created >= wanted.since)
+    for name in ("task", "route", "key", "student"):
+        value = getattr(wanted, name)
+        if value is not None:
+            query = query.where(exchanges.c[name] == value)
+    if wanted.outcome is not None:
+        query = query.where(_OUTCOMES[wanted.outcome])
+    if wanted.text is not None:
+        query = query.where(or_(*(text.icontains(wanted.text, autoescape=True) for text in _TEXTS)))
+    if wanted.before is not None:
+        query = query.where(tuple_(*place) < tuple_(*wanted.before))
+    query = query.order_by(*(each.desc() for each in place)).limit(wanted.limit)
+    with engine.connect() as connection:
+        return [Exchange(**row._mapping) for row in connection.execute(query)]
