@@ -1,4 +1,4 @@
-"""The command line: ``protege serve``, ``keys``, ``policy``, ``estimate`` and ``demo``."""
+"""The command line: ``protege serve``, and the commands that look into the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
-_COMMANDS = {"serve", "keys", "policy", "estimate", "demo"}
+_COMMANDS = {"serve", "keys", "policy", "student", "estimate", "demo"}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -75,6 +75,10 @@ def main() -> None:
         from router.commands.policy import policy_app
 
         app.add_typer(policy_app, name="policy")
+    if "student" in wanted:
+        from router.commands.student import student_app
+
+        app.add_typer(student_app, name="student")
     if "estimate" in wanted:
         from router.commands.estimate import estimate
 

@@ -174,7 +174,7 @@ class Students:
             self._serving = now
         for record in records:
             if record.task in now and now[record.task] is not before.get(record.task):
-                self._metrics.promoted(record.task, record.created)
+                self._metrics.promoted(record.task, record.earned or record.created)
         for task in before.keys() - now.keys():
             self._metrics.retired(task)
 

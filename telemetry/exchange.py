@@ -113,6 +113,9 @@ class StudentRecord:
     """Why it serves or does not, in words."""
     card: str
     """Its card as JSON: data, metrics, threshold, lineage."""
+    earned: float | None = None
+    """Unix time at which it last took over its task, replaced or not; None where it never has, and
+    where it has lost its place to a demotion or a rollback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ students = Table(
     Column("serving", Boolean, nullable=False),
     Column("verdict", String, nullable=False),
     Column("card", Text, nullable=False),
+    Column("earned", Float),
     Index("students_task", "task", "created"),
 )
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Table,
+    and_,
     case,
     cast,
     create_engine,
@@ -125,6 +126,8 @@ class Store:
 
     def __init__(self, data: Path, database: SecretStr | None = None) -> None:
         data.mkdir(parents=True, exist_ok=True)
+        self.data = data
+        """The folder, which has the students' files too."""
         self.engine = _sqlite(data) if database is None else _postgres(database)
         try:
             migrations.upgrade(self.engine)
@@ -280,10 +283,48 @@ class Store:
             if _lock(connection, state.task).epoch != state.epoch:
                 return False
             _save(connection, state)
+            earned = record.created if record.serving else None
             if record.serving:
-                _retire(connection, students.c.task == record.task, f"replaced by {record.version}")
-            connection.execute(insert(students), dataclasses.asdict(record))
+                _retire(connection, students.c.task == record.task, _replaced(record.version))
+            values = {**dataclasses.asdict(record), "earned": earned}
+            connection.execute(insert(students), values)
         return True
+
+    def promote(self, version: str, verdict: str, now: float) -> None:
+        """Let a student that is there take over its task at Unix time ``now``."""
+        with self.engine.begin() as connection:
+            task = connection.scalar(select(students.c.task).where(students.c.version == version))
+            _lock(connection, task or "")
+            others = (students.c.task == task, students.c.version != version)
+            _retire(connection, and_(*others), _replaced(version))
+            _install(connection, version, verdict, earned=now)
+
+    def roll_back(self, task: str, verdict: str) -> tuple[StudentRecord | None, ...]:
+        """Take the student of ``task`` out of service, and let the one that served before it take
+        over; both, as they were, or nothing where none serves.
+
+        Without one from before that has kept its place, the task is the teacher's again.
+        """
+        with self.engine.begin() as connection:
+            epoch = _lock(connection, task).epoch
+            ours = select(students).where(students.c.task == task)
+            now = connection.execute(ours.where(students.c.serving)).first()
+            if now is None:
+                return ()
+            earlier = ours.where(
+                students.c.earned < now.earned,
+                # What was learnt before a demotion does not count any more.
+                students.c.earned >= epoch,
+                students.c.path != "",
+            )
+            before = connection.execute(earlier.order_by(students.c.earned.desc()).limit(1)).first()
+            _retire(connection, students.c.version == now.version, verdict, earned=None)
+            if before is not None:
+                again = f"serves again: {now.version} was rolled back"
+                _install(connection, before.version, again)
+        return tuple(
+            None if row is None else StudentRecord(**row._mapping) for row in (now, before)
+        )
 
     def serving(self) -> list[StudentRecord]:
         """The students that take traffic now, at most one a task."""
@@ -293,6 +334,14 @@ class Store:
         """All students of ``task``, oldest first."""
         return self._students(students.c.task == task)
 
+    def every_student(self) -> list[StudentRecord]:
+        """The students of all tasks, oldest first."""
+        return self._students()
+
+    def student(self, version: str) -> StudentRecord | None:
+        found = self._students(students.c.version == version)
+        return found[0] if found else None
+
     def demote(self, task: str, version: str, verdict: str, now: float) -> bool:
         """Take a student out of service; the task's evidence counts afresh from ``now`` on.
 
@@ -300,7 +349,7 @@ class Store:
         """
         with self.engine.begin() as connection:
             state = _lock(connection, task)
-            demoted = _retire(connection, students.c.version == version, verdict)
+            demoted = _retire(connection, students.c.version == version, verdict, earned=None)
             if demoted:
                 # The error budget is for the task's life: a new epoch does not refill it.
                 _save(connection, TaskState(task, epoch=now, attempts=state.attempts))
@@ -394,12 +443,23 @@ def _row(exchange: Exchange) -> dict[str, Any]:
     return {name: getattr(exchange, name) for name in Exchange.__slots__}
 
 
-def _retire(connection: Connection, which: ColumnElement[bool], verdict: str) -> bool:
+def _retire(
+    connection: Connection, which: ColumnElement[bool], verdict: str, **lost: float | None
+) -> bool:
     """Take serving students out of service; False where there are none."""
-    result = connection.execute(
-        update(students).where(which, students.c.serving).values(serving=False, verdict=verdict)
-    )
+    values = {"serving": False, "verdict": verdict, **lost}
+    result = connection.execute(update(students).where(which, students.c.serving).values(values))
     return result.rowcount > 0
+
+
+def _install(connection: Connection, version: str, verdict: str, **gained: float) -> None:
+    """Put a student into service."""
+    values = {"serving": True, "verdict": verdict, **gained}
+    connection.execute(update(students).where(students.c.version == version).values(values))
+
+
+def _replaced(version: str) -> str:
+    return f"replaced by {version}"
 
 
 def _lock(connection: Connection, task: str) -> TaskState:

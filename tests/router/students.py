@@ -55,7 +55,8 @@ def promote(
     ladder = Ladder(version, task, threshold, 0.9, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)
-    record = StudentRecord(version, task, time.time(), path, True, "passed its test", "{}")
+    card = json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
+    record = StudentRecord(version, task, time.time(), path, True, "passed its test", card)
     assert store.close_run(store.task_states().get(task, TaskState(task)), record)
 
 

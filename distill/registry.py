@@ -1,0 +1,120 @@
+"""The students that there are: which serves, which may, and which served before.
+
+Every training run leaves a student in the store, whatever came of it. The loop promotes those that
+pass the gate; people promote and roll back here. Servers of the same store follow within a second.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.store import Store
+
+
+class RegistryError(Exception):
+    """What was asked of a student cannot be done. In one line."""
+
+
+class UntestedError(RegistryError):
+    """The promise is not tested for a student: it serves only if a person insists."""
+
+
+def find(store: Store, version: str) -> StudentRecord:
+    """The student of this version. Raises RegistryError."""
+    record = store.student(version)
+    if record is None:
+        raise RegistryError(f"there is no student {version}")
+    return record
+
+
+def promote(store: Store, version: str, reason: str, *, force: bool = False) -> StudentRecord:
+    """Let a student take over its task, and return it as it is then.
+
+    Raises RegistryError where it cannot serve, UntestedError where no test of its answers holds and
+    nobody insists (``force``).
+    """
+    record = find(store, version)
+    if record.serving:
+        raise RegistryError(f"{version} serves already")
+    if not record.path:
+        raise RegistryError(f"{version} has no files: {record.verdict}")
+    if not (store.data / record.path).is_dir():
+        raise RegistryError(f"the files of {version} are gone: {store.data / record.path}")
+    doubt = untested(record, store.task_states().get(record.task, TaskState(record.task)))
+    if doubt is not None and not force:
+        raise UntestedError(f"{version} {doubt}: its answers are not promised to be right")
+    verdict = f"promoted by hand: {reason}"
+    if doubt is not None:
+        verdict += f" (untested: it {doubt})"
+    store.promote(version, verdict, time.time())
+    return find(store, version)
+
+
+def rollback(store: Store, task: str, reason: str = "no reason given") -> StudentRecord | None:
+    """Put the student that served ``task`` before into the place of the one that serves now.
+
+    None where there is none from before that has kept its place: the teacher answers then. The one
+    that is rolled back comes into service again by hand alone; a later one must pass the gate on
+    more evidence. Raises RegistryError where no student serves the task.
+    """
+    found = store.roll_back(task, f"rolled back: {reason}")
+    if not found:
+        raise RegistryError(f"no student serves the task {task!r}")
+    return found[1]
+
+
+def untested(record: StudentRecord, state: TaskState) -> str | None:
+    """Why no test says that a student keeps the promise; None where one does."""
+    card = read_card(record)
+    gate = card.get("gate", {})
+    if gate.get("threshold") is None:
+        return f"has not passed the gate ({gate.get('reason') or record.verdict})"
+    if card.get("data", {}).get("since", state.epoch) < state.epoch:
+        return "was tested on answers from before the task's last demotion"
+    return None
+
+
+def read_card(record: StudentRecord) -> dict[str, Any]:
+    """The student's card."""
+    card: dict[str, Any] = json.loads(record.card)
+    return card
+
+
+def summary(record: StudentRecord) -> dict[str, Any]:
+    """What there is to say of a student in one line each, None where nothing is known.
+
+    ``share``, ``disagreement`` and ``upper`` are shares; times are Unix times or seconds.
+    """
+    card = read_card(record)
+    gate, data = card.get("gate", {}), card.get("data", {})
+    answered, wrong = gate.get("answered"), gate.get("wrong")
+    return {
+        "version": record.version,
+        "task": record.task,
+        "created": record.created,
+        "earned": record.earned,
+        "state": _state(record),
+        "verdict": record.verdict,
+        "gate": gate.get("reason"),
+        "dataset": data.get("version"),
+        "answers": data.get("answers"),
+        "evidence": data.get("evidence"),
+        "rungs": ", ".join(card.get("rungs", ())),
+        "threshold": gate.get("threshold"),
+        "share": gate.get("share"),
+        "disagreement": wrong / answered if answered else None,
+        "upper": gate.get("upper"),
+        "training_s": card.get("training_s"),
+    }
+
+
+def _state(record: StudentRecord) -> str:
+    """Whether it serves, may be rolled back to, or may be promoted by hand."""
+    if record.serving:
+        return "serving"
+    if record.earned is not None:
+        return "replaced"
+    return "kept" if record.path else "figures only"

@@ -1,0 +1,189 @@
+"""``protege student``: the students that there are, and which of them serves.
+
+A server that uses the same store follows within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from distill import registry
+from distill.registry import RegistryError, UntestedError
+from router.commands.opened import Config, Data, fail, opened
+from telemetry.store import Store
+
+student_app = typer.Typer(
+    no_args_is_help=True, help="List, compare, promote and roll back students."
+)
+
+_WIDTH = 160
+"""Columns for a table where the output is not a terminal."""
+
+_Version = Annotated[str, typer.Argument(metavar="VERSION", help="A student: protege student list")]
+_Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the student.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@student_app.command("list")
+def list_students(
+    task: Annotated[str | None, typer.Option(help="One task; default: all.")] = None,
+    as_json: _Json = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the students, oldest first: one for each training run, whatever came of it."""
+    with _store(data, config) as store:
+        records = store.every_student() if task is None else store.students(task)
+    if as_json:
+        _print_json([registry.summary(record) for record in records])
+        return
+    table = _table("version", "task", "trained", "state", "answers", "serves", "wrong at most", "")
+    for record in records:
+        told = registry.summary(record)
+        table.add_row(
+            record.version,
+            record.task,
+            _date(record.created),
+            told["state"],
+            _shown(told["answers"]),
+            _percent(told["share"]),
+            _percent(told["upper"]),
+            record.verdict,
+        )
+    _console().print(table)
+
+
+@student_app.command()
+def show(
+    version: _Version, as_json: _Json = False, data: Data = None, config: Config = None
+) -> None:
+    """Show a student's card: what it was trained on, how it was tested and what came of that."""
+    with _store(data, config) as store:
+        record = registry.find(store, version)
+    told = registry.summary(record)
+    if as_json:
+        _print_json({**told, "card": registry.read_card(record)})
+        return
+    table = _table("", version)
+    for name, value in told.items():
+        table.add_row(name.replace("_", " "), _figure(name, value))
+    _console().print(table)
+
+
+@student_app.command()
+def compare(
+    first: _Version,
+    second: _Version,
+    as_json: _Json = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Show the figures of two students side by side."""
+    with _store(data, config) as store:
+        records = [registry.find(store, version) for version in (first, second)]
+    one, other = (registry.summary(record) for record in records)
+    if as_json:
+        _print_json([one, other])
+        return
+    table = _table("", first, second)
+    for name in one:
+        table.add_row(name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))
+    _console().print(table)
+
+
+@student_app.command()
+def promote(
+    version: _Version,
+    reason: _Reason = "no reason given",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if no test says that it keeps the promise."),
+    ] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Let a student take over its task."""
+    with _store(data, config) as store:
+        try:
+            record = registry.promote(store, version, reason, force=force)
+        except UntestedError as error:
+            fail(f"{error}; --force promotes it all the same")
+    typer.echo(f"{version} serves the task {record.task}: {record.verdict}")
+
+
+@student_app.command()
+def rollback(
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    reason: _Reason = "no reason given",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Put the student that served a task before into the place of the one that serves it now."""
+    with _store(data, config) as store:
+        before = registry.rollback(store, task, reason)
+    if before is None:
+        typer.echo(f"No student served {task} before: its teacher answers.")
+    else:
+        typer.echo(f"{before.version} serves the task {task} again.")
+
+
+@contextmanager
+def _store(data: Path | None, config: Path | None) -> Generator[Store, None, None]:
+    """The store of the settings; what the registry refuses ends the program."""
+    with opened(data, config) as (_, store):
+        try:
+            yield store
+        except RegistryError as error:
+            fail(str(error))
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    return console
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title)
+    return table
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+
+
+_PERCENT = {"share", "disagreement", "upper"}
+
+
+def _figure(name: str, value: Any) -> str:
+    if name in _PERCENT:
+        return _percent(value)
+    if name in ("created", "earned"):
+        return "" if value is None else _date(value)
+    return _shown(value)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _date(time_s: float) -> str:
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}"

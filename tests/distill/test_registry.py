@@ -1,0 +1,129 @@
+"""The registry: who serves, who may, and who served before."""
+
+import json
+
+import pytest
+
+from distill import registry
+from distill.registry import RegistryError, UntestedError
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.store import Store
+
+PASSED = {"threshold": 0.9, "reason": "passed", "answered": 200, "wrong": 2, "share": 0.5}
+FAILED = {"threshold": None, "reason": "no threshold meets the bound"}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def add(store, version, created, gate=PASSED, serving=True, task="t", since=0.0, files=True):
+    """A training run's student, as the loop leaves it."""
+    if files:
+        (store.data / "students" / version).mkdir(parents=True)
+    card = json.dumps({"gate": gate, "data": {"since": since}})
+    path = f"students/{version}" if files else ""
+    record = StudentRecord(version, task, created, path, serving, "as the gate said", card)
+    state = store.task_states().get(task, TaskState(task))
+    assert store.close_run(state, record)
+
+
+def serving(store):
+    return [record.version for record in store.serving()]
+
+
+def test_rollback_goes_back_step_by_step_and_never_forward(store):
+    for created, version in enumerate(["a", "b", "c"]):
+        add(store, version, float(created))
+    assert registry.rollback(store, "t", "it swears").version == "b"
+    assert serving(store) == ["b"]
+    assert store.student("c").verdict == "rolled back: it swears"
+    assert registry.rollback(store, "t").version == "a"
+    assert registry.rollback(store, "t") is None
+    assert serving(store) == []
+    with pytest.raises(RegistryError, match="no student serves the task 't'"):
+        registry.rollback(store, "t")
+
+
+def test_rollback_leaves_other_tasks_alone(store):
+    add(store, "a", 0.0, task="other")
+    add(store, "b", 1.0)
+    assert registry.rollback(store, "t") is None
+    assert serving(store) == ["a"]
+
+
+def test_rollback_passes_over_who_was_demoted_and_what_was_learnt_before(store):
+    add(store, "a", 1.0)
+    add(store, "b", 2.0)
+    assert store.demote("t", "b", "audits broke the bound", now=3.0)
+    add(store, "c", 4.0, since=3.0)
+    assert registry.rollback(store, "t") is None
+
+
+def test_a_rolled_back_student_may_be_promoted_by_hand_and_rolled_back_again(store):
+    add(store, "a", 1.0)
+    add(store, "b", 2.0)
+    registry.rollback(store, "t")
+    again = registry.promote(store, "b", "the fault was elsewhere")
+    assert again.serving
+    assert again.verdict == "promoted by hand: the fault was elsewhere"
+    assert store.student("a").verdict == "replaced by b"
+    assert registry.rollback(store, "t").version == "a"
+
+
+def test_promotion_goes_on_from_who_served_last(store):
+    add(store, "a", 1.0)
+    add(store, "b", 2.0)
+    registry.promote(store, "a", "b is slow")
+    assert serving(store) == ["a"]
+    assert registry.rollback(store, "t").version == "b"
+
+
+@pytest.mark.parametrize(
+    ("fields", "demoted", "why"),
+    [
+        ({"gate": FAILED}, False, r"has not passed the gate \(no threshold meets the bound\)"),
+        ({"since": 0.0}, True, "before the task's last demotion"),
+    ],
+)
+def test_what_was_not_tested_is_promoted_by_force_alone(store, fields, demoted, why):
+    add(store, "old", 1.0)
+    add(store, "new", 2.0, serving=False, **fields)
+    if demoted:
+        store.demote("t", "old", "audits broke the bound", now=3.0)
+    with pytest.raises(UntestedError, match=why):
+        registry.promote(store, "new", "I know better")
+    assert "new" not in serving(store)
+    registry.promote(store, "new", "I know better", force=True)
+    assert serving(store) == ["new"]
+    assert "untested" in store.student("new").verdict
+
+
+def test_who_cannot_serve(store):
+    add(store, "serves", 1.0)
+    add(store, "figures", 2.0, serving=False, files=False)
+    add(store, "gone", 3.0, serving=False)
+    (store.data / "students" / "gone").rmdir()
+    for version, why in (
+        ("nobody", "there is no student nobody"),
+        ("serves", "serves already"),
+        ("figures", "has no files: as the gate said"),
+        ("gone", "are gone"),
+    ):
+        with pytest.raises(RegistryError, match=why):
+            registry.promote(store, version, "try", force=True)
+    assert serving(store) == ["serves"]
+
+
+def test_a_summary_says_what_is_known(store):
+    add(store, "a", 1.0)
+    told = registry.summary(store.student("a"))
+    assert (told["state"], told["share"], told["disagreement"]) == ("serving", 0.5, 0.01)
+    assert told["training_s"] is None
+    add(store, "b", 2.0, gate=FAILED, serving=False, files=False)
+    told = registry.summary(store.student("b"))
+    assert (told["state"], told["gate"]) == ("figures only", "no threshold meets the bound")
+    assert told["disagreement"] is None

@@ -1,0 +1,141 @@
+"""``protege student``, and a server that follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from router.commands.student import student_app
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.store import Store
+from tests.router.conftest import teacher_flags
+from tests.router.server import Server, eventually, run_cli
+from tests.router.students import SENTENCES, TASK, promote
+from tests.router.upstream import StubUpstream
+
+WITHIN_S = 2.0
+"""A second is promised; another is for a machine that is busy with tests."""
+
+
+def run(data: Path, *arguments: str) -> tuple[int, str, list[str]]:
+    """Exit code, output and lines on standard error of ``protege student``, in this process."""
+    asked = [*arguments, "--data", str(data)]
+    result = CliRunner().invoke(student_app, asked, catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr.splitlines()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two students of a task, of which the second serves, and the figures of one that failed."""
+    store = Store(tmp_path)
+    promote(store, tmp_path, "animals-1", threshold=0.5)
+    promote(store, tmp_path, "animals-2", threshold=0.6)
+    failed = {"gate": {"threshold": None, "reason": "no threshold meets the bound"}}
+    state = store.task_states().get(TASK, TaskState(TASK))
+    why = "no threshold meets the bound"
+    record = StudentRecord("animals-3", TASK, 3e9, "", False, why, json.dumps(failed))
+    assert store.close_run(state, record)
+    store.close()
+    return tmp_path
+
+
+@pytest.fixture
+def server(data: Path, upstream: StubUpstream) -> Iterator[Server]:
+    off = {"PROTEGE_LOOP__ENABLED": "false"}
+    with Server(data, *teacher_flags(upstream), **off) as server:
+        yield server
+
+
+def answers(server: Server) -> str:
+    """Which model answers."""
+    message = {"role": "user", "content": SENTENCES[0]}
+    completion = server.client().chat.completions.create(
+        model="auto",
+        messages=[message],  # type: ignore[list-item]
+        metadata={"task": TASK},
+    )
+    return completion.model
+
+
+def test_a_server_follows_within_a_second(server: Server) -> None:
+    assert answers(server) == "animals-2"
+    code, out, said = run(server.data, "rollback", TASK, "--reason", "it is rude")
+    assert (code, out, said) == (0, f"animals-1 serves the task {TASK} again.\n", [])
+    assert eventually(lambda: answers(server) == "animals-1", WITHIN_S)
+    code, out, _ = run(server.data, "promote", "animals-2", "--reason", "it was not")
+    assert code == 0
+    assert out == f"animals-2 serves the task {TASK}: promoted by hand: it was not\n"
+    assert eventually(lambda: answers(server) == "animals-2", WITHIN_S)
+    for _ in range(2):
+        code, out, _ = run(server.data, "rollback", TASK)
+    assert out == f"No student served {TASK} before: its teacher answers.\n"
+    assert eventually(lambda: answers(server) not in ("animals-1", "animals-2"), WITHIN_S)
+
+
+def test_list(data: Path) -> None:
+    _, out, _ = run(data, "list")
+    states = [line.split()[4] for line in out.splitlines()[1:]]
+    assert states == ["replaced", "serving", "figures"]
+    _, out, _ = run(data, "list", "--task", TASK, "--json")
+    assert [told["version"] for told in json.loads(out)] == ["animals-1", "animals-2", "animals-3"]
+    assert json.loads(run(data, "list", "--task", "none", "--json")[1]) == []
+
+
+def test_show_and_compare(data: Path) -> None:
+    _, out, _ = run(data, "show", "animals-2")
+    assert "passed its test" in out
+    _, out, _ = run(data, "show", "animals-2", "--json")
+    assert json.loads(out)["card"]["gate"]["threshold"] == 0.6
+    _, out, _ = run(data, "compare", "animals-1", "animals-2")
+    (threshold,) = (line.split() for line in out.splitlines() if line.startswith("threshold"))
+    assert threshold == ["threshold", "0.5", "0.6"]
+    _, out, _ = run(data, "compare", "animals-1", "animals-2", "--json")
+    assert [told["threshold"] for told in json.loads(out)] == [0.5, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (("show", "nobody"), "there is no student nobody"),
+        (("compare", "animals-1", "nobody"), "there is no student nobody"),
+        (("promote", "animals-2"), "animals-2 serves already"),
+        (("promote", "animals-3", "--force"), "animals-3 has no files: no threshold meets"),
+        (("rollback", "nothing"), "no student serves the task 'nothing'"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    data: Path, asked: tuple[str, ...], why: str
+) -> None:
+    code, out, said = run(data, *asked)
+    assert (code, out, len(said)) == (1, "", 1)
+    assert why in said[0]
+
+
+def test_an_untested_student_needs_force(data: Path) -> None:
+    store = Store(data)
+    assert store.demote(TASK, "animals-2", "audits broke the bound", now=3e9)
+    store.close()
+    card = {"gate": {"threshold": 0.5}, "data": {"since": 0.0}}
+    store = Store(data)
+    state = store.task_states()[TASK]
+    record = StudentRecord("old", TASK, 1.0, "students/animals-1", False, "kept", json.dumps(card))
+    assert store.close_run(state, record)
+    store.close()
+    code, _, (line,) = run(data, "promote", "old")
+    assert code == 1
+    assert "before the task's last demotion" in line
+    assert "--force" in line
+    code, out, _ = run(data, "promote", "old", "--force")
+    assert code == 0
+    assert "untested" in out
+
+
+def test_it_is_a_command_of_the_program(data: Path) -> None:
+    process = run_cli("student", "list", "--json", "--data", str(data))
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(json.loads(out)) == 3
