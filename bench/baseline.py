@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from config.settings import PolicySettings, Settings, load
 from distill import gate
-from distill.dataset import common_head
+from distill.data.dataset import common_head
 from distill.students import fitting
 from distill.students.base import Prediction
 from distill.students.classifier import Classifier

@@ -25,7 +25,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from distill.dataset import common_head
+from distill.data.dataset import common_head
 from distill.students import fitting, label
 from distill.students.classifier import Classifier
 from distill.students.fitting import frequent_labels

@@ -18,7 +18,7 @@ import orjson
 
 from config.settings import Settings
 from distill import schedule
-from distill.dataset import build
+from distill.data.dataset import build
 from distill.gate import Verdict
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
-from distill.dataset import Dataset
+from distill.data.dataset import Dataset
 from distill.gate import Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
@@ -89,7 +89,7 @@ def retrain(
     if data.evidence < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
-    labels = closed_set([example.answer for example in data.examples])
+    labels = closed_set([example.answer for example in data.examples if example.flaw is None])
     if not labels:
         return Run(Verdict(False, "the answers are not from a small closed set"))
     delta = attempt_delta(policy.delta, state.attempts + 1)
@@ -132,18 +132,19 @@ def _best_candidate(
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
     weights = np.array([example.weight for example in data.examples])
+    groups = [example.group for example in data.examples]
     part = delta if encoder is None else delta / _CANDIDATES
 
     def tested(*trained: Trained) -> _Candidate:
         verdict = gate.judge(_outcomes(trained, weights), served, alpha, part)
         return _Candidate(tuple(one.rung for one in trained), verdict)
 
-    cheap = label.train(texts, answers, labels)
+    cheap = label.train(texts, answers, labels, groups=groups)
     alone = tested(cheap)
     enough = alone.verdict.share >= _ENOUGH
     if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
-    rich = label.train(texts, answers, labels, encoder=encoder)
+    rich = label.train(texts, answers, labels, encoder=encoder, groups=groups)
     candidates = (alone, tested(cheap, rich), tested(rich))
     return max(candidates, key=lambda one: (one.verdict.share, one.verdict.delta is not None))
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from config.settings import LoopSettings, PolicySettings
 from distill import schedule
-from distill.dataset import Dataset, build
+from distill.data.dataset import Dataset, build
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import Run, retrain

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,8 @@ class Fitted:
     """Calibrated confidence of the classifier trained without the row."""
     agreed: npt.NDArray[np.bool_]
     """Whether that classifier's answer was the teacher's."""
+    probabilities: Array
+    """[n, labels]: what that classifier gave each label."""
 
 
 def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
@@ -64,37 +66,43 @@ def fit(
     answers: Sequence[str],
     labels: Sequence[str],
     surprise: Array,
-    texts: Sequence[str],
+    groups: Sequence[Hashable],
+    taught: npt.NDArray[np.bool_] | None = None,
 ) -> Fitted:
     """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels.
 
-    ``surprise`` [n] is at each row against the others. ``texts`` [n] are what the rows were made
-    of: cross-validation keeps the same ones together.
+    ``surprise`` [n] is at each row against the others. Cross-validation keeps rows of one of the
+    ``groups`` [n] together. Rows that are not ``taught`` [n] are only what it is tested on.
     """
     index = {label: i for i, label in enumerate(labels)}
     y = np.array([index.get(answer, _OTHER) for answer in answers])
-    if len(np.unique(y)) == 1:
-        return _constant(labels, features.shape[1], surprise)
+    taught = np.ones(len(y), dtype=bool) if taught is None else taught
+    if len(np.unique(y[taught])) == 1:
+        return _constant(labels, features.shape[1], surprise, y)
     span, back = _span(features)
-    strength, out_of_fold = _choose_strength(span, y, _folds(texts))
-    best = out_of_fold[:, : len(labels)].argmax(axis=1)
+    strength, out_of_fold = _choose_strength(span, y, _folds(groups), taught)
+    out_of_fold = out_of_fold[:, : len(labels)]
+    best = out_of_fold.argmax(axis=1)
     raw = out_of_fold[np.arange(len(y)), best]
     calibration = _calibrate(raw, surprise, best == y)
-    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span, y)
+    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span[taught], y[taught])
     weights, intercepts = _rows(model, len(labels))
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
     weights = np.ascontiguousarray((weights @ back).T)
     classifier = Classifier(tuple(labels), weights, intercepts, calibration)
-    return Fitted(classifier, calibration(raw, surprise), best == y)
+    return Fitted(classifier, calibration(raw, surprise), best == y, out_of_fold)
 
 
-def _constant(labels: Sequence[str], width: int, surprise: Array) -> Fitted:
-    """Where every answer seen is the same, so is the student's."""
+def _constant(
+    labels: Sequence[str], width: int, surprise: Array, y: npt.NDArray[np.int64]
+) -> Fitted:
+    """Where every answer taught is the same, so is the student's."""
     rows = len(surprise)
     # The surprise at what is usual is 1.
     calibration = Calibration(0.0, math.log(rows + 1) + _CAUTION, _CAUTION)
     classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
-    return Fitted(classifier, calibration(np.ones(rows), surprise), np.ones(rows, dtype=bool))
+    sure = np.ones(rows)
+    return Fitted(classifier, calibration(sure, surprise), y == 0, sure[:, np.newaxis])
 
 
 def _span(features: Matrix) -> tuple[Matrix, Matrix]:
@@ -114,22 +122,25 @@ def _span(features: Matrix) -> tuple[Matrix, Matrix]:
     return vectors[:, kept] * scale, np.asarray((vectors[:, kept] / scale).T @ features)
 
 
-def _folds(texts: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The fold of each text. Texts take them in turn; one that comes again is in the same."""
-    found: dict[str, int] = {}
-    normal = (" ".join(text.lower().split()) for text in texts)
-    return np.array([found.setdefault(text, len(found)) % _FOLDS for text in normal])
+def _folds(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+    """The fold of each row. Groups take them in turn."""
+    found: dict[Hashable, int] = {}
+    return np.array([found.setdefault(group, len(found)) % _FOLDS for group in groups])
 
 
 def _choose_strength(
-    features: Matrix, y: npt.NDArray[np.int64], folds: npt.NDArray[np.int64]
+    features: Matrix,
+    y: npt.NDArray[np.int64],
+    folds: npt.NDArray[np.int64],
+    taught: npt.NDArray[np.bool_],
 ) -> tuple[float, Array]:
     """The regularisation with the least cross-validated log loss, and its probabilities."""
-    classes = _with_other_last(y)
+    classes = _with_other_last(y[taught])
+    columns = [classes.index(label) for label in y[taught]]
     losses = {}
     for strength in _STRENGTHS:
-        probabilities = _cross_validate(features, y, folds, classes, strength)
-        truth = probabilities[np.arange(len(y)), [classes.index(label) for label in y]]
+        probabilities = _cross_validate(features, y, folds, taught, classes, strength)
+        truth = probabilities[taught][np.arange(len(columns)), columns]
         losses[strength] = (-np.log(np.clip(truth, SURE, 1)).mean(), probabilities)
     best = min(losses, key=lambda strength: losses[strength][0])
     return best, losses[best][1]
@@ -139,13 +150,14 @@ def _cross_validate(
     features: Matrix,
     y: npt.NDArray[np.int64],
     folds: npt.NDArray[np.int64],
+    taught: npt.NDArray[np.bool_],
     classes: list[int],
     strength: float,
 ) -> Array:
     """Out-of-fold probabilities [n, classes]."""
     probabilities = np.zeros((len(y), len(classes)))
     for held in np.unique(folds):
-        train, test = folds != held, folds == held
+        train, test = (folds != held) & taught, folds == held
         if not train.any():
             probabilities[test] = 1 / len(classes)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,6 +74,8 @@ class Trained:
     rung: LabelRung
     confidences: Array
     agreed: npt.NDArray[np.bool_]
+    probabilities: Array
+    """[n, labels]: what it gave each label."""
 
 
 def train(
@@ -83,11 +85,14 @@ def train(
     *,
     ngrams: bool = True,
     encoder: SentenceEncoder | None = None,
+    groups: Sequence[Hashable] | None = None,
+    taught: npt.NDArray[np.bool_] | None = None,
 ) -> Trained:
     """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
 
     ``labels`` are the answers it may give. It reads n-grams, or the embeddings of ``encoder``, or
-    both.
+    both. No test parts one of the ``groups`` [n]; without any, texts that are the same. Those that
+    are not ``taught`` [n] it is only tested on.
     """
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
@@ -99,9 +104,10 @@ def train(
         tfidf = TfIdf.fit(counts)
         counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
-    fitted = fitting.fit(_beside(counted, embeddings), answers, labels, surprise, texts)
+    features = _beside(counted, embeddings)
+    fitted = fitting.fit(features, answers, labels, surprise, groups or texts, taught)
     rung = LabelRung(fitted.classifier, tfidf, encoder, new)
-    return Trained(rung, fitted.confidences, fitted.agreed)
+    return Trained(rung, fitted.confidences, fitted.agreed, fitted.probabilities)
 
 
 def _beside(ngrams: sparse.csr_matrix | None, embeddings: Matrix | None) -> Matrix:

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from distill.dataset import Example
+from distill.data.dataset import Example
 from telemetry.prices import Usage
 
 

@@ -68,9 +68,11 @@ def test_what_comes_in_parts_comes_to_the_same():
 
 def test_rules_come_before_students():
     assert not served(play(stream(400), tools=[{"type": "function", "function": {"name": "f"}}]))
-    steps = play(stream(400), response_format={"type": "json_object"})
-    assert not served(steps)
-    assert {step.reason for step in steps} == {"no_student", "response_format"}
+    player = Play(load(), None, Random(0))
+    assert served(player.run(requests(stream(400))))
+    wanting = requests(stream(100, seed=1), response_format={"type": "json_object"})
+    steps = player.foresee(wanting)
+    assert {step.reason for step in steps} == {"response_format"}
     # What no student can answer says nothing of how well one would.
     assert all(step.agreed is None for step in steps)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.dataset import Example
+from distill.data.dataset import Example
 from distill.students import fitting, label, usage
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.fitting import frequent_labels

@@ -8,7 +8,7 @@ from sqlalchemy import delete
 
 from config.settings import LoopSettings, PolicySettings
 from distill import schedule
-from distill.dataset import build
+from distill.data.dataset import build
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import retrain

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from config.settings import PolicySettings
-from distill.dataset import build
+from distill.data.dataset import build
 from distill.train import retrain
 from telemetry.exchange import Exchange, TaskState
 from tests.distill.synthetic import exchange as exchange_about

@@ -3,7 +3,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.dataset import build, common_head
+from distill.data.dataset import build, common_head
 from tests.distill.synthetic import exchange, exchanges, stream
 
 

@@ -1,0 +1,1 @@
+"""What students learn from: curated answers of the teacher, by version."""
