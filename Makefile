@@ -1,4 +1,4 @@
-# Targets: demo, serve, test, lint, bench, lock. Options go in ARGS: make demo ARGS="--requests 6000"
+# Targets: demo, serve, test, lint, bench, dashboards, lock. Options go in ARGS: make demo ARGS="--requests 6000"
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 # list everything, and torch's own requirements would fetch those libraries for the CPU build too.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 
-.PHONY: demo serve test lint bench lock
+.PHONY: demo serve test lint bench dashboards lock
 
 demo: $(INSTALLED)
 	@$(BIN)/protege demo $(ARGS)
@@ -30,6 +30,10 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m bench.gateway $(ARGS)
+
+# Writes config/dashboards/generated/ from the Python beside it.
+dashboards: $(INSTALLED)
+	@$(BIN)/python -m config.dashboards
 
 $(INSTALLED): requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

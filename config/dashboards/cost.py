@@ -1,0 +1,230 @@
+"""What was spent, and what students saved."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
+
+from config.dashboards.board import Section, Variable, board
+from config.dashboards.panels import (
+    Column,
+    Levels,
+    Query,
+    at_least,
+    bars,
+    lines,
+    number,
+    rows,
+)
+from config.dashboards.queries import MODEL, TASK, gained, or_zero, per_hour, rate
+
+_COST = "protege_cost_usd_total"
+_AUDITS = "protege_audit_cost_usd_total"
+_TEACHER = "protege_teacher_only_cost_usd_total"
+_REQUESTS = "protege_requests_total"
+_TOKENS = "protege_tokens_total"
+_BY_STUDENT = 'route="student"'
+_BY_OTHERS = 'route!="student"'
+
+_SPENT = f"({gained(_COST, TASK)} + {or_zero(gained(_AUDITS, TASK))})"
+_SAVED = f"({gained(_TEACHER, TASK)} - {_SPENT})"
+_A_MONTH = 30 * 24 * 3600
+
+_WORTH = at_least(0.2, 0.0)
+"""Red where students cost more than they save."""
+_SIGN = Levels("red", ((0.0, "green"),))
+
+
+def dashboard() -> Dashboard:
+    return board(
+        "protege-cost",
+        "Protege: cost & savings",
+        "What answers cost, what they would have cost had the teacher given them all, and what "
+        "students saved, audits deducted.",
+        [Variable("task", _REQUESTS), Variable("model", _COST)],
+        [
+            Section(
+                "In the chosen time",
+                [
+                    number(
+                        "Spent",
+                        "Answers to callers and audits, all models.",
+                        _SPENT,
+                        "currencyUSD",
+                    ),
+                    number(
+                        "Saved",
+                        "What the teacher alone would have cost, less what was spent. Audits count "
+                        "as spent.",
+                        _SAVED,
+                        "currencyUSD",
+                        _SIGN,
+                    ),
+                    number(
+                        "Saved share",
+                        "Saved, as a share of what the teacher alone would have cost.",
+                        f"{_SAVED} / {gained(_TEACHER, TASK)}",
+                        "percentunit",
+                        _WORTH,
+                        decimals=1,
+                    ),
+                    number(
+                        "The teacher alone",
+                        "What the same answers would have cost, had the teacher given them all. Of "
+                        "a student's answer it is an estimate: its tokens at the teacher's price.",
+                        gained(_TEACHER, TASK),
+                        "currencyUSD",
+                    ),
+                    number(
+                        "Audits",
+                        "Spent on asking the teacher about answers that students gave. It buys the "
+                        "quality figures, and examples to learn from.",
+                        or_zero(gained(_AUDITS, TASK)),
+                        "currencyUSD",
+                    ),
+                    number(
+                        "Spent a month, at this rate",
+                        "What 30 days would cost if they all went as the chosen time has. Too low "
+                        "while Protege has run for less than the chosen time.",
+                        f"{_SPENT} * {_A_MONTH} / $__range_s",
+                        "currencyUSD",
+                    ),
+                    number(
+                        "Requests",
+                        "Requests answered, failed ones included.",
+                        gained(_REQUESTS, TASK),
+                        "short",
+                    ),
+                    number(
+                        "Answered by students",
+                        "Share of requests that a student answered.",
+                        f"{or_zero(gained(_REQUESTS, TASK, _BY_STUDENT))}"
+                        f" / {gained(_REQUESTS, TASK)}",
+                        "percentunit",
+                        decimals=1,
+                    ),
+                    number(
+                        "A thousand requests",
+                        "What a thousand requests cost, audits included.",
+                        f"1000 * {_SPENT} / {gained(_REQUESTS, TASK)}",
+                        "currencyUSD",
+                    ),
+                    number(
+                        "A thousand by a student",
+                        "What a thousand of the students' answers cost: their computing time, at "
+                        "the configured price.",
+                        f"1000 * {gained(_COST, TASK, _BY_STUDENT)}"
+                        f" / {gained(_REQUESTS, TASK, _BY_STUDENT)}",
+                        "currencyUSD",
+                    ),
+                    number(
+                        "A thousand by others",
+                        "What a thousand answers of the teacher and of other models cost.",
+                        f"1000 * {gained(_COST, TASK, _BY_OTHERS)}"
+                        f" / {gained(_REQUESTS, TASK, _BY_OTHERS)}",
+                        "currencyUSD",
+                    ),
+                    number(
+                        "Tokens",
+                        "Tokens of prompts and answers, all models.",
+                        gained(_TOKENS, MODEL),
+                        "short",
+                    ),
+                ],
+            ),
+            Section(
+                "Over time",
+                [
+                    lines(
+                        "Spent an hour",
+                        "By who answered, and audits, at the rate of the moment.",
+                        [
+                            Query(per_hour(_COST, TASK, MODEL, by="route"), "{{route}}"),
+                            Query(per_hour(_AUDITS, TASK), "audits"),
+                        ],
+                        "currencyUSD",
+                        stacked=True,
+                    ),
+                    lines(
+                        "With and without students",
+                        "What is spent an hour, audits included, and what the teacher alone would "
+                        "cost. The gap is what is saved.",
+                        [
+                            Query(per_hour(_TEACHER, TASK), "the teacher alone"),
+                            Query(
+                                f"{per_hour(_COST, TASK)} + {or_zero(per_hour(_AUDITS, TASK))}",
+                                "spent",
+                            ),
+                        ],
+                        "currencyUSD",
+                    ),
+                    lines(
+                        "Saved an hour",
+                        "By task, the ten that save most. Below zero, audits cost more than the "
+                        "student saves.",
+                        [Query(f"topk(10, {_saved_by_task()})", "{{task}}")],
+                        "currencyUSD",
+                        _SIGN,
+                    ),
+                    lines(
+                        "Answered by students",
+                        "Share of a task's requests, the ten tasks with the largest.",
+                        [
+                            Query(
+                                f"topk(10, {per_hour(_REQUESTS, TASK, _BY_STUDENT, by='task')}"
+                                f" / {per_hour(_REQUESTS, TASK, by='task')})",
+                                "{{task}}",
+                            )
+                        ],
+                        "percentunit",
+                    ),
+                ],
+            ),
+            Section("By task", [_tasks()]),
+            Section(
+                "By model",
+                [
+                    bars(
+                        "Spent",
+                        "In the chosen time, the ten dearest. All students are one.",
+                        Query(f"topk(10, {gained(_COST, TASK, MODEL, by='model')})", "{{model}}"),
+                        "currencyUSD",
+                    ),
+                    lines(
+                        "Tokens",
+                        "A second, of prompts and of answers.",
+                        [Query(rate(_TOKENS, MODEL, by="model, kind"), "{{model}} {{kind}}")],
+                        "short",
+                    ),
+                ],
+            ),
+        ],
+    )
+
+
+def _saved_by_task() -> str:
+    teacher = per_hour(_TEACHER, TASK, by="task")
+    audits = per_hour(_AUDITS, TASK, by="task")
+    return f"({teacher} - {per_hour(_COST, TASK, by='task')} - ({audits} or 0 * {teacher}))"
+
+
+def _tasks() -> Builder[Panel]:
+    requests = gained(_REQUESTS, TASK, by="task")
+    cost = gained(_COST, TASK, by="task")
+    teacher = gained(_TEACHER, TASK, by="task")
+    audits = f"({gained(_AUDITS, TASK, by='task')} or 0 * {teacher})"
+    saved = f"({teacher} - {cost} - {audits})"
+    by_student = f"({gained(_REQUESTS, TASK, _BY_STUDENT, by='task')} or 0 * {requests})"
+    return rows(
+        "Tasks",
+        "In the chosen time. Tasks too rare for a name of their own are in the row other.",
+        [
+            Column("Requests", requests, "short"),
+            Column("By students", f"{by_student} / {requests}", "percentunit"),
+            Column("Answers", cost, "currencyUSD"),
+            Column("Audits", audits, "currencyUSD"),
+            Column("The teacher alone", teacher, "currencyUSD"),
+            Column("Saved", saved, "currencyUSD", _SIGN),
+            Column("Saved share", f"{saved} / {teacher}", "percentunit", _WORTH),
+        ],
+    )

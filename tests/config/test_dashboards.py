@@ -1,0 +1,171 @@
+"""The Grafana dashboards: current, complete, and as Grafana's own types want them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from config.dashboards.generate import FOLDER, generate
+
+GRAFANA = Path(__file__).with_name("grafana")
+TYPES = {
+    "bargauge": "BarGauge",
+    "heatmap": "Heatmap",
+    "stat": "Stat",
+    "state-timeline": "StateTimeline",
+    "table": "Table",
+    "timeseries": "TimeSeries",
+}
+BUILT_IN = {"datasource", "__range", "__range_s", "__rate_interval"}
+
+DASHBOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.json")
+}
+
+
+def everything(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows and panels, those in closed rows too."""
+    for panel in dashboard["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in everything(dashboard) if panel["type"] != "row"]
+
+
+every_dashboard = pytest.mark.parametrize("name", sorted(DASHBOARDS))
+
+
+def test_what_is_committed_is_current() -> None:
+    committed = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
+    assert committed == generate(), "run make dashboards"
+
+
+@every_dashboard
+def test_every_panel_says_what_it_shows(name: str) -> None:
+    for panel in panels(DASHBOARDS[name]):
+        assert panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["targets"], panel["title"]
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["unit"], panel["title"]
+        looks = [defaults, *_columns(panel)]
+        for steps in (look["thresholds"]["steps"] for look in looks):
+            assert steps[0]["value"] is None
+            assert all(low["value"] < high["value"] for low, high in pairwise(steps[1:]))
+
+
+def _columns(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    """Units and thresholds of the columns of a table."""
+    return [
+        {look["id"]: look["value"] for look in override["properties"]}
+        for override in panel["fieldConfig"]["overrides"]
+    ]
+
+
+@every_dashboard
+def test_a_table_has_a_unit_for_every_column(name: str) -> None:
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] == "table":
+            columns = panel["transformations"][-1]["options"]["renameByName"]
+            assert len(columns) == len(panel["targets"])
+            styled = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
+            assert styled == set(columns.values())
+
+
+@every_dashboard
+def test_panels_are_numbered_and_do_not_overlap(name: str) -> None:
+    numbers = [panel["id"] for panel in everything(DASHBOARDS[name])]
+    assert len(set(numbers)) == len(numbers)
+    places = [panel["gridPos"] for panel in DASHBOARDS[name]["panels"]]
+    for place in places:
+        assert place["x"] + place["w"] <= 24
+    for one, other in combinations(places, 2):
+        assert _apart(one, other, "x", "w") or _apart(one, other, "y", "h")
+
+
+def _apart(one: dict[str, int], other: dict[str, int], at: str, size: str) -> bool:
+    return one[at] + one[size] <= other[at] or other[at] + other[size] <= one[at]
+
+
+@every_dashboard
+def test_variables_are_known_and_used(name: str) -> None:
+    dashboard = DASHBOARDS[name]
+    defined = {variable["name"] for variable in dashboard["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard["panels"])))
+    assert used - BUILT_IN == defined - {"datasource"}
+    assert "datasource" in defined
+
+
+def test_dashboards_can_be_told_apart() -> None:
+    assert len(DASHBOARDS) == 5
+    for of in ("uid", "title", "description"):
+        assert len({dashboard[of] for dashboard in DASHBOARDS.values()}) == len(DASHBOARDS)
+    for name, dashboard in DASHBOARDS.items():
+        assert dashboard["uid"] == name
+
+
+def test_the_sdk_is_not_needed_to_serve() -> None:
+    code = "import router.cli, router.app, sys; sys.exit('grafana_foundation_sdk' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, Any]:
+    """JSON schemas of Grafana's published types (``@grafana/schema``)."""
+    if shutil.which("node") is None or not (GRAFANA / "node_modules").is_dir():
+        assert not os.environ.get("CI"), "node, or npm ci --prefix tests/config/grafana, is missing"
+        pytest.skip("needs node, and npm ci --prefix tests/config/grafana")
+    made = subprocess.run(["node", "schema.mjs"], cwd=GRAFANA, capture_output=True, check=True)
+    return json.loads(made.stdout)
+
+
+@every_dashboard
+def test_grafanas_types(name: str, schemas: dict[str, Any]) -> None:
+    assert _mistakes(DASHBOARDS[name], schemas) == []
+
+
+def test_mistakes_are_found(schemas: dict[str, Any]) -> None:
+    for path, value in [
+        (("titel",), "Costs"),
+        (("panels", 1, "gridPos", "w"), "wide"),
+        (("panels", 1, "options", "textMode"), "loud"),
+        (("panels", 1, "fieldConfig", "defaults", "thresholds", "mode"), "relative"),
+        (("templating", "list", 0, "type"), "list"),
+    ]:
+        dashboard = json.loads(json.dumps(DASHBOARDS["protege-cost"]))
+        *above, last = path
+        place = dashboard
+        for step in above:
+            place = place[step]
+        place[last] = value
+        assert _mistakes(dashboard, schemas), path
+
+
+def _mistakes(dashboard: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+    found = _breaches(dashboard, schemas["Dashboard"])
+    for panel in panels(dashboard):
+        settings = {
+            "options": panel.get("options", {}),
+            "custom": panel["fieldConfig"]["defaults"].get("custom", {}),
+        }
+        breaches = _breaches(settings, schemas[TYPES[panel["type"]]])
+        found += [f"{panel['title']}: {breach}" for breach in breaches]
+    return found
+
+
+def _breaches(value: Any, schema: dict[str, Any]) -> list[str]:
+    errors = jsonschema_rs.validator_for(schema).iter_errors(value)
+    return [f"{error.instance_path}: {error.message}" for error in errors]
