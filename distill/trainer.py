@@ -26,7 +26,9 @@ from distill.data.dataset import Dataset, build
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import Run, retrain
+from telemetry import runs
 from telemetry.exchange import StudentRecord, TaskState
+from telemetry.runs import Outcome, TrainingRun
 from telemetry.store import Store
 
 logger = logging.getLogger("protege.trainer")
@@ -106,16 +108,19 @@ class Trainer:
     def _attempt(self, task: str, answers: int) -> None:
         """Retrain ``task``; one that fails waits for its next turn, so that others get theirs."""
         started = time.monotonic()
+        outcome: Outcome = "failed"
         try:
-            self._retrain(task, answers)
+            outcome = self._retrain(task, answers)
         except Exception:
             logger.exception("training %s failed", task)
             state = self._store.task_states().get(task, TaskState(task))
             failed = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
             self._store.save_task_state(failed)
-        self._took[task] = time.monotonic() - started
+        took_s = self._took[task] = time.monotonic() - started
+        examples = min(answers, MOST_ANSWERS)
+        runs.add(self._store.engine, TrainingRun(task, time.time(), took_s, outcome, examples))
 
-    def _retrain(self, task: str, answers: int) -> None:
+    def _retrain(self, task: str, answers: int) -> Outcome:
         started = time.time()
         state = self._store.task_states().get(task, TaskState(task))
         exchanges = self._store.teacher_answers(task, state.epoch, MOST_ANSWERS)
@@ -137,6 +142,7 @@ class Trainer:
         )
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
+        return "promoted" if kept and run.ladder is not None else "kept"
 
     def _champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""

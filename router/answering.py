@@ -81,7 +81,7 @@ class Answering:
         if request.stream:
             turn.first_token_s = turn.arrival.elapsed_s()
         exchange = self.ledger.from_student(turn, opinion)
-        stored = await self.ledger.record_soon(exchange)
+        stored = await self.ledger.record_soon(exchange, turn.upstream_s)
         answer = completion.StudentAnswer(
             id=completion.identifier(exchange.id),
             created=int(exchange.created),
@@ -115,9 +115,10 @@ class Answering:
             return _Whole(content, read_completion(content))
 
         async with WhileCallerWaits(receive):
-            answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
+            with turn.waiting():
+                answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
         exchange = self.ledger.from_upstream(turn, answered.model, answered.value.answer)
-        await self.ledger.record(exchange)
+        await self.ledger.record(exchange, turn.upstream_s)
         content = answered.value.content
         if logprobs is not None:
             content = _without_logprobs(content)
@@ -152,7 +153,8 @@ class Answering:
             return _Opened(relay, ends)
 
         async with WhileCallerWaits(receive):
-            answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
+            with turn.waiting():
+                answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
         async with aclosing(answered.value.relay):
             with self.scores.calling(answered.model.upstream.model):
                 await self._relay(turn, answered, receive, reply)
@@ -167,8 +169,9 @@ class Answering:
         failure: UpstreamError | StoreUnavailableError | CallerGoneError | None = None
         try:
             async with asyncio.timeout_at(answered.value.ends), WhileCallerWaits(receive):
-                async for event in relay:
-                    await reply.event(event)
+                with turn.waiting():
+                    async for event in relay:
+                        await reply.event(event)
         except TimeoutError:
             whole_s = model.upstream.timeouts.whole
             failure = UpstreamTimeoutError(f"The answer was not complete within {whole_s:g} s.")
@@ -179,7 +182,7 @@ class Answering:
             answer = replace(answer, finish_reason=None)
         exchange = self.ledger.from_upstream(turn, model, answer, failure)
         try:
-            await self.ledger.record(exchange)
+            await self.ledger.record(exchange, turn.upstream_s)
         except StoreUnavailableError as error:
             failure = error
         if failure is None:

@@ -55,9 +55,11 @@ from router.ledger import Ledger
 from router.load import Load
 from router.models import Models
 from router.paying import Paying
+from router.polling import Background, keep_fresh
 from router.precedence import Precedence
 from router.routing import Routing
 from router.serving import Students
+from router.standing import SAMPLE_S, Watch
 from router.turn import Arrival
 from telemetry.exchange import PICO
 from telemetry.keys import Keys
@@ -87,7 +89,7 @@ def create(settings: Settings) -> ASGIApp:
     counters = _counters(settings)
     limits = Limits(keys, ring, counters)
     budgets = Budgets(store, counters)
-    students = Students(store, settings.data, meters)
+    students = Students(store, settings.data)
     ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets)
     conversations = Conversations(settings.data)
     auditor = Auditor(models.chain, settings.policy, store, students, ledger)
@@ -110,6 +112,8 @@ def create(settings: Settings) -> ASGIApp:
         meters,
         largest_body=round(settings.limits.body_mb * 1e6),
     )
+    watch = Watch(meters, store, settings.policy, writer, models, ring, limits, budgets)
+    watching = Background()
     generating: dict[str, ASGIApp] = {
         "/v1/chat/completions": Endpoint(ChatDialect(), engine),
         "/v1/responses": Endpoint(ResponsesDialect(store), engine),
@@ -124,8 +128,10 @@ def create(settings: Settings) -> ASGIApp:
         await models.start()
         await students.start()
         await budgets.start()
+        watching.start(keep_fresh(watch.sample, SAMPLE_S, "the store's backlog"))
         remembering = asyncio.create_task(asyncio.to_thread(_remember, scores, store))
         yield
+        await watching.stop()
         await remembering
         await auditor.finish()
         await students.stop()
@@ -148,7 +154,7 @@ def create(settings: Settings) -> ASGIApp:
     add_feedback(app, store, meters)
     add_keys(app, keys, ring)
     add_tasks(app, store)
-    add_probes(app, store, meters)
+    add_probes(app, store, meters, watch)
     add_openapi(app)
     _add_errors(app)
 

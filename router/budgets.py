@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import xxhash
@@ -106,6 +107,14 @@ class Budgets:
         account = Account(settings, payer)
         self._accounts[payer] = account
         return account
+
+    def accounts(self) -> Iterable[Account]:
+        """All that are open."""
+        return self._accounts.values()
+
+    async def left(self, account: Account, now: float) -> int:
+        """Picodollars that are neither spent nor held. Raises StoreUnavailableError."""
+        return max(account.total - await self._spent(account, now), 0)
 
     async def start(self) -> None:
         if self._accounts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -97,8 +98,10 @@ class Ledger:
         self.learn(turn, turn.route, exchange.model, usage, exchange.latency_s, turn.first_token_s)
         return exchange
 
-    async def record(self, exchange: Exchange) -> None:
-        """Return once the exchange is stored. Raises StoreUnavailableError if it cannot be."""
+    async def record(self, exchange: Exchange, upstream_s: float = 0.0) -> None:
+        """Return once the exchange is stored; upstreams were waited for ``upstream_s`` seconds of
+        it. Raises StoreUnavailableError if it cannot be."""
+        started = time.perf_counter()
         stored = self.writer.write(exchange)
         await self._spend(exchange)
         try:
@@ -106,15 +109,19 @@ class Ledger:
         except Exception as error:
             _log.error("an exchange could not be stored: %s", error)
             raise StoreUnavailableError("The answer could not be stored.") from error
-        self.metrics.exchange(exchange)
+        # The caller has waited for the store too.
+        whole_s = exchange.latency_s + time.perf_counter() - started
+        self.metrics.exchange(exchange, whole_s - upstream_s, upstream_s)
 
-    async def record_soon(self, exchange: Exchange) -> asyncio.Future[None]:
+    async def record_soon(
+        self, exchange: Exchange, upstream_s: float = 0.0
+    ) -> asyncio.Future[None]:
         """Store the exchange within milliseconds, while its caller goes on.
 
         The future fails if it cannot be stored; the loss is logged and counted.
         """
         stored = self.writer.write(exchange)
-        stored.add_done_callback(partial(self._settle, exchange))
+        stored.add_done_callback(partial(self._settle, exchange, upstream_s))
         await self._spend(exchange)
         return stored
 
@@ -128,7 +135,8 @@ class Ledger:
 
     async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
         try:
-            await self.record(self._exchange(turn, model.upstream.model, status, error=error))
+            exchange = self._exchange(turn, model.upstream.model, status, error=error)
+            await self.record(exchange, turn.upstream_s)
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
@@ -173,10 +181,10 @@ class Ledger:
         await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
         await self.budgets.spend(exchange)
 
-    def _settle(self, exchange: Exchange, stored: asyncio.Future[None]) -> None:
+    def _settle(self, exchange: Exchange, upstream_s: float, stored: asyncio.Future[None]) -> None:
         failure = stored.exception()
         if failure is None:
-            self.metrics.exchange(exchange)
+            self.metrics.exchange(exchange, exchange.latency_s - upstream_s, upstream_s)
         else:
             _log.error("exchange %s could not be stored and is lost: %s", exchange.id, failure)
             self.metrics.lost(exchange.route)

@@ -93,6 +93,11 @@ class Models:
             f"The model '{name}' does not exist. Known are: {', '.join(self.names())}.", "model"
         )
 
+    def open_circuits(self) -> dict[str, bool]:
+        """By model, whether it is left alone because it keeps failing."""
+        resting = {model.upstream.model for model in self._all() if model.breaker.wait_s() > 0}
+        return {model.upstream.model: model.upstream.model in resting for model in self._all()}
+
     async def start(self) -> None:
         if any(isinstance(model.upstream, LitellmUpstream) for model in self._all()):
             await asyncio.to_thread(import_litellm)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from distill.students.base import Prediction, Rung
 from router.polling import Background, keep_fresh
 from telemetry.exchange import StudentRecord
-from telemetry.metrics import Metrics
 from telemetry.prices import Usage
 from telemetry.store import Store
 
@@ -140,10 +139,9 @@ class Student:
 class Students:
     """The student of each task, as the store has it."""
 
-    def __init__(self, store: Store, data: Path, metrics: Metrics) -> None:
+    def __init__(self, store: Store, data: Path) -> None:
         self._store = store
         self._data = data
-        self._metrics = metrics
         # One thread: the rungs' own libraries use what cores there are.
         self._executor = ThreadPoolExecutor(1, "student")
         self._serving: dict[str, Student] = {}
@@ -169,14 +167,7 @@ class Students:
         """Take over what the store says now. Requests under way keep the student they have."""
         async with self._refreshing:
             records = await asyncio.to_thread(self._store.serving)
-            before = self._serving
-            now = await asyncio.to_thread(self._load, records)
-            self._serving = now
-        for record in records:
-            if record.task in now and now[record.task] is not before.get(record.task):
-                self._metrics.promoted(record.task, record.earned or record.created)
-        for task in before.keys() - now.keys():
-            self._metrics.retired(task)
+            self._serving = await asyncio.to_thread(self._load, records)
 
     def _load(self, records: list[StudentRecord]) -> dict[str, Student]:
         before = self._serving

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from starlette.types import Scope
@@ -92,6 +93,8 @@ class Turn:
     first_token_s: float | None = None
     attempts: int = 0
     """Calls made to upstreams."""
+    upstream_s: float = 0.0
+    """Seconds that these were waited for, and that a stream took to be passed on."""
     patience_s: float | None = None
     """Seconds that the policy would wait for the teacher, from the request's arrival."""
     decision: Decision | None = None
@@ -100,6 +103,15 @@ class Turn:
     @property
     def task(self) -> str:
         return self.request.prompt.task
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time within as an upstream's."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.upstream_s += time.perf_counter() - started
 
     @property
     def deadline_s(self) -> float | None:

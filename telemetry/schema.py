@@ -79,7 +79,12 @@ exchanges = Table(
     Index("exchanges_task_created", "task", "created", "route", "agreed"),
     Index("exchanges_completion", "completion_id"),
     Index("exchanges_key", "key", "created", "cost", "audit_cost"),
-    Index("exchanges_audits", "student", **_only(Column("agreed").is_not(None))),
+    # All that is counted of audits is in the index.
+    Index(
+        "exchanges_audits",
+        *("student", "reason", "agreed"),
+        **_only(Column("agreed").is_not(None)),
+    ),
 )
 
 students = Table(
@@ -135,6 +140,18 @@ sessions = Table(
     Column("hash", String, primary_key=True),
     Column("key", String, nullable=False),
     Column("expires", Float, nullable=False),
+)
+
+training_runs = Table(
+    "training_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("ended", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("examples", Integer, nullable=False),
+    Index("training_runs_task", "task", "id"),
 )
 
 # Chat completions that can be shown again.

@@ -45,6 +45,8 @@ class _Item:
 
     record: Record
     done: asyncio.Future[None]
+    since: float
+    """When it was handed over, on the monotonic clock."""
 
 
 class Writer:
@@ -54,6 +56,7 @@ class Writer:
         self._store = store
         self._executor = ThreadPoolExecutor(1, "exchange-writer")
         self._waiting: list[_Item] = []
+        self._batch: list[_Item] = []
         self._work: asyncio.Task[None] | None = None
         self._away_since: float | None = None
 
@@ -62,6 +65,16 @@ class Writer:
         if self._work is not None:
             await self._work
         self._executor.shutdown()
+
+    @property
+    def waiting(self) -> int:
+        """Records that are not committed yet."""
+        return len(self._batch) + len(self._waiting)
+
+    def lag_s(self) -> float:
+        """How many seconds the oldest of them has waited."""
+        oldest = self._batch or self._waiting
+        return time.monotonic() - oldest[0].since if oldest else 0.0
 
     def write(self, record: Record) -> asyncio.Future[None]:
         """Hand ``record`` over. The future is done once it is committed, after those before it.
@@ -72,7 +85,7 @@ class Writer:
         if len(self._waiting) >= MOST_WAITING:
             done.set_exception(BacklogError(f"{MOST_WAITING} records wait for the database."))
             return done
-        self._waiting.append(_Item(record, done))
+        self._waiting.append(_Item(record, done, time.monotonic()))
         if self._work is None:
             self._work = asyncio.create_task(self._commit_all())
         return done
@@ -80,12 +93,14 @@ class Writer:
     async def _commit_all(self) -> None:
         # From its first step on, which comes when the event loop has been through all that was
         # ready with the first record: they share its transaction.
-        batch: list[_Item] = []
+        several = False
         while self._waiting:
-            if len(batch) > 1:
+            if several:
                 # Many callers at once: a transaction costs as much as several answers do.
                 await asyncio.sleep(GATHER_S)
             batch, self._waiting = self._waiting, []
+            self._batch = batch
+            several = len(batch) > 1
             failures = await self._commit([item.record for item in batch])
             for item, failure in zip(batch, failures, strict=True):
                 if item.done.cancelled():
@@ -94,6 +109,7 @@ class Writer:
                     item.done.set_result(None)
                 else:
                     item.done.set_exception(failure)
+            self._batch = []
         self._work = None
 
     async def _commit(self, records: Sequence[Record]) -> Sequence[Exception | None]:

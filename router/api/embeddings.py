@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,8 @@ class _Turn:
     request: EmbeddingsRequest
     model: Model
     attempts: int = 0
+    upstream_s: float = 0.0
+    """Seconds that the upstream was waited for."""
 
     def headers(self, cost: int) -> dict[str, str]:
         """The headers that every answer has; ``cost`` is in picodollars."""
@@ -164,7 +167,7 @@ class Embeddings:
         exchange = turn.exchange(
             200, prompt_tokens=usage.prompt_tokens, cost=cost, teacher_cost=cost
         )
-        await self.ledger.record(exchange)
+        await self.ledger.record(exchange, turn.upstream_s)
         return passed(embedded.content, arrival.id, {**headers, **turn.headers(cost)})
 
     def _refuse(self, arrival: Arrival, error: ProtegeError) -> Response:
@@ -201,13 +204,18 @@ class Embeddings:
             return _Embedded(content, _usage(content, turn.request))
 
         deadline_s = turn.request.terms.deadline_s
-        answered = await ask_in_time((turn.model,), call, turn.arrival, deadline_s)
+        started = time.perf_counter()
+        try:
+            answered = await ask_in_time((turn.model,), call, turn.arrival, deadline_s)
+        finally:
+            turn.upstream_s = time.perf_counter() - started
         return answered.value
 
     async def _record_nothing(self, turn: _Turn, status: int, failure: Exception) -> None:
         """Write down that there was no answer. Nothing is lost if that fails."""
         try:
-            await self.ledger.record(turn.exchange(status, error=code_of(failure)))
+            exchange = turn.exchange(status, error=code_of(failure))
+            await self.ledger.record(exchange, turn.upstream_s)
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 

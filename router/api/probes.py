@@ -6,18 +6,20 @@ import asyncio
 import logging
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import Response
 
 from router.api.wire import answered
 from router.errors import NotReadyError
+from router.standing import Watch
 from router.turn import Arrival
-from telemetry.metrics import CONTENT_TYPE, Metrics
+from telemetry.metrics import Metrics
 from telemetry.store import Store
 
 _log = logging.getLogger(__name__)
 
 
-def add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
+def add_probes(app: FastAPI, store: Store, metrics: Metrics, watch: Watch) -> None:
     """``/healthz``, ``/readyz`` and ``/metrics``."""
 
     @app.get("/healthz")
@@ -34,6 +36,10 @@ def add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
         return answered({"status": "ready"})
 
     @app.get("/metrics")
-    async def scrape() -> Response:
+    async def scrape(request: Request) -> Response:
         identified = {"x-request-id": Arrival(None).id}
-        return Response(metrics.render(), media_type=CONTENT_TYPE, headers=identified)
+        await watch.look()
+        # Off the event loop: with many tasks and workers it takes a while.
+        accept = request.headers.get("accept", "")
+        shown = await asyncio.to_thread(metrics.render, accept)
+        return Response(shown.content, media_type=shown.content_type, headers=identified)

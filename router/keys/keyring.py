@@ -59,6 +59,10 @@ class Keyring:
         """The key of that id, as it is now."""
         return None if identifier is None else self._by_id.get(identifier)
 
+    def valid(self, now: float) -> list[Key]:
+        """The keys that may be used at Unix time ``now``."""
+        return [key for key in self._by_id.values() if key.valid(now)]
+
     async def refresh(self) -> None:
         """Take over what the store says now."""
         revision, keys = await asyncio.to_thread(self._read)

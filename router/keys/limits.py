@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -61,6 +62,20 @@ class Limits:
             **_headers("requests", key.requests_per_minute, standing.requests, now),
             **_headers("tokens", key.tokens_per_minute, standing.tokens, now),
         }
+
+    async def left(self, key: Key, now: float) -> int:
+        """Picodollars that ``key``, which has a budget, may still spend in the period that Unix
+        time ``now`` is in. Raises StoreUnavailableError."""
+        assert key.budget is not None
+        period = period_start(key.period, now)
+        # With nothing to spend it is not let in, so that the look does not count as a request.
+        barred = replace(key, budget=0)
+        standing = await self._settling.standing(
+            barred, period, now, lambda: self._spent(key, period)
+        )
+        if standing.spent is None:
+            raise StoreUnavailableError("What the key has spent cannot be read.")
+        return max(key.budget - standing.spent, 0)
 
     async def spend(self, key_id: str | None, tokens: int, cost: int, created: float) -> None:
         """Count what the answer to a request of Unix time ``created`` took: ``cost`` is in

@@ -13,7 +13,9 @@ from distill.students import label as label_student
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
+from telemetry import runs
 from telemetry.exchange import StudentRecord, TaskState
+from telemetry.runs import TrainingRun
 from telemetry.store import Store
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, label
 
@@ -58,6 +60,8 @@ def promote(
     card = json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
     record = StudentRecord(version, task, time.time(), path, True, "passed its test", card)
     assert store.close_run(store.task_states().get(task, TaskState(task)), record)
+    run = TrainingRun(task, record.created, 0.1, "promoted", len(SENTENCES))
+    runs.add(store.engine, run)
 
 
 @cache

@@ -1,0 +1,283 @@
+"""Metrics that are counted: from the same exchanges that the store keeps, and of one process.
+
+With several worker processes the values live in files of ``PROMETHEUS_MULTIPROC_DIR``, and any
+worker can report the sum of all.
+
+What is named ``gen_ai`` follows OpenTelemetry's semantic conventions for generative AI
+(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/), with its buckets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from telemetry.exchange import PICO, Exchange, Route
+from telemetry.metrics.exposition import Exposition, expose
+from telemetry.metrics.labels import Labels, TaskLabels
+from telemetry.metrics.standing import Standing, StandingCollector
+
+MOST_MODELS = 50
+"""Callers may ask for models by names of their own, where ``other_models`` lets them."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_OWN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_GEN_AI_TOKENS = tuple(4**power for power in range(14))
+_GEN_AI_SECONDS = tuple(0.01 * 2**power for power in range(14))
+_GEN_AI_FIRST = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+
+_OPERATIONS = {"embeddings": "embeddings", "completions": "text_completion"}
+"""OpenTelemetry's names of what is done in a dialect; all else is a chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What exchanges of one route, model, task and status are counted in. To look a series up takes
+    longer than to count in it."""
+
+    requests: Counter
+    prompt_tokens: Counter
+    completion_tokens: Counter
+    cost: Counter
+    teacher_cost: Counter
+    duration: Histogram
+    first_token: Histogram
+    router: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What the calls to one upstream model are counted in."""
+
+    prompt_tokens: Histogram
+    completion_tokens: Histogram
+    duration: Histogram
+    first_token: Histogram
+
+
+class Metrics:
+    """All metrics of one server process."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[Route, str, str, int], _Series] = {}
+        self._calls: dict[tuple[str, str], _Calls] = {}
+        self._registry = CollectorRegistry()
+        self._tasks = TaskLabels()
+        self._models = Labels(MOST_MODELS)
+        self._standing = StandingCollector(self._tasks)
+        self._exemplars = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+        self._count_traffic()
+        self._count_learning()
+        self._measure_calls()
+        self.in_flight = self._gauge("in_flight_requests", "Requests being answered.", "livesum")
+        self._store_queue = self._gauge(
+            "store_queue_exchanges", "Exchanges and audits that wait for the database.", "livesum"
+        )
+        self._store_lag = self._gauge(
+            "store_lag_seconds",
+            "How long the oldest of them has waited; 0 where none waits.",
+            "livemax",
+        )
+        self._breaker = self._gauge(
+            "breaker_open",
+            "1 while an upstream is left alone because it keeps failing.",
+            "livemax",
+            "upstream",
+        )
+
+    def _count_traffic(self) -> None:
+        self._requests = self._counter(
+            "requests", "Requests answered, errors included.", "route", "model", "task", "status"
+        )
+        self._rejected = self._counter(
+            "rejected_requests", "Requests that ended without an exchange.", "status"
+        )
+        self._lost = self._counter(
+            "lost_exchanges", "Answers given to callers that could not be stored.", "route"
+        )
+        self._tokens = self._counter("tokens", "Tokens of answers.", "route", "model", "kind")
+        self._cost = self._counter(
+            "cost_usd", "Spent on answers to callers.", "route", "model", "task"
+        )
+        self._teacher_cost = self._counter(
+            "teacher_only_cost_usd", "What the teacher alone would have cost.", "task"
+        )
+        self._fallbacks = self._counter(
+            "fallbacks", "Answers of a student because the teacher was down.", "task"
+        )
+        self._feedback = self._counter(
+            "feedback", "What people said of answers.", "task", "verdict"
+        )
+        self._duration = self._histogram(
+            "request_duration_seconds", "From the request to the end of its answer.", _SECONDS
+        )
+        self._first_token = self._histogram(
+            "time_to_first_token_seconds",
+            "From the request to the first token of a stream.",
+            _SECONDS,
+        )
+        self._router = self._histogram(
+            "router_seconds",
+            "Of a request's time, what no upstream was waited for: spent in Protege itself.",
+            _OWN_SECONDS,
+        )
+
+    def _count_learning(self) -> None:
+        self._audit_cost = self._counter("audit_cost_usd", "Spent on audits.", "task")
+        self._audits = self._counter("audits", "Student answers put to the teacher too.", "task")
+        self._disagreements = self._counter(
+            "audit_disagreements", "Audits in which the teacher said something else.", "task"
+        )
+        self._demotions = self._counter(
+            "demotions", "Students taken out of service by their audits.", "task"
+        )
+
+    def _measure_calls(self) -> None:
+        operation = ("gen_ai_operation_name", "gen_ai_request_model")
+        self._call_tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a call to an upstream model.",
+            (*operation, "gen_ai_token_type"),
+            registry=self._registry,
+            buckets=_GEN_AI_TOKENS,
+        )
+        self._call_duration = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "How long an upstream model was waited for, retries included.",
+            operation,
+            registry=self._registry,
+            buckets=_GEN_AI_SECONDS,
+        )
+        self._call_first_token = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the request to the first token of an upstream model's stream.",
+            operation,
+            registry=self._registry,
+            buckets=_GEN_AI_FIRST,
+        )
+
+    def exchange(self, exchange: Exchange, router_s: float = 0.0, upstream_s: float = 0.0) -> None:
+        """Count an exchange that has been stored.
+
+        ``upstream_s`` is how long upstreams were waited for, ``router_s`` all else that the answer
+        took, in seconds.
+        """
+        task = self._tasks.label(exchange.task)
+        by_student = exchange.route == "student"
+        # The versions of students are many: the label says only that it was one.
+        model = "student" if by_student else self._models.admit(exchange.model)
+        series = self._series_of(exchange.route, model, task, exchange.status)
+        exemplar = {"exchange_id": exchange.id} if self._exemplars else None
+        series.requests.inc()
+        series.prompt_tokens.inc(exchange.prompt_tokens)
+        series.completion_tokens.inc(exchange.completion_tokens)
+        series.cost.inc(exchange.cost / PICO)
+        series.teacher_cost.inc(exchange.teacher_cost / PICO)
+        series.duration.observe(exchange.latency_s, exemplar)
+        series.router.observe(router_s, exemplar)
+        if exchange.first_token_s is not None:
+            series.first_token.observe(exchange.first_token_s, exemplar)
+        if not by_student:
+            self._call(exchange, model, upstream_s)
+        if exchange.reason == "teacher_down":
+            self._fallbacks.labels(task).inc()
+
+    def _call(self, exchange: Exchange, model: str, upstream_s: float) -> None:
+        calls = self._calls_of(_OPERATIONS.get(exchange.dialect, "chat"), model)
+        calls.duration.observe(upstream_s)
+        if exchange.status == 200:
+            calls.prompt_tokens.observe(exchange.prompt_tokens)
+            calls.completion_tokens.observe(exchange.completion_tokens)
+        if exchange.first_token_s is not None:
+            calls.first_token.observe(exchange.first_token_s)
+
+    def _series_of(self, route: Route, model: str, task: str, status: int) -> _Series:
+        kind = (route, model, task, status)
+        series = self._series.get(kind)
+        if series is None:
+            series = self._series[kind] = _Series(
+                requests=self._requests.labels(*kind),
+                prompt_tokens=self._tokens.labels(route, model, "prompt"),
+                completion_tokens=self._tokens.labels(route, model, "completion"),
+                cost=self._cost.labels(route, model, task),
+                teacher_cost=self._teacher_cost.labels(task),
+                duration=self._duration.labels(route),
+                first_token=self._first_token.labels(route),
+                router=self._router.labels(route),
+            )
+        return series
+
+    def _calls_of(self, operation: str, model: str) -> _Calls:
+        calls = self._calls.get((operation, model))
+        if calls is None:
+            calls = self._calls[operation, model] = _Calls(
+                prompt_tokens=self._call_tokens.labels(operation, model, "input"),
+                completion_tokens=self._call_tokens.labels(operation, model, "output"),
+                duration=self._call_duration.labels(operation, model),
+                first_token=self._call_first_token.labels(operation, model),
+            )
+        return calls
+
+    def rejected(self, status: int) -> None:
+        """Count a request of which there is no exchange."""
+        self._rejected.labels(status).inc()
+
+    def lost(self, route: Route) -> None:
+        """Count an exchange of which there is no record."""
+        self._lost.labels(route).inc()
+
+    def audit(self, task: str, *, agreed: bool, cost: int) -> None:
+        """Count an audit that cost so many picodollars."""
+        label = self._tasks.admit(task)
+        self._audits.labels(label).inc()
+        self._audit_cost.labels(label).inc(cost / PICO)
+        if not agreed:
+            self._disagreements.labels(label).inc()
+
+    def feedback(self, task: str, verdict: str) -> None:
+        """Count feedback: ``good``, ``bad``, ``corrected`` or a ``comment`` alone."""
+        self._feedback.labels(self._tasks.admit(task), verdict).inc()
+
+    def demoted(self, task: str) -> None:
+        """Audits have taken the task's student out of service."""
+        self._demotions.labels(self._tasks.admit(task)).inc()
+
+    def backlog(self, waiting: int, lag_s: float) -> None:
+        """So many records wait for the database, the oldest for ``lag_s`` seconds."""
+        self._store_queue.set(waiting)
+        self._store_lag.set(lag_s)
+
+    def breakers(self, opened: Mapping[str, bool]) -> None:
+        """Whether the circuit breaker of each upstream model is open."""
+        for upstream, is_open in opened.items():
+            self._breaker.labels(upstream).set(is_open)
+
+    def stand(self, standing: Standing) -> None:
+        """What is shown from now on of tasks, students, training and budgets."""
+        self._standing.now = standing
+
+    def render(self, accept: str = "") -> Exposition:
+        """All metrics in the format that an HTTP ``Accept`` header asks for."""
+        return expose(self._registry, self._standing, accept)
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        return Counter(f"protege_{name}_total", words, labels, registry=self._registry)
+
+    def _histogram(self, name: str, words: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(
+            f"protege_{name}", words, ["route"], registry=self._registry, buckets=buckets
+        )
+
+    def _gauge(self, name: str, words: str, mode: str, *labels: str) -> Gauge:
+        return Gauge(
+            f"protege_{name}",
+            words,
+            labels,
+            registry=self._registry,
+            multiprocess_mode=mode,  # type: ignore[arg-type]
+        )
