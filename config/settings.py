@@ -174,6 +174,17 @@ class LoopSettings(_Section):
     package that carries one in ``model/``; null leaves that rung out."""
 
 
+class DatasetSettings(_Section):
+    """What students may be taught, and how long texts are kept at all."""
+
+    retention_days: float | None = Field(default=None, gt=0)
+    """Days after which the texts of an exchange are deleted and teach nobody; null keeps them."""
+
+    def horizon(self, now: float) -> float:
+        """The Unix time before which texts are not kept, at Unix time ``now``."""
+        return 0.0 if self.retention_days is None else now - 86400 * self.retention_days
+
+
 class LimitSettings(_Section):
     """What one server process takes on before it turns requests away."""
 
@@ -226,6 +237,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     policies: PoliciesSettings = PoliciesSettings()
     loop: LoopSettings = LoopSettings()
+    dataset: DatasetSettings = DatasetSettings()
     limits: LimitSettings = LimitSettings()
     redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """URL of the Redis that replicas share to count limits and budgets of keys in."""

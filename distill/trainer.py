@@ -15,14 +15,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, SecretStr
 from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
-from config.settings import LoopSettings, PolicySettings
+from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import schedule
-from distill.data.dataset import Dataset, build
+from distill.data.card import card as data_card
+from distill.data.dataset import build
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import Run, retrain
@@ -38,6 +40,8 @@ SETTINGS_VARIABLE = "PROTEGE_TRAINER"
 _PAUSE_S = 0.25
 _PATIENCE = 20
 """Looking for work may take one part in this many of the time."""
+_FORGET_S = 60.0
+"""How much longer than allowed texts may stay."""
 _AWAY_S = 5.0
 """Pause where the store cannot be read."""
 
@@ -54,6 +58,7 @@ class TrainerSettings(BaseModel):
     database: SecretStr | None = None
     policy: PolicySettings
     loop: LoopSettings
+    dataset: DatasetSettings = DatasetSettings()
 
 
 class Trainer:
@@ -65,6 +70,8 @@ class Trainer:
         self._encoder: SentenceEncoder | None = None
         self._encoder_comes = False
         self._took: dict[str, float] = {}
+        self._forgotten = 0.0
+        """Unix time before which no text is kept any more."""
 
     def prepare_encoder(self) -> None:
         """Make the encoder ready; until it is, or if it cannot be, students read n-grams alone."""
@@ -87,6 +94,7 @@ class Trainer:
         while not stopped():
             started = time.monotonic()
             try:
+                self._forget()
                 due = self._next_due()
             except DBAPIError as error:
                 logger.error("the store cannot be read: %s", error.orig)
@@ -97,6 +105,13 @@ class Trainer:
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))
             else:
                 self._attempt(*due)
+
+    def _forget(self) -> None:
+        """Delete the texts that have become too old."""
+        horizon = self._settings.dataset.horizon(time.time())
+        if horizon - self._forgotten > _FORGET_S:
+            self._store.forget_before(horizon, self._forgotten)
+            self._forgotten = horizon
 
     def _next_due(self) -> tuple[str, int] | None:
         """The task to retrain next and its number of teacher answers."""
@@ -123,8 +138,12 @@ class Trainer:
     def _retrain(self, task: str, answers: int) -> Outcome:
         started = time.time()
         state = self._store.task_states().get(task, TaskState(task))
-        exchanges = self._store.teacher_answers(task, state.epoch, MOST_ANSWERS)
+        since = max(state.epoch, self._settings.dataset.horizon(started))
+        exchanges = self._store.teacher_answers(task, since, MOST_ANSWERS)
         data = build(exchanges)
+        # What is older than the oldest answer that is read is not left out, but out of reach.
+        oldest = min((exchange.created for exchange in exchanges), default=since)
+        about = data_card(data, exchanges, self._store.left_out(task, oldest))
         version = f"{_slug(task)}-{data.version[:8]}"
         run = retrain(
             task,
@@ -138,7 +157,7 @@ class Trainer:
         )
         kept = self._store.close_run(
             run.advance(state, answers, started),
-            self._record(task, version, run, _card(data, run, state, started)),
+            self._record(task, version, run, _card(about, run, state, started)),
         )
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
@@ -172,16 +191,11 @@ class Trainer:
         )
 
 
-def _card(data: Dataset, run: Run, state: TaskState, started: float) -> str:
+def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> str:
     """The student's card as JSON."""
     usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
     card = {
-        "data": {
-            "version": data.version,
-            "answers": len(data),
-            "evidence": data.evidence,
-            "since": state.epoch,
-        },
+        "data": data | {"since": state.epoch},
         "labels": list(run.labels),
         "rungs": list(run.rungs),
         "gate": dataclasses.asdict(run.verdict),

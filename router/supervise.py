@@ -146,6 +146,7 @@ class _Trainer:
             "database": settings.database and settings.database.get_secret_value(),
             "policy": settings.policy.model_dump(mode="json"),
             "loop": settings.loop.model_dump(mode="json"),
+            "dataset": settings.dataset.model_dump(mode="json"),
         }
         self._environment = {**os.environ, "PROTEGE_TRAINER": orjson.dumps(handed_over).decode()}
         self._stopping = threading.Event()

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     false,
     literal_column,
     or_,
@@ -184,6 +185,18 @@ USABLE = (
             _APPROVED,
         ),
     ),
+)
+
+# Why an exchange is not USABLE; of several reasons the first. Opting out and forgetting leave the
+# same behind.
+LEFT_OUT = case(
+    (exchanges.c.request.is_(None), "not_stored"),
+    (exchanges.c.finish_reason.is_(None), "failed"),
+    (exchanges.c.finish_reason == "length", "truncated"),
+    (exchanges.c.finish_reason == "content_filter", "filtered"),
+    (exchanges.c.teacher_answer.is_(None), "no_text"),
+    (exchanges.c.finish_reason == "stop", "called_wrong"),
+    else_="unfinished",
 )
 
 Index("exchanges_usable", exchanges.c.task, exchanges.c.created, **_only(and_(*USABLE)))

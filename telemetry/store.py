@@ -28,8 +28,11 @@ from sqlalchemy import (
     cast,
     create_engine,
     event,
+    false,
     func,
     insert,
+    not_,
+    or_,
     select,
     true,
     tuple_,
@@ -41,7 +44,7 @@ from sqlalchemy.exc import DBAPIError
 from telemetry import migrations
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.pairs import has_pair
-from telemetry.schema import STORED, USABLE, exchanges, students, tasks
+from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, students, tasks
 
 
 class StoreError(Exception):
@@ -115,6 +118,11 @@ _TEXTS = (
 )
 """Columns that hold what callers and models have said."""
 
+_FORGOTTEN: dict[str, None] = dict.fromkeys(_TEXTS)
+
+_BATCH = 500
+"""Exchanges that are forgotten in one transaction."""
+
 
 class Store:
     """Exchanges, students and task states in the PostgreSQL ``database``, or else in a SQLite file
@@ -177,6 +185,24 @@ class Store:
         with self.engine.connect() as connection:
             newest = connection.execute(query.limit(most))
             return [Exchange(**row._mapping) for row in newest][::-1]
+
+    def left_out(self, task: str, since: float = 0.0) -> dict[str, int]:
+        """Answers to ``task`` from Unix time ``since`` on that are not among the teacher's that can
+        be learnt from, counted by reason. What the teacher was not asked is none of them."""
+        asked = or_(
+            exchanges.c.route == "teacher",
+            and_(exchanges.c.route == "student", exchanges.c.agreed.is_not(None)),
+        )
+        ours = (exchanges.c.task == task, exchanges.c.created >= since)
+        # It is neither true nor false where the answer never finished.
+        usable = func.coalesce(and_(*USABLE), false())
+        query = (
+            select(LEFT_OUT.label("reason"), func.count().label("answers"))
+            .where(*ours, asked, not_(usable))
+            .group_by("reason")
+        )
+        with self.engine.connect() as connection:
+            return {row.reason: row.answers for row in connection.execute(query)}
 
     def teacher_answer_counts(self) -> dict[str, int]:
         """Usable teacher answers by task, each counted from the task's epoch on."""
@@ -243,7 +269,23 @@ class Store:
 
     def forget(self, identifier: str) -> None:
         """Keep no text of an exchange; what it cost stays."""
-        self._change(identifier, **dict.fromkeys(_TEXTS))
+        self._change(identifier, **_FORGOTTEN)
+
+    def forget_before(self, horizon: float, since: float = 0.0) -> int:
+        """Keep no text of the exchanges that were made from Unix time ``since`` on and before
+        ``horizon``; how many there were. In batches, so that others can write meanwhile."""
+        texts = [exchanges.c[name] for name in _TEXTS]
+        period = (exchanges.c.created >= since, exchanges.c.created < horizon)
+        some = or_(*(text.is_not(None) for text in texts))
+        batch = select(exchanges.c.id).where(*period, some).limit(_BATCH)
+        forgetting = update(exchanges).where(exchanges.c.id.in_(batch)).values(_FORGOTTEN)
+        forgotten = 0
+        while True:
+            with self.engine.begin() as connection:
+                count = connection.execute(forgetting).rowcount
+            forgotten += count
+            if count < _BATCH:
+                return forgotten
 
     # Feedback
 

@@ -1,0 +1,48 @@
+"""The data card: what a dataset is made of and what was left out, as Datasheets for Datasets
+(Gebru et al. 2021) would have it told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from distill.data.dataset import Dataset
+from telemetry.exchange import Exchange
+
+_MOST_LABELS = 64
+
+
+def card(
+    data: Dataset, exchanges: Sequence[Exchange], left_out: Mapping[str, int]
+) -> dict[str, Any]:
+    """The card of the dataset that was built from ``exchanges``, ready for JSON.
+
+    ``left_out`` counts by reason the answers that were not among them. Times are ISO 8601 in UTC.
+    """
+    times = [exchange.created for exchange in exchanges]
+    labels = Counter(example.answer for example in data.examples if example.flaw is None)
+    teachers = Counter(exchange.model for exchange in exchanges if exchange.route == "teacher")
+    groups = {example.group for example in data.examples}
+    return {
+        "version": data.version,
+        "answers": len(data),
+        "evidence": data.evidence,
+        "from": _iso(min(times, default=None)),
+        "until": _iso(max(times, default=None)),
+        "teachers": dict(teachers.most_common()),
+        "audits": sum(exchange.route == "student" for exchange in exchanges),
+        "corrected": sum(bool(exchange.right_answer) for exchange in exchanges),
+        "near_duplicates": len(data) - len(groups),
+        "not_learnt": dict(data.flaws),
+        "left_out": dict(Counter(data.dropped) + Counter(left_out)),
+        "answers_by_label": dict(labels.most_common(_MOST_LABELS)),
+        "other_answers": sum(labels.values()) - sum(n for _, n in labels.most_common(_MOST_LABELS)),
+    }
+
+
+def _iso(time: float | None) -> str | None:
+    if time is None:
+        return None
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
