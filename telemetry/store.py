@@ -197,12 +197,12 @@ class Store:
         # It is neither true nor false where the answer never finished.
         usable = func.coalesce(and_(*USABLE), false())
         query = (
-            select(LEFT_OUT.label("reason"), func.count().label("answers"))
+            select(LEFT_OUT.label("why"), func.count().label("answers"))
             .where(*ours, asked, not_(usable))
-            .group_by("reason")
+            .group_by("why")
         )
         with self.engine.connect() as connection:
-            return {row.reason: row.answers for row in connection.execute(query)}
+            return {row.why: row.answers for row in connection.execute(query)}
 
     def teacher_answer_counts(self) -> dict[str, int]:
         """Usable teacher answers by task, each counted from the task's epoch on."""
