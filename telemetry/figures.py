@@ -5,34 +5,19 @@ Money is summed in whole picodollars: sums by any grouping add up to the same to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import add
 from typing import Any, Literal
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Engine,
-    Float,
-    case,
-    cast,
-    false,
-    func,
-    literal_column,
-    select,
-)
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import ColumnElement, Engine, Float, Select, Table, func, select
 
-from telemetry.exchange import PICO
-from telemetry.schema import exchanges
+from telemetry.measures import DAY_H, HOUR, HOUR_S, KEY, MEASURES, total, whole
+from telemetry.rollup import summed_until
+from telemetry.schema import daily_sums, exchanges, hourly_sums
 
 Dimension = Literal["day", "hour", "task", "route", "model", "key"]
-
-HOUR_S = 3600
-DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,104 +70,78 @@ class Sum:
 def sums(engine: Engine, since: float, until: float, by: Sequence[Dimension] = ()) -> list[Sum]:
     """The sums of exchanges from Unix time ``since`` to before ``until``, one for each group of the
     dimensions ``by``, in order of the groups; without dimensions one of all, if there are any.
-    Blocks."""
-    groups = [_DIMENSIONS[name].label(name) for name in by]
-    query = (
-        select(*groups, *_MEASURES)
-        .where(exchanges.c.created >= since, exchanges.c.created < until)
+
+    Whole days and hours that are summed up are not read again. Blocks.
+    """
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    with engine.connect() as connection:
+        for query in _queries(since, until, by, summed_until(connection)):
+            for row in connection.execute(query):
+                group, values = tuple(row[: len(by)]), tuple(row[len(by) :])
+                before = found.get(group)
+                found[group] = values if before is None else tuple(map(add, before, values))
+    made = [
+        Sum(tuple(map(_word, by, group)), *values) for group, values in found.items() if values[0]
+    ]
+    return sorted(made, key=lambda each: each.group)
+
+
+def _queries(
+    since: float, until: float, by: Sequence[Dimension], summed: int
+) -> Iterator[Select[Any]]:
+    """Queries that have every exchange in one of them; those before the hour ``summed`` are in the
+    sums."""
+    first, last = int(-(-since // HOUR_S)), int(min(until, summed * HOUR_S) // HOUR_S)
+    if last <= first:
+        yield _read(since, until, by)
+        return
+    yield _read(since, first * HOUR_S, by)
+    first_day, last_day = -(-first // DAY_H), last // DAY_H
+    if "hour" in by or last_day <= first_day:
+        yield _summed(hourly_sums, first, last, by)
+    else:
+        yield _summed(hourly_sums, first, first_day * DAY_H, by)
+        yield _summed(daily_sums, first_day, last_day, by)
+        yield _summed(hourly_sums, last_day * DAY_H, last, by)
+    yield _read(last * HOUR_S, until, by)
+
+
+def _read(since: float, until: float, by: Sequence[Dimension]) -> Select[Any]:
+    """The sums of exchanges themselves."""
+    dimensions: dict[Dimension, ColumnElement[Any]] = {
+        **{name: exchanges.c[name] for name in ("task", "route", "model")},
+        "day": whole(HOUR, DAY_H),
+        "hour": HOUR,
+        "key": KEY,
+    }
+    groups = [dimensions[name] for name in by]
+    within = (exchanges.c.created >= since, exchanges.c.created < until)
+    return select(*groups, *MEASURES).where(*within).group_by(*groups)
+
+
+def _summed(table: Table, first: int, last: int, by: Sequence[Dimension]) -> Select[Any]:
+    """The sums of sums, of the periods from number ``first`` to before number ``last``."""
+    period = table.primary_key.columns[0]
+    groups = [
+        whole(period, DAY_H) if name == "day" and table is hourly_sums else table.c[name]
+        for name in by
+    ]
+    return (
+        select(*groups, *(_total(table.c[measure.name]) for measure in MEASURES))
+        .where(period >= first, period < last)
         .group_by(*groups)
     )
-    with engine.connect() as connection:
-        found = [_sum(row, by) for row in connection.execute(query) if row.requests]
-    return sorted(found, key=lambda each: each.group)
-
-
-class _WholeSeconds(FunctionElement[int]):
-    """Whole seconds of a Unix time. The databases' own casts differ: one cuts, the other rounds."""
-
-    type = BigInteger()
-    inherit_cache = True
-
-
-@compiles(_WholeSeconds, "sqlite")
-def _sqlite(element: _WholeSeconds, compiler: SQLCompiler, **options: Any) -> str:
-    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
-
-
-@compiles(_WholeSeconds, "postgresql")
-def _postgresql(element: _WholeSeconds, compiler: SQLCompiler, **options: Any) -> str:
-    return f"CAST(floor({compiler.process(element.clauses, **options)}) AS BIGINT)"
-
-
-def _slot(seconds: int) -> ColumnElement[Any]:
-    """The number of an exchange's slot of so many ``seconds``, counted from Unix time 0."""
-    # Of whole numbers, so that what comes at the very end of a slot does not count for the next.
-    return _WholeSeconds(exchanges.c.created).op("/")(literal_column(str(seconds)))
-
-
-_DIMENSIONS: dict[Dimension, ColumnElement[Any]] = {
-    "day": _slot(DAY_S),
-    "hour": _slot(HOUR_S),
-    "task": exchanges.c.task,
-    "route": exchanges.c.route,
-    "model": exchanges.c.model,
-    "key": func.coalesce(exchanges.c.key, ""),
-}
-
-_BY_STUDENT = exchanges.c.route == "student"
-_AUDITED = exchanges.c.agreed.is_not(None)
-_DISAGREED = exchanges.c.agreed.is_(false())
-_PROMISED = exchanges.c.reason == "student_confident"
-_PAIR = _AUDITED & (exchanges.c.audit_cost > 0)
 
 
 def _total(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    # Sums of PostgreSQL's are decimals.
-    return func.coalesce(cast(func.sum(column), BigInteger), 0)
-
-
-def _count(condition: ColumnElement[bool]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-
-def _of_pairs(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    # In USD: squares of picodollars are beyond the databases' whole numbers.
-    product = (cast(one, Float) / PICO) * (cast(other, Float) / PICO)
-    return func.coalesce(func.sum(case((_PAIR, product), else_=0.0)), 0.0)
-
-
-_MEASURES = (
-    func.count().label("requests"),
-    _count((exchanges.c.status >= 400) | exchanges.c.error.is_not(None)).label("errors"),
-    _count(_BY_STUDENT).label("by_student"),
-    _count(_AUDITED).label("audits"),
-    _count(_DISAGREED).label("disagreements"),
-    _count(_AUDITED & _PROMISED).label("promised_audits"),
-    _count(_DISAGREED & _PROMISED).label("promised_disagreements"),
-    _total(exchanges.c.prompt_tokens).label("prompt_tokens"),
-    _total(exchanges.c.completion_tokens).label("completion_tokens"),
-    _total(exchanges.c.cost).label("cost"),
-    _total(exchanges.c.teacher_cost).label("teacher_cost"),
-    _total(case((_BY_STUDENT, exchanges.c.teacher_cost), else_=0)).label("student_teacher_cost"),
-    _total(exchanges.c.audit_cost).label("audit_cost"),
-    _count(_PAIR).label("pairs"),
-    _total(case((_PAIR, exchanges.c.teacher_cost), else_=0)).label("pair_teacher_cost"),
-    _of_pairs(exchanges.c.teacher_cost, exchanges.c.teacher_cost).label("predicted_squared"),
-    _of_pairs(exchanges.c.audit_cost, exchanges.c.audit_cost).label("real_squared"),
-    _of_pairs(exchanges.c.teacher_cost, exchanges.c.audit_cost).label("predicted_times_real"),
-    func.coalesce(func.sum(exchanges.c.latency_s), 0.0).label("latency_s"),
-)
-
-
-def _sum(row: Any, by: Sequence[Dimension]) -> Sum:
-    values = row._mapping
-    group = tuple(_word(name, values[name]) for name in by)
-    return Sum(group, *row[len(by) :])
+    if isinstance(column.type, Float):
+        return func.coalesce(func.sum(column), 0.0)
+    return total(column)
 
 
 def _word(name: Dimension, value: Any) -> str:
     if name == "day":
-        return datetime.fromtimestamp(value * DAY_S, UTC).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(value * DAY_H * HOUR_S, UTC).strftime("%Y-%m-%d")
     if name == "hour":
         return datetime.fromtimestamp(value * HOUR_S, UTC).strftime("%Y-%m-%dT%H:00:00Z")
     return str(value)

@@ -155,6 +155,41 @@ training_runs = Table(
     Index("training_runs_task", "task", "id"),
 )
 
+
+def _sums(name: str, period: str) -> Table:
+    """Sums of exchanges by all of their dimensions, a row for each group in each ``period``."""
+    counts = (
+        *("requests", "errors", "by_student", "audits", "disagreements", "promised_audits"),
+        *("promised_disagreements", "prompt_tokens", "completion_tokens", "cost", "teacher_cost"),
+        *("student_teacher_cost", "audit_cost", "pairs", "pair_teacher_cost"),
+    )
+    inexact = ("predicted_squared", "real_squared", "predicted_times_real", "latency_s")
+    return Table(
+        name,
+        metadata,
+        # Its number, counted from Unix time 0.
+        Column(period, BigInteger, primary_key=True, autoincrement=False),
+        *(Column(name, String, primary_key=True) for name in ("task", "route", "model", "key")),
+        *(Column(name, BigInteger, nullable=False) for name in counts),
+        *(Column(name, Float, nullable=False) for name in inexact),
+        sqlite_with_rowid=False,
+    )
+
+
+hourly_sums = _sums("hourly_sums", "hour")
+daily_sums = _sums("daily_sums", "day")
+
+# One row: how far the sums above go.
+rolled_up = Table(
+    "rolled_up",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # The first hour that is not in them.
+    Column("until", BigInteger, nullable=False),
+    # Transactions so far that changed what may be in them already.
+    Column("late", BigInteger, nullable=False),
+)
+
 # Chat completions that can be shown again.
 STORED = (
     exchanges.c.dialect == "chat",

@@ -22,7 +22,6 @@ from sqlalchemy import (
     Engine,
     Integer,
     Select,
-    Table,
     and_,
     case,
     cast,
@@ -38,13 +37,14 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from telemetry import migrations
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.pairs import has_pair
+from telemetry.rollup import corrected, late
 from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, students, tasks
+from telemetry.upsert import upsert
 
 
 class StoreError(Exception):
@@ -156,20 +156,11 @@ class Store:
         Those that are there already stay as they are, so that whoever does not know what became
         of a transaction can repeat it.
         """
+        audited = [audit.id for audit in audits]
         with self.engine.begin() as connection:
-            if new:
-                parameters = [self._addition.parameters(exchange) for exchange in new]
-                connection.exec_driver_sql(self._addition.sql, parameters)
-            for audit in audits:
-                values = {
-                    "teacher_answer": audit.teacher_answer,
-                    "agreed": audit.agreed,
-                    "audit_cost": audit.audit_cost,
-                    "audit_latency_s": audit.audit_latency_s,
-                }
-                connection.execute(
-                    update(exchanges).where(exchanges.c.id == audit.id).values(values)
-                )
+            summed = late(connection, new, audited, time.time())
+            with corrected(connection, summed):
+                self._write(connection, new, audits)
 
     def exchange(self, identifier: str) -> Exchange | None:
         rows = self._exchanges(exchanges.c.id == identifier)
@@ -410,6 +401,21 @@ class Store:
             _lock(connection, state.task)
             _save(connection, state)
 
+    def _write(
+        self, connection: Connection, new: Sequence[Exchange], audits: Sequence[Audit]
+    ) -> None:
+        if new:
+            parameters = [self._addition.parameters(exchange) for exchange in new]
+            connection.exec_driver_sql(self._addition.sql, parameters)
+        for audit in audits:
+            values = {
+                "teacher_answer": audit.teacher_answer,
+                "agreed": audit.agreed,
+                "audit_cost": audit.audit_cost,
+                "audit_latency_s": audit.audit_latency_s,
+            }
+            connection.execute(update(exchanges).where(exchanges.c.id == audit.id).values(values))
+
     def _exchanges(self, *conditions: Any) -> list[Exchange]:
         query = select(exchanges).where(*conditions).order_by(exchanges.c.created)
         with self.engine.connect() as connection:
@@ -475,7 +481,7 @@ class _Addition:
     @classmethod
     def to(cls, engine: Engine) -> _Addition:
         """For the database of ``engine``, in the style of its driver."""
-        statement = _insert(engine, exchanges).on_conflict_do_nothing()
+        statement = upsert(engine, exchanges).on_conflict_do_nothing()
         compiled = statement.compile(engine, column_keys=list(Exchange.__slots__))
         names = compiled.positiontup
         return cls(str(compiled), _row if names is None else attrgetter(*names))
@@ -508,7 +514,7 @@ def _lock(connection: Connection, task: str) -> TaskState:
     """What is known of a task, which no other transaction changes until this one has ended."""
     # On SQLite a transaction has the database for itself from its first write on.
     new = dataclasses.asdict(TaskState(task))
-    connection.execute(_insert(connection, tasks).on_conflict_do_nothing(), new)
+    connection.execute(upsert(connection, tasks).on_conflict_do_nothing(), new)
     row = connection.execute(select(tasks).where(tasks.c.task == task).with_for_update()).one()
     return TaskState(**row._mapping)
 
@@ -516,15 +522,6 @@ def _lock(connection: Connection, task: str) -> TaskState:
 def _save(connection: Connection, state: TaskState) -> None:
     values = dataclasses.asdict(state)
     connection.execute(update(tasks).where(tasks.c.task == state.task).values(values))
-
-
-def _insert(connection: Connection | Engine, table: Table) -> Any:
-    """An INSERT that can be told what to do where a row is there already."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql
-
-    return postgresql.insert(table)
 
 
 def _sqlite(data: Path) -> Engine:

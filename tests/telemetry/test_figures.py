@@ -23,7 +23,7 @@ START = 1_700_000_400.0
 HOUR = 1_699_999_200
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
-rows = st.builds(
+rows: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     created=st.floats(HOUR - 1, HOUR + 3 * 86400)
     | st.integers(0, 40).map(lambda hours: float(HOUR + 3600 * hours))
@@ -102,7 +102,7 @@ def as_dict(found: Sequence[Sum]) -> dict[tuple[str, ...], Any]:
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
 )
 @given(
     made=st.lists(rows, max_size=12),
