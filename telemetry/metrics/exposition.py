@@ -28,6 +28,12 @@ class Exposition(NamedTuple):
     content_type: str
 
 
+def shared_folder() -> Path | None:
+    """Where the processes of one server keep their values; None where there is one process."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return None if folder is None else Path(folder)
+
+
 def expose(own: CollectorRegistry, standing: Collector, accept: str) -> Exposition:
     """Everything counted, and how things stand, in the format that ``accept`` asks for.
 
@@ -41,10 +47,10 @@ def expose(own: CollectorRegistry, standing: Collector, accept: str) -> Expositi
 
 
 def _counted(own: CollectorRegistry) -> Collector:
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = shared_folder()
     if folder is None:
         return own
-    _forget_dead_processes(Path(folder))
+    _forget_dead_processes(folder)
     return MultiProcessCollector(None)  # type: ignore[no-untyped-call]
 
 

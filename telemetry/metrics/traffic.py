@@ -9,14 +9,13 @@ What is named ``gen_ai`` follows OpenTelemetry's semantic conventions for genera
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from telemetry.exchange import PICO, Exchange, Route
-from telemetry.metrics.exposition import Exposition, expose
+from telemetry.metrics.exposition import Exposition, expose, shared_folder
 from telemetry.metrics.labels import Labels, TaskLabels
 from telemetry.metrics.standing import Standing, StandingCollector
 
@@ -67,10 +66,11 @@ class Metrics:
         self._series: dict[tuple[Route, str, str, int], _Series] = {}
         self._calls: dict[tuple[str, str], _Calls] = {}
         self._registry = CollectorRegistry()
-        self._tasks = TaskLabels()
-        self._models = Labels(MOST_MODELS)
+        folder = shared_folder()
+        self._tasks = TaskLabels(file=folder and folder / "tasks")
+        self._models = Labels(MOST_MODELS, folder and folder / "models")
         self._standing = StandingCollector(self._tasks)
-        self._exemplars = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+        self._exemplars = folder is None
         self._count_traffic()
         self._count_learning()
         self._measure_calls()

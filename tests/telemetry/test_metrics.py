@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry.exchange import PICO
@@ -28,6 +28,7 @@ def total(metrics: Metrics, name: str, **labels: str) -> float:
 costs = st.integers(0, PICO)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["teacher", "student"]), costs, costs), max_size=30))
 def test_sums_are_those_of_the_exchanges(rows: list[tuple[str, int, int]]) -> None:
     metrics = Metrics()
@@ -75,13 +76,13 @@ def test_versions_of_students_are_not_labels() -> None:
 
 @given(st.lists(st.integers(0, 30), max_size=300))
 def test_task_labels_are_bounded(tasks: list[int]) -> None:
-    labels = TaskLabels(least=3, most=5, remembered=10)
+    labels = TaskLabels(least=3, most=5, free=2, remembered=10)
     given_out = {labels.label(f"t{task}") for task in tasks}
     assert len(given_out - {"other"}) <= 5
 
 
 def test_a_task_gets_a_label_when_it_matters() -> None:
-    labels = TaskLabels(least=3, most=2)
+    labels = TaskLabels(least=3, most=2, free=0)
     assert [labels.label("a") for _ in range(4)] == ["other", "other", "a", "a"]
     assert labels.admit("student's") == "student's"
     assert labels.admit("one too many") == "other"
