@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -64,12 +65,18 @@ from router.turn import Arrival
 from telemetry.exchange import PICO
 from telemetry.keys import Keys
 from telemetry.metrics import Metrics
+from telemetry.rollup import roll_up
 from telemetry.store import Store
 from telemetry.tolls import newest
 from telemetry.writer import Writer
 
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key: load balancers and Prometheus have none, and no texts are shown there."""
+
+SUM_UP_S = 60.0
+"""How often the sums of exchanges are brought up to date."""
+SUMMED_AT_ONCE = 20
+"""Transactions that this may take each time, so that a server can stop soon."""
 
 REMEMBERED = 5000
 """Exchanges that the scorers learn from when the server starts."""
@@ -122,6 +129,11 @@ def create(settings: Settings) -> ASGIApp:
         "/v1/embeddings": Embeddings(engine, ledger),
     }
 
+    summing = Background()
+
+    async def sum_up() -> None:
+        await asyncio.to_thread(roll_up, store.engine, time.time(), SUMMED_AT_ONCE)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
         await ring.start()
@@ -129,10 +141,12 @@ def create(settings: Settings) -> ASGIApp:
         await students.start()
         await budgets.start()
         watching.start(keep_fresh(watch.sample, SAMPLE_S, "the store's backlog"))
+        summing.start(keep_fresh(sum_up, SUM_UP_S, "the sums of exchanges"))
         remembering = asyncio.create_task(asyncio.to_thread(_remember, scores, store))
         yield
         await watching.stop()
         await remembering
+        await summing.stop()
         await auditor.finish()
         await students.stop()
         await models.close()

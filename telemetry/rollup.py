@@ -46,13 +46,15 @@ _GROUP = ("task", "route", "model", "key")
 _NAMES = tuple(measure.name for measure in MEASURES)
 
 
-def roll_up(engine: Engine, now: float) -> None:
-    """Sum up all hours that had ended ``SETTLED_S`` before Unix time ``now``. Blocks."""
+def roll_up(engine: Engine, now: float, most: int = 100_000) -> None:
+    """Sum up hours that had ended ``SETTLED_S`` before Unix time ``now``, in at most so many
+    transactions. Blocks."""
     settled = int((now - SETTLED_S) // HOUR_S)
     with engine.begin() as connection:
         _add_state(connection)
-    while _step(engine, settled):
-        pass
+    for _ in range(most):
+        if not _step(engine, settled):
+            break
 
 
 def summed_until(connection: Connection) -> int:
