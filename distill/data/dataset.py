@@ -34,6 +34,10 @@ class Example:
     """Near-duplicates have the same: a test must not part them."""
     flaw: Flaw | None = None
     """Why the answer is not to be learnt; it is evidence all the same."""
+    created: float = 0.0
+    """Unix time of the request."""
+    contradicted: bool = False
+    """Whether an audit found that a student had answered it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def _examples(kept: Sequence[_Read]) -> tuple[tuple[Example, ...], str]:
             group,
             # What a person wrote is what a person wants.
             None if exchange.right_answer else flaw(body, exchange.lesson),
+            exchange.created,
+            exchange.agreed is False,
         )
         for (exchange, body), text, group in zip(
             kept, varying, duplicates.groups(varying), strict=True

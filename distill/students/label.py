@@ -76,6 +76,8 @@ class Trained:
     agreed: npt.NDArray[np.bool_]
     probabilities: Array
     """[n, labels]: what it gave each label."""
+    surprise: Array
+    """[n]: how unlike the others each text is, as in ``novelty``."""
 
 
 def train(
@@ -107,7 +109,7 @@ def train(
     features = _beside(counted, embeddings)
     fitted = fitting.fit(features, answers, labels, surprise, groups or texts, taught)
     rung = LabelRung(fitted.classifier, tfidf, encoder, new)
-    return Trained(rung, fitted.confidences, fitted.agreed, fitted.probabilities)
+    return Trained(rung, fitted.confidences, fitted.agreed, fitted.probabilities, surprise)
 
 
 def _beside(ngrams: sparse.csr_matrix | None, embeddings: Matrix | None) -> Matrix:
