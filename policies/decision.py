@@ -13,7 +13,7 @@ from policies.policy import Options, Policy
 from policies.scores import RouteScore
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The route taken, and the scores behind it."""
 

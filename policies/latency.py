@@ -23,14 +23,19 @@ class LatencyModel:
         self._first_token = Quantity(_ANY, 0.0, 0.0)
         self._end = Quantity(_ANY, 0.0, 0.0)
 
+    @property
+    def seen(self) -> int:
+        """Answers that it has learnt from."""
+        return self._end.seen
+
     def first_token(self, prompt_tokens: int, load: int) -> Expected | None:
         """None where no streamed answer has been seen."""
-        if not self._first_token.known:
+        if not self._first_token.seen:
             return None
         return self._first_token.expect(1 + prompt_tokens, 1 + load)
 
     def end(self, completion_tokens: int, load: int) -> Expected:
-        return self._end.expect(1 + completion_tokens, 1 + load) if self._end.known else _UNKNOWN
+        return self._end.expect(1 + completion_tokens, 1 + load) if self._end.seen else _UNKNOWN
 
     def saw_first_token(self, seconds: float, prompt_tokens: int, load: int) -> None:
         self._first_token.add(seconds, 1 + prompt_tokens, 1 + load)

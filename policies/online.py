@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import exp, log
+from typing import NamedTuple
 
 _WEIGHT = 0.02
 """Share of the newest value in a mean, once there are enough of them."""
@@ -89,8 +89,7 @@ class Quantile:
         self.value += step * (self._level - (value <= self.value))
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What a quantity is expected to be."""
 
     mean: float
@@ -106,13 +105,13 @@ class Quantity:
     mean is what the residuals' exponentials make of it (Duan's smearing, 1983).
     """
 
-    __slots__ = ("_high", "_lines", "_median", "_smear", "_spread", "known")
+    __slots__ = ("_high", "_lines", "_median", "_smear", "_spread", "seen")
 
     def __init__(self, initial: float, *slopes: float) -> None:
         """``initial`` is expected where all features are 1; ``slopes``, one a feature, are the
         powers to begin with."""
-        self.known = False
-        """Whether any value has been seen."""
+        self.seen = 0
+        """Values that it has learnt from."""
         first, *others = slopes
         self._lines = [Line(log(initial), first), *(Line(0.0, slope) for slope in others)]
         self._spread = RunningMean(_FIRST_SPREAD)
@@ -140,14 +139,14 @@ class Quantity:
             line.add(x, rest)
             rest -= line(x)
         # Of the first value all is new, and nothing of it an error.
-        if self.known:
+        if self.seen:
             spread = max(self._spread.value, _LEAST_SPREAD)
             scaled = min(max(error / spread, -_FARTHEST), _FARTHEST)
             self._median.add(scaled)
             self._high.add(scaled)
             self._spread.add(abs(scaled * spread))
             self._smear.add(_exp(scaled * spread))
-        self.known = True
+        self.seen += 1
 
     def _centre(self, features: Sequence[float]) -> float:
         return sum(line(_log(x)) for line, x in zip(self._lines, features, strict=True))

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from policies.latency import LatencyModel
 from policies.tokens import TokenModel, Tokens
+from telemetry.exchange import Route
 from telemetry.prices import Price, Usage
 from telemetry.tolls import Toll
 
@@ -19,7 +20,8 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as others that each request makes are not: that would take five times as long.
+@dataclass(slots=True)
 class RouteScore:
     """What one route is expected to give."""
 
@@ -74,6 +76,14 @@ class _Known(Generic[_Key, _Value]):
         return value
 
 
+_ENOUGH = 100
+"""Answers of a task and model that are all learnt from."""
+
+_LEARNT_PER_S = 100.0
+"""So many more are learnt from in a second: what they tell is the same, and to learn from one takes
+a tenth of the time that it takes to answer a request."""
+
+
 class Scores:
     """Learns from every answer of the last ``capacity`` tasks and models."""
 
@@ -84,6 +94,7 @@ class Scores:
         self._latency: _Known[str, LatencyModel] = _Known(LatencyModel, capacity)
         self._students = LatencyModel()
         self._under_way: Counter[str] = Counter()
+        self._last_at = 0.0
 
     # What is to be expected
 
@@ -138,6 +149,16 @@ class Scores:
             yield
         finally:
             self._under_way[model] -= 1
+
+    def wants(self, task: str, route: Route, model: str, now: float, draw: float) -> bool:
+        """Whether to learn from an answer that came ``now``, in seconds of any clock. Where there
+        are many, a random part of them will do: ``draw`` is uniform on [0, 1)."""
+        gap, self._last_at = now - self._last_at, now
+        if draw < gap * _LEARNT_PER_S:
+            return True
+        student = route == "student"
+        known = self._latency.get(model) if student else self._tokens.get((task, model))
+        return known is None or known.seen < _ENOUGH
 
     def learn(self, toll: Toll) -> None:
         if toll.route == "student":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from policies.online import Quantity, RunningMean
 from telemetry.prices import Usage
@@ -11,8 +11,7 @@ DEFAULT_TOKENS_PER_CHARACTER = 0.25
 DEFAULT_COMPLETION_TOKENS = 64.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Of one call."""
 
     expected: Usage
@@ -37,6 +36,11 @@ class TokenModel:
         self._cached = RunningMean(0.0)
         self._written = RunningMean(0.0)
         self._reasoning = RunningMean(0.0)
+
+    @property
+    def seen(self) -> int:
+        """Calls that it has learnt from."""
+        return self._prompt.seen
 
     def expect(self, characters: int, answer: str | None, limit: int | None) -> Tokens:
         """For a request of so many ``characters`` whose completion may have ``limit`` tokens, and

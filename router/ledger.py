@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -159,6 +160,8 @@ class Ledger:
         first_token_s: float | None,
     ) -> None:
         """Let the scorers see what ``model`` took for a complete answer on ``route``."""
+        if not self.scores.wants(turn.task, route, model, time.monotonic(), random.random()):
+            return
         decision = turn.decision
         score = None
         if decision is not None:

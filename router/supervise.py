@@ -22,6 +22,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
+from router.corked import CorkedHttp
 
 TRAINER_NICENESS = 10
 KEEP_ALIVE_S = 75
@@ -68,7 +69,7 @@ def _config(settings: Settings, parent: int | None) -> uvicorn.Config:
         partial(_create, settings, parent),
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=CorkedHttp,
         ws="none",
         lifespan="on",
         workers=settings.workers,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import orjson
 
@@ -15,8 +15,7 @@ from config.settings import PriceOverride
 from telemetry.exchange import PICO
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one call; ``cached_tokens`` and ``written_tokens`` are part of ``prompt_tokens``,
     ``reasoning_tokens`` of ``completion_tokens``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -78,9 +77,8 @@ def read(path: Path) -> Iterator[Spooled]:
 
 def _line(spooled: Spooled) -> bytes:
     request = spooled.request
-    usage = dataclasses.astuple(request.usage)
     values = (
-        *(spooled.place, spooled.task, request.body, request.answer, usage),
+        *(spooled.place, spooled.task, request.body, request.answer, tuple(request.usage)),
         spooled.teacher_cost,
     )
     return orjson.dumps(values) + b"\n"

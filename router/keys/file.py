@@ -165,13 +165,13 @@ class FileCounters:
         total = sum(counts)
         if total == 0:
             return _NOTHING
-        # In the order of time; that a word is not zero shows in its bytes.
-        first = (second + 1) % SPAN_S
-        ordered = bytes(counts[first:]) + bytes(counts[:first])
-        empty = (len(ordered) - len(ordered.lstrip(b"\0"))) // _WORD
-        full = (len(ordered.rstrip(b"\0")) - 1) // _WORD
-        start = second - SPAN_S + 1
-        return Window(total, start + empty, start + full)
+        # Under load both are found at once.
+        oldest, newest = second - SPAN_S + 1, second
+        while not counts[oldest % SPAN_S]:
+            oldest += 1
+        while not counts[newest % SPAN_S]:
+            newest -= 1
+        return Window(total, oldest, newest)
 
 
 _NOTHING = Window(0, 0, 0)

@@ -102,9 +102,9 @@ def test_expectations_are_always_numbers_in_order(
 
 def test_the_first_value_is_expected_again() -> None:
     quantity = Quantity(64.0, 0.0)
-    assert not quantity.known
+    assert quantity.seen == 0
     quantity.add(7.0, 100.0)
-    assert quantity.known
+    assert quantity.seen == 1
     expected = quantity.expect(1000.0)
     assert expected.mean == pytest.approx(expected.p50) == pytest.approx(7.0)
 

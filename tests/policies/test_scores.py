@@ -144,3 +144,22 @@ def test_what_is_remembered_is_what_was_learnt() -> None:
     for task in "abc":
         ask = Ask(task, 150, stream=True)
         assert restarted.teacher(ask, MODEL, PRICE) == live.teacher(ask, MODEL, PRICE)
+
+
+def test_every_answer_of_a_new_task_is_learnt_from_and_later_a_part_of_many() -> None:
+    scores = Scores()
+    gap = 1 / 2000
+    wanted = []
+    for i in range(4000):
+        # Chance alone takes one in twenty at this rate.
+        wants = scores.wants("task", "teacher", MODEL, 1000 + i * gap, draw=(i % 20 + 0.5) / 20)
+        wanted.append(wants)
+        if wants:
+            scores.learn(toll("task", 100, Usage(30, 3)))
+    first = wanted[:100]
+    assert all(first)
+    assert sum(wanted[200:]) == pytest.approx(3800 / 20, abs=1)
+    # One that comes alone, or of another task, is never passed over.
+    assert scores.wants("task", "teacher", MODEL, 2000.0, draw=0.99)
+    assert scores.wants("other", "teacher", MODEL, 2000.0 + gap, draw=0.99)
+    assert scores.wants("task", "student", "v1", 2000.0 + 2 * gap, draw=0.99)
