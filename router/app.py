@@ -32,6 +32,7 @@ from router.api.stored import add_stored
 from router.api.tasks import add_tasks
 from router.audit import Auditor
 from router.budgets import Budgets
+from router.console.application import Console, Parts, is_consoles
 from router.conversations import Conversations
 from router.dialects.chat import ChatDialect
 from router.dialects.completions import CompletionsDialect
@@ -121,6 +122,7 @@ def create(settings: Settings) -> ASGIApp:
     )
     watch = Watch(meters, store, settings.policy, writer, models, ring, limits, budgets)
     watching = Background()
+    console = Console(Parts(settings, store, keys, ring, meters))
     generating: dict[str, ASGIApp] = {
         "/v1/chat/completions": Endpoint(ChatDialect(), engine),
         "/v1/responses": Endpoint(ResponsesDialect(store), engine),
@@ -175,6 +177,10 @@ def create(settings: Settings) -> ASGIApp:
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
+            return
+        if is_consoles(scope["path"]):
+            # Browsers have no key to send: the console has a door of its own.
+            await console(scope, receive, send)
             return
         # The endpoints that nearly all requests are for need none of FastAPI's layers.
         endpoint = generating.get(scope["path"]) if scope["method"] == "POST" else None

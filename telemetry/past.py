@@ -55,3 +55,11 @@ def past(store: Store, since: float, until: float, task: str | None = None) -> I
     with store.engine.connect().execution_options(yield_per=_BATCH) as connection:
         for row in connection.execute(query):
             yield Past(**row._mapping)
+
+
+def since_newest(store: Store, task: str, most: int) -> float:
+    """Unix time from which on a task has at most about so many exchanges."""
+    created = exchanges.c.created
+    query = select(created).where(exchanges.c.task == task).order_by(created.desc())
+    with store.engine.connect() as connection:
+        return connection.scalar(query.offset(most - 1).limit(1)) or 0.0

@@ -35,7 +35,7 @@ def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
     @app.post("/v1/feedback")
     async def give(request: Request) -> Response:
         body = await object_of(request)
-        identifier, opinion = _identifier(body), _opinion(body)
+        identifier, opinion = _identifier(body), opinion_in(body)
         owner = owner_of(request)
 
         def look() -> Exchange | None:
@@ -44,12 +44,7 @@ def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
             return own or store.named(identifier, owner)
 
         exchange = await exchange_of(look, identifier)
-        if exchange.request is None and not opinion.keys() <= {"score"}:
-            raise InvalidRequestError(
-                "No text of this exchange is kept, so only a score can be.", "exchange"
-            )
-        await asyncio.to_thread(store.judge, exchange.id, opinion)
-        metrics.feedback(exchange.task, _verdict(opinion))
+        await keep(store, metrics, exchange, opinion)
         return answered(
             {
                 "object": "protege.feedback",
@@ -61,13 +56,25 @@ def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
         )
 
 
+async def keep(
+    store: Store, metrics: Metrics, exchange: Exchange, opinion: dict[str, float | str]
+) -> None:
+    """Keep what was thought of an exchange. Raises InvalidRequestError."""
+    if exchange.request is None and not opinion.keys() <= {"score"}:
+        raise InvalidRequestError(
+            "No text of this exchange is kept, so only a score can be.", "exchange"
+        )
+    await asyncio.to_thread(store.judge, exchange.id, opinion)
+    metrics.feedback(exchange.task, _verdict(opinion))
+
+
 def _identifier(body: dict[str, Any]) -> str:
     refuse_others(body, _KNOWN)
     require(body, ("exchange",))
     return _text(body, "exchange")
 
 
-def _opinion(body: dict[str, Any]) -> dict[str, float | str]:
+def opinion_in(body: dict[str, Any]) -> dict[str, float | str]:
     """What is said, by column. Raises InvalidRequestError."""
     opinion: dict[str, float | str] = {}
     score, thumb = body.get("score"), body.get("thumb")

@@ -41,6 +41,11 @@ class Keyring:
     async def stop(self) -> None:
         await self._poll.stop()
 
+    @property
+    def closed(self) -> bool:
+        """Whether a key is needed."""
+        return self._closed
+
     def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
         """The key in a request's ``headers``, whose names are in lower case; None where everybody
         is let in. Raises InvalidKeyError."""

@@ -128,6 +128,25 @@ class Explained:
         said += self._after()
         return said
 
+    @property
+    def why(self) -> str:
+        """Why the caller got its answer from where it came, in words."""
+        return _why(self.exchange.reason)
+
+    def scores(self) -> list[tuple[str, str, str]]:
+        """What the decision was made on: each score by name, the teacher's and the student's."""
+        if self.decision is None:
+            return []
+        student = self.decision["student"] or {}
+        return [
+            (
+                _FIELDS.get(name, name),
+                _score(name, value),
+                _score(name, student[name]) if name in student else "not asked",
+            )
+            for name, value in self.decision["teacher"].items()
+        ]
+
     def _decision(self) -> list[str]:
         decision = self.decision
         if decision is None:
@@ -137,12 +156,8 @@ class Explained:
             chosen = f"{decision['route']} ({decision['reason']}: {_why(decision['reason'])})"
             said.append(_line("chose at first", chosen))
         said.append(_line("", f"{'teacher':>14}{'student':>14}"))
-        teacher, student = decision["teacher"], decision["student"] or {}
-        for name, value in teacher.items():
-            words = _FIELDS.get(name, name)
-            other = _score(name, student[name]) if name in student else "not asked"
-            said.append(_line(words, f"{_score(name, value):>14}{other:>14}"))
-        if self.student is not None or student:
+        said += [_line(words, f"{ours:>14}{other:>14}") for words, ours, other in self.scores()]
+        if self.student is not None or decision["student"]:
             threshold = decision["threshold"]
             said.append(_line("threshold", f"{threshold:.4f}"))
         propensity = self.exchange.propensity

@@ -50,6 +50,7 @@ def promote(
     teacher: Callable[[str], str] = label,
     threshold: float = 0.6,
     longest: int | None = None,
+    card: str | None = None,
 ) -> None:
     """Put a student of ``teacher`` into service, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
@@ -57,7 +58,7 @@ def promote(
     ladder = Ladder(version, task, threshold, 0.9, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)
-    card = json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
+    card = card or json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
     record = StudentRecord(version, task, time.time(), path, True, "passed its test", card)
     assert store.close_run(store.task_states().get(task, TaskState(task)), record)
     run = TrainingRun(task, record.created, 0.1, "promoted", len(SENTENCES))
