@@ -109,9 +109,14 @@ def stacked(
 
 
 def agreement(
-    title: str, slots: Sequence[str], counted: Sequence[Counted | None], promise: float
+    title: str,
+    slots: Sequence[str],
+    counted: Sequence[Counted | None],
+    promise: float,
+    confidence: float,
 ) -> Chart:
-    """The share of answers that agree over time, each with its interval, and what is promised."""
+    """The share of answers that agree over time, each with its interval at ``confidence``, and what
+    is promised."""
     seen = [each for each in counted if each is not None]
     lowest = min([promise, *(each.low for each in seen)])
     axis = _Axis.of(max(0.0, floor(20 * (lowest - 0.01)) / 20), 1.0)
@@ -134,18 +139,21 @@ def agreement(
         (slot, *(_said(each) if each else (words.NONE,) * 3))
         for slot, each in zip(slots, counted, strict=True)
     )
-    names = ("agree", "95% interval", "audits")
+    interval = f"interval, {words.share(confidence)} confidence"
+    names = ("agree", interval, "audits")
     drawn.append(_hover(hovered, names, columns))
     legend = (
         ("student", "answers that agree with the teacher"),
-        ("interval", "95% interval"),
+        ("interval", interval),
         ("promise", f"promised: {words.share(promise)}"),
     )
     headings = ("When", *(name.capitalize() for name in names))
     return Chart(title, _svg(title, drawn), legend, headings, rows)
 
 
-def curve(title: str, points: Sequence[Mark], operating: Mark, share_of: str) -> Chart:
+def curve(
+    title: str, points: Sequence[Mark], operating: Mark, confidence: float, share_of: str
+) -> Chart:
     """Cost against quality for every threshold, and where the task is now.
 
     ``share_of`` says what quality is the share of.
@@ -177,9 +185,10 @@ def curve(title: str, points: Sequence[Mark], operating: Mark, share_of: str) ->
     now = f"{operating.name}: {words.usd(operating.cost)}, {words.share(operating.quality)}"
     x, y = costs.along(operating.cost), axis.y(operating.quality)
     drawn.append(_element("circle", "operating", now, cx=x, cy=y, r=7))
+    interval = f"interval, {words.share(confidence)} confidence"
     legend = (
         ("student", "what each threshold would have come to"),
-        ("band", "95% interval"),
+        ("band", interval),
         ("operating", "what happened"),
     )
     rows = tuple(
@@ -191,7 +200,7 @@ def curve(title: str, points: Sequence[Mark], operating: Mark, share_of: str) ->
         )
         for each in (operating, *_some(placed, 12))
     )
-    headings = ("Threshold", "Cost", share_of.capitalize(), "95% interval")
+    headings = ("Threshold", "Cost", share_of.capitalize(), interval.capitalize())
     return Chart(title, _svg(title, drawn), legend, headings, rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from config.settings import PolicySettings
 from router.console import charts, words
 from router.console.page import Page, link
 from router.console.period import CHOICES, Course, Period, Total
@@ -49,7 +50,7 @@ async def show(page: Page) -> Response:
     store = page.parts.store
     course, tasks, models = await asyncio.to_thread(_figures, store, period)
     whole = Total.of(course.sums)
-    alpha = page.parts.settings.policy.alpha
+    promised = page.parts.settings.policy
     spending, alone = course.spending()
     labels = period.labels
     return page.render(
@@ -60,7 +61,7 @@ async def show(page: Page) -> Response:
         tasks=tasks[:_DEAREST],
         more=max(0, len(tasks) - _DEAREST),
         models=models,
-        advice=_advice(whole, tasks, alpha),
+        advice=_advice(whole, tasks, promised),
         replayed=any(words.is_replay(name) for name, _ in models),
         spending=charts.stacked("Spent, by who answered", labels, spending, words.usd, alone),
         requests=charts.stacked(
@@ -69,8 +70,9 @@ async def show(page: Page) -> Response:
         quality=charts.agreement(
             "Audited answers of students that agree with the teacher",
             labels,
-            [total.counted for total in course.totals()],
-            1 - alpha,
+            [total.agreement(promised.delta) for total in course.totals()],
+            1 - promised.alpha,
+            1 - promised.delta,
         ),
     )
 
@@ -108,18 +110,18 @@ def _figures(
     return course, by_task(store, period), models
 
 
-def _advice(whole: Total, tasks: Sequence[TaskTotal], alpha: float) -> list[Advice]:
+def _advice(whole: Total, tasks: Sequence[TaskTotal], promised: PolicySettings) -> list[Advice]:
     """What wants a look, the gravest first."""
     found = []
     for each in tasks:
-        counted = each.total.counted
+        counted = each.total.agreement(promised.delta)
         if counted is None or counted.trials < _LEAST_AUDITS:
             continue
         at = link("/task", name=each.task)
         seen = f"{words.share(counted.share)} of {counted.trials:,} audited answers agree"
-        if counted.high < 1 - alpha:
+        if counted.high < 1 - promised.alpha:
             found.append(Advice(True, f"{each.task} breaks its promise: {seen}.", at))
-        elif counted.share < 1 - alpha:
+        elif counted.share < 1 - promised.alpha:
             found.append(Advice(False, f"{each.task} may break its promise: {seen}.", at))
     if whole.errors >= _LEAST_ERRORS and (whole.error_share or 0) > _ERRORS:
         failed = f"{whole.errors:,} of {whole.requests:,} requests failed."

@@ -8,9 +8,9 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from policies.promise import interval
 from router.console.charts import Counted, Series
 from telemetry.figures import Sum
-from telemetry.intervals import wilson
 
 CHOICES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 DEFAULT = "30d"
@@ -110,13 +110,13 @@ class Total:
     def error_share(self) -> float | None:
         return self.errors / self.requests if self.requests else None
 
-    @property
-    def counted(self) -> Counted | None:
-        """The share of audited answers that agree; None without any audit."""
+    def agreement(self, delta: float) -> Counted | None:
+        """The share of audited answers that agree, with its interval at confidence ``1 - delta``;
+        None without any audit."""
         if not self.audits:
             return None
-        agreed = self.audits - self.disagreements
-        return Counted(agreed / self.audits, *wilson(agreed, self.audits), self.audits)
+        low, high = interval(self.audits, self.disagreements, delta)
+        return Counted(1 - self.disagreements / self.audits, 1 - high, 1 - low, self.audits)
 
 
 @dataclass(frozen=True, slots=True)

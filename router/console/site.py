@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.api.wire import body_of
 from router.console import exchanges, keys, live, overview, students, tasks
-from router.console.access import Access, Visitor, check_origin, remember
+from router.console.access import COOKIE, Access, Visitor, check_origin, remember
 from router.console.application import ROOT, Parts
 from router.console.page import Desk, Page
 from router.errors import SHAPES, ForbiddenError, InvalidRequestError, NotFoundError, ProtegeError
@@ -129,19 +129,15 @@ class _Door:
         if visitor.admitted:
             return RedirectResponse(ROOT, 303)
         if request.method == "GET":
-            return self._known(
-                page.render("sign_in.html", **self._asked(request)), request, visitor
-            )
+            shown = self._sign_in_page(page, 200, request.query_params.get("next", ROOT))
+            return self._known(shown, request, visitor)
         form = await _form(request)
         check_origin(request, visitor, form)
         try:
             token = await self._access.sign_in(str(form.get("key", "")))
         except ProtegeError as error:
-            return page.render(
-                "sign_in.html",
-                SHAPES[type(error)].status,
-                **{**self._asked(request), "mistake": error.message},
-            )
+            status = SHAPES[type(error)].status
+            return self._sign_in_page(page, status, str(form.get("next", "")), error.message)
         response = RedirectResponse(_within(str(form.get("next", ""))), 303)
         # A token that somebody else may have set before is worth nothing now.
         remember(request, response, token)
@@ -167,13 +163,9 @@ class _Door:
         visitor = await self._access.visitor(request)
         return Page(request, visitor, self._desk).render("error.html", status, message=message)
 
-    def _asked(self, request: Request) -> dict[str, object]:
-        ring = self._access.ring
-        return {
-            "next": request.query_params.get("next", ROOT),
-            "mistake": "",
-            "closed": ring.closed,
-        }
+    def _sign_in_page(self, page: Page, status: int, to: str, mistake: str = "") -> Response:
+        closed = self._access.ring.closed
+        return page.render("sign_in.html", status, next=to, mistake=mistake, closed=closed)
 
     def _elsewhere(self, request: Request) -> Response:
         if request.method != "GET" or request.url.path == f"{ROOT}/live":
@@ -183,7 +175,7 @@ class _Door:
 
     def _known(self, response: Response, request: Request, visitor: Visitor) -> Response:
         """The response, with which a new visitor gets the cookie that its forms are tied to."""
-        if request.cookies.get("protege_console") is None:
+        if COOKIE not in request.cookies:
             remember(request, response, visitor.token)
         return response
 
@@ -193,10 +185,10 @@ async def _form(request: Request) -> FormData:
     request.scope["app"].state.largest_body = _LARGEST_FORM
     raw = await body_of(request)
     try:
-        fields = parse_qsl(raw.decode(), keep_blank_values=True)
+        fields = dict(parse_qsl(raw.decode(), keep_blank_values=True))
     except ValueError as error:
         raise InvalidRequestError("The form cannot be read.") from error
-    if any("\0" in value for _, value in fields):
+    if any("\0" in value for value in fields.values()):
         raise NotFoundError("No text has a null character.")
     return FormData(fields)
 

@@ -34,7 +34,7 @@ _ORDERS: dict[str, Callable[[TaskTotal], Any]] = {
     "task": lambda each: each.task,
     "requests": lambda each: -each.total.requests,
     "share": lambda each: -(each.total.student_share or 0.0),
-    "agreement": lambda each: each.total.counted.share if each.total.counted else 2.0,
+    "agreement": lambda each: -(each.total.disagreements / max(each.total.audits, 1)),
     "spent": lambda each: -each.total.spent,
     "saved": lambda each: -each.total.saved,
     "errors": lambda each: -each.total.errors,
@@ -85,7 +85,7 @@ async def show_one(page: Page) -> Response:
     if not (view.sums or view.last or view.students):
         raise NotFoundError("No such task has had any request.")
     course = Course(period, view.sums)
-    alpha = page.parts.settings.policy.alpha
+    promised = page.parts.settings.policy
     spending, alone = course.spending()
     labels = period.labels
     serving = view.serving
@@ -108,8 +108,9 @@ async def show_one(page: Page) -> Response:
         quality=charts.agreement(
             "Audited answers of the student that agree with the teacher",
             labels,
-            [total.counted for total in course.totals()],
-            1 - alpha,
+            [total.agreement(promised.delta) for total in course.totals()],
+            1 - promised.alpha,
+            1 - promised.delta,
         ),
     )
 
@@ -135,6 +136,7 @@ def _view(store: Store, task: str, period: Period) -> TaskView:
 def _curve(page: Page, task: str) -> Chart | None:
     """Cost against quality; None where no student has been asked."""
     # Libraries of numbers, which a server without a student has no other need of.
+    from policies.estimation import LEVEL
     from policies.evaluation import Outcome, frontier
     from policies.history import read
     from policies.threshold import Bound
@@ -162,5 +164,6 @@ def _curve(page: Page, task: str) -> Chart | None:
         f"Cost of 1,000 requests against quality, from the newest {len(history):,} requests",
         points,
         mark("as it was", found.operating),
+        LEVEL,
         "of all answers are the teacher's or agree",
     )
