@@ -23,7 +23,7 @@ from telemetry.writer import Writer
 
 PATIENCE_S = 1.0
 """How long a scrape waits for the store: beyond it, it is shown what was known before."""
-SAMPLE_S = 0.5
+SAMPLE_S = 0.25
 """Seconds between two looks at what a process alone knows, for scrapes that another answers."""
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ class Watch:
         self._looking: asyncio.Task[None] | None = None
 
     async def sample(self) -> None:
-        """Tell what this process alone knows."""
+        """Tell what this process alone knows, and show what it has counted."""
+        self._metrics.flush()
         self._metrics.backlog(self._writer.waiting, self._writer.lag_s())
         self._metrics.breakers(self._models.open_circuits())
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from telemetry.exchange import PICO, Exchange, Route
+from telemetry.exchange import PICO, Dialect, Exchange, Route
+from telemetry.metrics.batches import Amount, BatchHistogram, Observations
 from telemetry.metrics.exposition import Exposition, expose, shared_folder
 from telemetry.metrics.labels import Labels, TaskLabels
 from telemetry.metrics.standing import Standing, StandingCollector
@@ -35,35 +36,68 @@ _OPERATIONS = {"embeddings": "embeddings", "completions": "text_completion"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Series:
-    """What exchanges of one route, model, task and status are counted in. To look a series up takes
-    longer than to count in it."""
+class _Times:
+    """What the times of one route's exchanges are counted in."""
 
-    requests: Counter
-    prompt_tokens: Counter
-    completion_tokens: Counter
-    cost: Counter
-    teacher_cost: Counter
-    duration: Histogram
-    first_token: Histogram
-    router: Histogram
+    duration: Observations
+    first_token: Observations
+    router: Observations
+
+    def flush(self) -> None:
+        self.duration.flush()
+        self.first_token.flush()
+        self.router.flush()
 
 
 @dataclass(frozen=True, slots=True)
 class _Calls:
     """What the calls to one upstream model are counted in."""
 
-    prompt_tokens: Histogram
-    completion_tokens: Histogram
-    duration: Histogram
-    first_token: Histogram
+    prompt_tokens: Observations
+    completion_tokens: Observations
+    duration: Observations
+    first_token: Observations
+
+    def flush(self) -> None:
+        self.prompt_tokens.flush()
+        self.completion_tokens.flush()
+        self.duration.flush()
+        self.first_token.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What exchanges of one route, model, task and status are counted in. To look a series up takes
+    longer than to count in it."""
+
+    requests: Amount
+    prompt_tokens: Amount
+    completion_tokens: Amount
+    cost: Amount
+    teacher_cost: Amount
+    times: _Times
+    calls: _Calls | None
+    """None where a student answers."""
+
+    def flush(self) -> None:
+        self.requests.flush()
+        self.prompt_tokens.flush()
+        self.completion_tokens.flush()
+        self.cost.flush()
+        self.teacher_cost.flush()
+        self.times.flush()
+        if self.calls is not None:
+            self.calls.flush()
 
 
 class Metrics:
     """All metrics of one server process."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[Route, str, str, int], _Series] = {}
+        self._series: dict[tuple[Route, str, str, int, Dialect], _Series] = {}
+        self._changed: list[_Series] = []
+        """Since the last flush."""
+        self._times: dict[Route, _Times] = {}
         self._calls: dict[tuple[str, str], _Calls] = {}
         self._registry = CollectorRegistry()
         folder = shared_folder()
@@ -139,21 +173,21 @@ class Metrics:
 
     def _measure_calls(self) -> None:
         operation = ("gen_ai_operation_name", "gen_ai_request_model")
-        self._call_tokens = Histogram(
+        self._call_tokens = BatchHistogram(
             "gen_ai_client_token_usage",
             "Tokens of a call to an upstream model.",
             (*operation, "gen_ai_token_type"),
             registry=self._registry,
             buckets=_GEN_AI_TOKENS,
         )
-        self._call_duration = Histogram(
+        self._call_duration = BatchHistogram(
             "gen_ai_client_operation_duration_seconds",
             "How long an upstream model was waited for, retries included.",
             operation,
             registry=self._registry,
             buckets=_GEN_AI_SECONDS,
         )
-        self._call_first_token = Histogram(
+        self._call_first_token = BatchHistogram(
             "gen_ai_server_time_to_first_token_seconds",
             "From the request to the first token of an upstream model's stream.",
             operation,
@@ -162,64 +196,89 @@ class Metrics:
         )
 
     def exchange(self, exchange: Exchange, router_s: float = 0.0, upstream_s: float = 0.0) -> None:
-        """Count an exchange that has been stored.
+        """Count an exchange that has been stored; it shows after the next `flush`.
 
         ``upstream_s`` is how long upstreams were waited for, ``router_s`` all else that the answer
         took, in seconds.
         """
         task = self._tasks.label(exchange.task)
-        by_student = exchange.route == "student"
         # The versions of students are many: the label says only that it was one.
+        by_student = exchange.route == "student"
         model = "student" if by_student else self._models.admit(exchange.model)
-        series = self._series_of(exchange.route, model, task, exchange.status)
-        exemplar = {"exchange_id": exchange.id} if self._exemplars else None
-        series.requests.inc()
-        series.prompt_tokens.inc(exchange.prompt_tokens)
-        series.completion_tokens.inc(exchange.completion_tokens)
-        series.cost.inc(exchange.cost / PICO)
-        series.teacher_cost.inc(exchange.teacher_cost / PICO)
-        series.duration.observe(exchange.latency_s, exemplar)
-        series.router.observe(router_s, exemplar)
-        if exchange.first_token_s is not None:
-            series.first_token.observe(exchange.first_token_s, exemplar)
-        if not by_student:
-            self._call(exchange, model, upstream_s)
+        kind = (exchange.route, model, task, exchange.status, exchange.dialect)
+        series = self._series.get(kind) or self._new_series(*kind)
+        if not series.requests.pending:
+            self._changed.append(series)
+        series.requests.pending += 1
+        series.prompt_tokens.pending += exchange.prompt_tokens
+        series.completion_tokens.pending += exchange.completion_tokens
+        series.cost.pending += exchange.cost
+        series.teacher_cost.pending += exchange.teacher_cost
+        example = exchange.id if self._exemplars else None
+        times, calls, first_token_s = series.times, series.calls, exchange.first_token_s
+        times.duration.add(exchange.latency_s, example)
+        times.router.add(router_s, example)
+        if first_token_s is not None:
+            times.first_token.add(first_token_s, example)
+        if calls is not None:
+            calls.duration.add(upstream_s)
+            if exchange.status == 200:
+                calls.prompt_tokens.add(exchange.prompt_tokens)
+                calls.completion_tokens.add(exchange.completion_tokens)
+            if first_token_s is not None:
+                calls.first_token.add(first_token_s)
         if exchange.reason == "teacher_down":
             self._fallbacks.labels(task).inc()
 
-    def _call(self, exchange: Exchange, model: str, upstream_s: float) -> None:
-        calls = self._calls_of(_OPERATIONS.get(exchange.dialect, "chat"), model)
-        calls.duration.observe(upstream_s)
-        if exchange.status == 200:
-            calls.prompt_tokens.observe(exchange.prompt_tokens)
-            calls.completion_tokens.observe(exchange.completion_tokens)
-        if exchange.first_token_s is not None:
-            calls.first_token.observe(exchange.first_token_s)
+    def flush(self) -> None:
+        """Let what was counted since the last time be seen."""
+        changed, self._changed = self._changed, []
+        for series in changed:
+            series.flush()
 
-    def _series_of(self, route: Route, model: str, task: str, status: int) -> _Series:
-        kind = (route, model, task, status)
-        series = self._series.get(kind)
-        if series is None:
-            series = self._series[kind] = _Series(
-                requests=self._requests.labels(*kind),
-                prompt_tokens=self._tokens.labels(route, model, "prompt"),
-                completion_tokens=self._tokens.labels(route, model, "completion"),
-                cost=self._cost.labels(route, model, task),
-                teacher_cost=self._teacher_cost.labels(task),
-                duration=self._duration.labels(route),
-                first_token=self._first_token.labels(route),
-                router=self._router.labels(route),
-            )
+    def _new_series(
+        self, route: Route, model: str, task: str, status: int, dialect: Dialect
+    ) -> _Series:
+        series = _Series(
+            requests=Amount(self._requests.labels(route, model, task, status)),
+            prompt_tokens=Amount(self._tokens.labels(route, model, "prompt")),
+            completion_tokens=Amount(self._tokens.labels(route, model, "completion")),
+            cost=Amount(self._cost.labels(route, model, task), PICO),
+            teacher_cost=Amount(self._teacher_cost.labels(task), PICO),
+            times=self._times_of(route),
+            calls=None if route == "student" else self._calls_of(dialect, model),
+        )
+        self._series[route, model, task, status, dialect] = series
         return series
 
-    def _calls_of(self, operation: str, model: str) -> _Calls:
+    def _times_of(self, route: Route) -> _Times:
+        times = self._times.get(route)
+        if times is None:
+            times = self._times[route] = _Times(
+                duration=Observations(self._duration.labels(route), _SECONDS),
+                first_token=Observations(self._first_token.labels(route), _SECONDS),
+                router=Observations(self._router.labels(route), _OWN_SECONDS),
+            )
+        return times
+
+    def _calls_of(self, dialect: Dialect, model: str) -> _Calls:
+        operation = _OPERATIONS.get(dialect, "chat")
         calls = self._calls.get((operation, model))
         if calls is None:
+            tokens = self._call_tokens
             calls = self._calls[operation, model] = _Calls(
-                prompt_tokens=self._call_tokens.labels(operation, model, "input"),
-                completion_tokens=self._call_tokens.labels(operation, model, "output"),
-                duration=self._call_duration.labels(operation, model),
-                first_token=self._call_first_token.labels(operation, model),
+                prompt_tokens=Observations(
+                    tokens.labels(operation, model, "input"), _GEN_AI_TOKENS
+                ),
+                completion_tokens=Observations(
+                    tokens.labels(operation, model, "output"), _GEN_AI_TOKENS
+                ),
+                duration=Observations(
+                    self._call_duration.labels(operation, model), _GEN_AI_SECONDS
+                ),
+                first_token=Observations(
+                    self._call_first_token.labels(operation, model), _GEN_AI_FIRST
+                ),
             )
         return calls
 
@@ -268,8 +327,8 @@ class Metrics:
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
         return Counter(f"protege_{name}_total", words, labels, registry=self._registry)
 
-    def _histogram(self, name: str, words: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(
+    def _histogram(self, name: str, words: str, buckets: Sequence[float]) -> BatchHistogram:
+        return BatchHistogram(
             f"protege_{name}", words, ["route"], registry=self._registry, buckets=buckets
         )
 

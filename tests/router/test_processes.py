@@ -90,7 +90,7 @@ def test_workers(upstream: StubUpstream, data: Path) -> None:
             lines = [line for line in text.splitlines() if line.startswith("protege_requests_t")]
             return sum(float(line.rpartition(" ")[2]) for line in lines)
 
-        assert counted() == 20
+        assert eventually(lambda: counted() == 20)
         assert server.stop() == 0
     assert not server.complaints()
 

@@ -16,6 +16,7 @@ from tests.telemetry.test_store import exchange
 
 def total(metrics: Metrics, name: str, **labels: str) -> float:
     """The sum of the series of a metric that have these labels."""
+    metrics.flush()
     values = []
     for line in metrics.render().content.decode().splitlines():
         if re.match(rf"{name}(\{{|\s)", line):
@@ -69,6 +70,7 @@ def test_versions_of_students_are_not_labels() -> None:
     metrics = Metrics()
     for version in range(50):
         metrics.exchange(exchange(route="student", model=f"v{version}"))
+    metrics.flush()
     text = metrics.render().content.decode()
     assert len(set(re.findall('model="student",.*task="t"', text))) == 2
     assert 'model="v' not in text
