@@ -320,7 +320,7 @@ def test_probes_and_metrics(server: Server, task: str) -> None:
     assert httpx.get(f"{root}/readyz").status_code == 200
 
     def spent() -> float:
-        lines = httpx.get(f"{root}/metrics").text.splitlines()
+        lines = httpx.get(f"{root}/metrics").text.split("\n")
         values = [line for line in lines if line.startswith("protege_cost_usd_total")]
         return sum(float(line.rpartition(" ")[2]) for line in values)
 

@@ -145,7 +145,7 @@ def test_other_providers_go_through_litellm(upstream: StubUpstream, data: Path) 
         "PROTEGE_LOOP__ENABLED": "false",
         "HOSTED_VLLM_API_BASE": upstream.url,
         "HOSTED_VLLM_API_KEY": "vllm-key",
-        "PROTEGE_TEACHER__TIMEOUT_S": "2",
+        "PROTEGE_TEACHER__TIMEOUT_S": "6",
     }
     with Server(data, "--teacher", "hosted_vllm/llama", **environment) as server:
         client = server.client()
@@ -168,6 +168,6 @@ def test_other_providers_go_through_litellm(upstream: StubUpstream, data: Path) 
             assert refused.status_code == status
             assert refused.json()["error"]["message"]
         upstream.reset()
-        upstream.delay_s = 4.0
-        slow = httpx.post(f"{server.url}/chat/completions", json=BODY, timeout=10)
+        upstream.delay_s = 9.0
+        slow = httpx.post(f"{server.url}/chat/completions", json=BODY, timeout=30)
         assert slow.json()["error"]["code"] == "upstream_timeout"
