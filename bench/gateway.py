@@ -22,12 +22,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import crowd, litellm_proxy, startup, streams, throughput, workers
+from bench import crowd, litellm_proxy, paced, startup, streams, throughput, workers
 from bench.machine import Cores, two_cores
-from bench.subjects import CONCURRENCY, LITELLM, STUB, TEACHER, WORK, Running, subjects
+from bench.subjects import CONCURRENCY, LITELLM, STUB, STUDENT, TEACHER, WORK, Running, subjects
 from router.demo.errors import DemoError
 
-PARTS = ("requests", "streams", "crowd", "startup", "workers")
+PARTS = ("requests", "paced", "streams", "crowd", "startup", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Report:
     litellm_version: str
     student_share: float
     requests: dict[str, throughput.Figures] | None
+    paced: paced.Figures | None
     streams: dict[str, streams.Figures] | None
     crowd: crowd.Figures | None
     startup: startup.Figures | None
@@ -86,6 +87,7 @@ def run(parts: set[str], seconds: float, rounds: int) -> Report:
             litellm_proxy.version(),
             running.student_share,
             _requests(running, cores, seconds, rounds) if "requests" in parts else None,
+            _paced(running, cores, seconds, rounds) if "paced" in parts else None,
             _streams(running, cores, seconds, rounds) if "streams" in parts else None,
             _crowd(running, cores, seconds) if "crowd" in parts else None,
             started,
@@ -100,6 +102,8 @@ def _names(parts: set[str]) -> set[str]:
         names |= throughput.NAMES
     if "streams" in parts:
         names |= streams.NAMES
+    if "paced" in parts:
+        names.add(STUDENT)
     if "crowd" in parts:
         names.add(TEACHER)
     return names
@@ -109,6 +113,11 @@ def _requests(
     running: Running, cores: Cores, seconds: float, rounds: int
 ) -> dict[str, throughput.Figures]:
     return throughput.run(running.named(*throughput.NAMES), cores, seconds, rounds)
+
+
+def _paced(running: Running, cores: Cores, seconds: float, rounds: int) -> paced.Figures:
+    (student,) = running.named(STUDENT)
+    return paced.run(student, cores, seconds, rounds)
 
 
 def _streams(
@@ -128,6 +137,8 @@ def _show(report: Report) -> None:
         console.print(throughput.table(report.requests))
         for line in throughput.ratios(report.requests):
             console.print(line)
+    if report.paced is not None:
+        console.print(paced.sentence(report.paced))
     if report.streams is not None:
         console.print(streams.table(report.streams))
     if report.crowd is not None:

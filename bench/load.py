@@ -1,4 +1,5 @@
-"""The load generator: closed-loop clients on keep-alive connections, in a process of its own.
+"""The load generator: clients on keep-alive connections, in a process of its own. They send as soon
+as they have an answer (a closed loop), or so many requests a second (an open one).
 
 Prints what it measured as JSON:
 
@@ -13,9 +14,10 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from functools import partial
+from itertools import count, cycle
 from time import perf_counter, perf_counter_ns
 from typing import Annotated, TypeVar, cast
 from urllib.parse import urlsplit
@@ -106,6 +108,28 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
 
+class PacedClient(Client):
+    """Sends a request each ``interval`` seconds, the first after a ``delay``.
+
+    One that is late, since the answer before it was, counts from when it was due: a server that
+    stalls is not spared the requests that it kept from being sent.
+    """
+
+    def __init__(
+        self, requests: list[bytes], offset: int, deadline: float, delay: float, interval: float
+    ) -> None:
+        super().__init__(requests, offset, deadline)
+        self._due = perf_counter() + delay
+        self._interval = interval
+
+    def _send(self) -> None:
+        asyncio.get_running_loop().call_later(max(self._due - perf_counter(), 0.0), self._send_now)
+
+    def _send_now(self) -> None:
+        super()._send()
+        self._sent, self._due = self._due, self._due + self._interval
+
+
 class StreamClient(Client):
     """Asks for streams, and notes when their chunks come."""
 
@@ -158,6 +182,20 @@ async def measure(
     return _measured(clients, elapsed)
 
 
+async def measure_paced(
+    target: Target, payloads: list[bytes], concurrency: int, seconds: float, rate: float
+) -> Measurement:
+    """As ``measure``, at a ``rate`` of so many requests a second over all connections."""
+    delays = count()
+
+    def paced(requests: list[bytes], offset: int, deadline: float) -> PacedClient:
+        delay = next(delays) / rate
+        return PacedClient(requests, offset, deadline, delay, concurrency / rate)
+
+    clients, elapsed = await _drive(paced, target, payloads, concurrency, seconds)
+    return _measured(clients, elapsed)
+
+
 async def measure_streams(
     target: Target, payloads: list[bytes], concurrency: int, seconds: float, gap_ms: int
 ) -> StreamMeasurement:
@@ -175,7 +213,11 @@ async def measure_streams(
 
 
 async def _drive(
-    kind: type[_C], target: Target, payloads: list[bytes], concurrency: int, seconds: float
+    kind: Callable[[list[bytes], int, float], _C],
+    target: Target,
+    payloads: list[bytes],
+    concurrency: int,
+    seconds: float,
 ) -> tuple[list[_C], float]:
     """The clients, done, and the seconds that they took."""
     root = urlsplit(target.url)
@@ -187,7 +229,7 @@ async def _drive(
     for number in range(concurrency):
         offset = number * len(requests) // concurrency
         _, client = await loop.create_connection(
-            lambda offset=offset: kind(requests, offset, start + seconds),  # type: ignore[misc]
+            partial(kind, requests, offset, start + seconds),
             host,
             port,
         )
@@ -226,6 +268,9 @@ def main(
     key: Annotated[str, typer.Option(help="The caller's key.")] = "bench",
     concurrency: Annotated[int, typer.Option(min=1, help="Connections.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.0, help="How long.")] = 2.0,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second; as many as are answered without it.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Ask for streams.")] = False,
     gap: Annotated[int, typer.Option(min=0, help="Milliseconds between a stream's chunks.")] = 0,
 ) -> None:
@@ -238,7 +283,8 @@ def main(
             measured = uvloop.run(measure_streams(target, asked, concurrency, seconds, gap))
         else:
             asked = bodies(model, task, _BODIES, 1)
-            measured = uvloop.run(measure(target, asked, concurrency, seconds))
+            run = measure if rate is None else partial(measure_paced, rate=rate)
+            measured = uvloop.run(run(target, asked, concurrency, seconds))
     except OSError as error:
         sys.exit(f"{url}: {error}")
     print(json.dumps(dataclasses.asdict(measured)))

@@ -111,10 +111,14 @@ def serve_command(target: Target, upstream: Subject, data: Path) -> list[str]:
     return [*command, "--teacher", "gpt-5.4", "--teacher-base-url", upstream.target.url]
 
 
-def load(subject: Subject, concurrency: int, seconds: float) -> tuple[Measurement, float]:
-    """Load a subject; what was measured, and its milliseconds of processor time per request."""
+def load(
+    subject: Subject, concurrency: int, seconds: float, rate: float | None = None
+) -> tuple[Measurement, float]:
+    """Load a subject, with so many requests a second if there is a ``rate``; what was measured, and
+    its milliseconds of processor time per request."""
     before = cpu_s(subject.pid)
-    measured = Measurement(**_generate(subject, concurrency, seconds))
+    paced = () if rate is None else ("--rate", str(rate))
+    measured = Measurement(**_generate(subject, concurrency, seconds, *paced))
     return measured, 1000 * (cpu_s(subject.pid) - before) / measured.requests
 
 

@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from bench.load import Target, measure, measure_streams
+from bench.load import Target, measure, measure_paced, measure_streams
 from bench.machine import cpu_s, resident_mb
 from bench.stub import CHUNKS
 from bench.tickets import DEPARTMENTS, bodies, department, streams
@@ -44,6 +44,25 @@ async def test_every_answer_is_counted(stub: str) -> None:
     assert measured.requests >= 4
     assert measured.failures == 0
     assert 0 < measured.p50_ms <= measured.p95_ms <= measured.p99_ms
+
+
+async def test_a_rate_is_kept_and_what_is_late_counts_from_when_it_was_due() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(1000):
+            if not await reader.read(65536):
+                return
+            # One stall, in which others become due.
+            await asyncio.sleep(0.3 if number == 5 else 0)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        target = Target(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        asked = bodies("stub", "task", 2, seed=1)
+        measured = await measure_paced(target, asked, 1, seconds=1.0, rate=50)
+    assert 45 <= measured.requests <= 52
+    # In 0.3 s fifteen are due: a closed loop would have seen one answer that took long.
+    assert measured.p95_ms > 200
 
 
 async def test_answers_that_are_no_success_are_counted_apart() -> None:
