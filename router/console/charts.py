@@ -44,12 +44,22 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A share that was counted in one slot of time, with its interval."""
+    """A share that was counted, with its interval."""
 
     share: float
     low: float
     high: float
     trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """The audits of one slot of time."""
+
+    agreed: int
+    trials: int
+    running: Counted | None
+    """The share of all up to its end that agree; None without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,45 +119,36 @@ def stacked(
 
 
 def agreement(
-    title: str,
-    slots: Sequence[str],
-    counted: Sequence[Counted | None],
-    promise: float,
-    confidence: float,
+    title: str, slots: Sequence[str], audited: Sequence[Audited], promise: float, confidence: float
 ) -> Chart:
-    """The share of answers that agree over time, each with its interval at ``confidence``, and what
-    is promised."""
-    seen = [each for each in counted if each is not None]
-    lowest = min([promise, *(each.low for each in seen)])
-    axis = _Axis.of(max(0.0, floor(20 * (lowest - 0.01)) / 20), 1.0)
+    """The share of audited answers that agree, from the first slot up to each, with its interval at
+    ``confidence``, and what is promised."""
+    running = [(number, each.running) for number, each in enumerate(audited) if each.running]
+    # At first the interval is nearly everything there is: the picture is of what it comes to.
+    lowest = min([promise, *(each.share for _, each in running), *(e.low for _, e in running[-1:])])
+    axis = _Axis.of(max(0.0, floor(20 * (lowest - 0.02)) / 20), 1.0)
     columns = _Columns(len(slots))
     drawn = [_grid(axis, words.share), _dates(slots, columns)]
     drawn.append(_path("promise line", [(_LEFT, axis.y(promise)), (_end(), axis.y(promise))]))
-    points = []
-    for number, each in enumerate(counted):
-        if each is None:
-            continue
-        x = columns.middle(number)
-        drawn.append(_path("interval", [(x, axis.y(each.low)), (x, axis.y(each.high))]))
-        points.append((x, axis.y(each.share)))
+    middles = [columns.middle(number) for number, _ in running]
+    highs = [axis.y(each.high) for _, each in running]
+    lows = [axis.y(max(each.low, axis.least)) for _, each in running]
+    band = [*zip(middles, highs, strict=True), *zip(middles[::-1], lows[::-1], strict=True)]
+    drawn.append(_path("band", band, closed=True))
+    points = [(columns.middle(number), axis.y(each.share)) for number, each in running]
     drawn.append(_path("student line", points))
-    drawn += [_element("circle", "student dot", cx=x, cy=y, r=4) for x, y in points]
-    rows = tuple(
-        (slot, *_said(each)) for slot, each in zip(slots, counted, strict=True) if each is not None
-    )
-    hovered = tuple(
-        (slot, *(_said(each) if each else (words.NONE,) * 3))
-        for slot, each in zip(slots, counted, strict=True)
-    )
+    drawn += [_element("circle", "student dot", cx=x, cy=y, r=3.5) for x, y in points[-1:]]
     interval = f"interval, {words.share(confidence)} confidence"
-    names = ("agree", interval, "audits")
-    drawn.append(_hover(hovered, names, columns))
+    names = ("agree so far", interval, "audits so far", "agree in this time")
+    said = [(slot, *_said(each)) for slot, each in zip(slots, audited, strict=True)]
+    drawn.append(_hover(said, names, columns))
     legend = (
-        ("student", "answers that agree with the teacher"),
-        ("interval", interval),
+        ("student", "answers that agree, so far"),
+        ("band", interval),
         ("promise", f"promised: {words.share(promise)}"),
     )
     headings = ("When", *(name.capitalize() for name in names))
+    rows = tuple(row for row, each in zip(said, audited, strict=True) if each.running)
     return Chart(title, _svg(title, drawn), legend, headings, rows)
 
 
@@ -319,9 +320,13 @@ def _hover(rows: Sequence[tuple[str, ...]], names: Sequence[str], columns: _Colu
     return Markup("").join(areas)
 
 
-def _said(counted: Counted) -> tuple[str, str, str]:
+def _said(audited: Audited) -> tuple[str, ...]:
+    counted = audited.running
+    if counted is None:
+        return (words.NONE,) * 4
     interval = f"{words.share(counted.low)} to {words.share(counted.high)}"
-    return words.share(counted.share), interval, words.count(counted.trials)
+    own = f"{audited.agreed:,} of {audited.trials:,}" if audited.trials else words.NONE
+    return words.share(counted.share), interval, words.count(counted.trials), own
 
 
 def _some(marks: Sequence[Mark], most: int) -> list[Mark]:

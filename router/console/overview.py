@@ -70,7 +70,7 @@ async def show(page: Page) -> Response:
         quality=charts.agreement(
             "Audited answers of students that agree with the teacher",
             labels,
-            [total.agreement(promised.delta) for total in course.totals()],
+            course.audited(promised.delta),
             1 - promised.alpha,
             1 - promised.delta,
         ),

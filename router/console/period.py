@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from policies.promise import interval
-from router.console.charts import Counted, Series
+from router.console.charts import Audited, Counted, Series
 from telemetry.figures import Sum
 
 CHOICES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
@@ -156,6 +156,16 @@ class Course:
             for route, name, css in ROUTES
         ]
         return [part for part in parts if any(part.values)]
+
+    def audited(self, delta: float) -> list[Audited]:
+        """The audits of each slot. The intervals may be looked at after each, and all hold at once
+        with confidence ``1 - delta``."""
+        found, so_far = [], Total()
+        for total in self.totals():
+            so_far = so_far.plus(total)
+            agreed = total.audits - total.disagreements
+            found.append(Audited(agreed, total.audits, so_far.agreement(delta)))
+        return found
 
     def _each(self, sums: Sequence[Sum]) -> list[Total]:
         by_slot: dict[str, list[Sum]] = {slot: [] for slot in self.period.slots}

@@ -108,7 +108,7 @@ async def show_one(page: Page) -> Response:
         quality=charts.agreement(
             "Audited answers of the student that agree with the teacher",
             labels,
-            [total.agreement(promised.delta) for total in course.totals()],
+            course.audited(promised.delta),
             1 - promised.alpha,
             1 - promised.delta,
         ),

@@ -1,0 +1,238 @@
+"""Who may see the console, and from where it may be told to do something."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from telemetry.keys import Keys, new_secret
+from telemetry.sessions import Sessions
+from tests.router.console.conftest import Site, open_site, post
+from tests.router.server import eventually
+from tests.router.test_startup import loaded
+from tests.router.upstream import StubUpstream
+
+PAGES = ("", "/tasks", "/task?name=support-triage", "/students", "/exchanges", "/keys")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_key_there_is_the_sign_in_page_alone(site: Site, page: str) -> None:
+    with site.visitor() as visitor:
+        answer = visitor.get(f"/console{page}")
+        assert answer.status_code == 303
+        where = httpx.URL(answer.headers["location"])
+        assert where.path == "/console/sign-in"
+        assert where.params["next"] == f"/console{page}" or page == ""
+        shown = visitor.get(str(where))
+        assert shown.status_code == 200
+        assert "support-triage<" not in shown.text
+
+
+def test_the_figures_and_forms_want_a_session_too(site: Site) -> None:
+    with site.visitor() as visitor:
+        assert visitor.get("/console/live").status_code == 403
+        refused = post(visitor, "/console/keys/create", "/console/sign-in", name="mine")
+        assert refused.status_code == 403
+    # Keys of the API are for the API.
+    bearer = {"authorization": f"Bearer {site.admin}"}
+    assert httpx.get(site.url, headers=bearer).status_code == 303
+
+
+def test_an_admin_signs_in_and_out(site: Site) -> None:
+    with site.visitor() as visitor:
+        answer = post(
+            visitor, "/console/sign-in", "/console/sign-in?next=/console/keys", key=site.admin
+        )
+        assert answer.status_code == 303
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert "Path=/console" in cookie
+        assert site.admin not in cookie
+        assert visitor.get("/console").status_code == 200
+        copied = dict(visitor.cookies)
+        assert post(visitor, "/console/sign-out", "/console").status_code == 303
+        assert visitor.get("/console").status_code == 303
+    # Whoever has a copy of the cookie is out as well.
+    assert httpx.get(site.url, cookies=copied).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("secret", "status", "words"),
+    [
+        ("sk-protege-guessed", 401, "Incorrect API key"),
+        ("", 401, "No API key"),
+        ("é\n", 401, "Incorrect API key"),
+        ("plain", 403, "admin key"),
+    ],
+)
+def test_no_other_key_does(site: Site, secret: str, status: int, words: str) -> None:
+    with site.visitor() as visitor:
+        key = site.plain if secret == "plain" else secret
+        answer = post(visitor, "/console/sign-in", key=key)
+        assert answer.status_code == status
+        assert words in answer.text
+        assert visitor.get("/console").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ("/console/keys?a=b", "/console/keys?a=b"),
+        ("https://elsewhere.example/console", "/console"),
+        ("//elsewhere.example", "/console"),
+        ("/console/\\elsewhere.example", "/console"),
+        ("/consoles", "/console"),
+        ("/v1/models", "/console"),
+        ("", "/console"),
+    ],
+)
+def test_signing_in_leads_nowhere_else(site: Site, wanted: str, got: str) -> None:
+    with site.visitor() as visitor:
+        answer = post(visitor, "/console/sign-in", key=site.admin, next=wanted)
+        assert answer.headers["location"] == got
+
+
+def test_a_session_begins_with_a_token_of_its_own(site: Site) -> None:
+    """Else whoever has set a visitor's cookie before would be signed in with it."""
+    with site.visitor() as visitor:
+        visitor.cookies.set("protege_console", "planted", path="/console")
+        assert post(visitor, "/console/sign-in", key=site.admin).status_code == 303
+    planted = httpx.get(site.url, cookies={"protege_console": "planted"})
+    assert planted.status_code == 303
+
+
+def test_forms_from_elsewhere_are_refused(site: Site) -> None:
+    with site.signed_in() as visitor, site.signed_in() as other:
+        shown = visitor.get("/console/keys").text
+        token = shown.split('name="form_token" value="')[1].split('"')[0]
+        good = {"form_token": token, "name": "forged"}
+        before = keys_of(site)
+        for headers, fields in (
+            ({"origin": "https://elsewhere.example"}, good),
+            ({"origin": "null"}, good),
+            ({"origin": ""}, good),
+            ({}, {"name": "forged"}),
+            ({}, {**good, "form_token": "0" * 64}),
+        ):
+            refused = visitor.post("/console/keys/create", data=fields, headers=headers)
+            assert refused.status_code == 403
+        # The token of somebody else's session.
+        assert other.post("/console/keys/create", data=good).status_code == 403
+        assert keys_of(site) == before
+        assert visitor.post("/console/keys/create", data=good).status_code == 200
+        assert len(keys_of(site)) == len(before) + 1
+
+
+def test_what_changes_something_is_not_to_be_got(site: Site) -> None:
+    with site.signed_in() as visitor:
+        for path in ("keys/create", "keys/revoke", "student/promote", "exchange/feedback"):
+            assert visitor.get(f"/console/{path}").status_code == 405
+
+
+def test_a_session_ends_with_its_key(site: Site) -> None:
+    store = site.server.store()
+    secret = new_secret()
+    key = Keys(store).create(secret, time.time(), name="leaving", admin=True)
+    with site.visitor() as visitor:
+
+        def signs_in() -> bool:
+            # The server has the new key within a second.
+            return post(visitor, "/console/sign-in", key=secret.text).status_code == 303
+
+        assert eventually(signs_in)
+        assert visitor.get("/console").status_code == 200
+        Keys(store).revoke(key.id, time.time())
+        assert eventually(lambda: visitor.get("/console").status_code == 303)
+    with site.visitor() as visitor:
+        # Nor does one begin: a session in the table is worth nothing by itself.
+        token = Sessions(store).open(key.id, time.time())
+        visitor.cookies.set("protege_console", token, path="/console")
+        assert visitor.get("/console").status_code == 303
+    store.close()
+
+
+@pytest.mark.parametrize("path", ["", "/sign-in", "/nowhere", "/static/console.js", "/live"])
+def test_every_answer_forbids_what_it_does_not_need(site: Site, path: str) -> None:
+    headers = httpx.get(site.url + path).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert (headers.get("cache-control") == "no-store") == ("/static/" not in path)
+
+
+def test_pages_that_there_are_not(site: Site) -> None:
+    with site.signed_in() as visitor:
+        for path in (
+            "/nowhere",
+            "/task?name=nobody",
+            "/exchange?id=req_none",
+            "/student?version=x",
+        ):
+            answer = visitor.get(f"/console{path}")
+            assert answer.status_code == 404
+            assert "Sorry" in answer.text
+        assert visitor.get("/console/task?name=a%00b").status_code == 404
+        assert visitor.get("/console/static/../site.py").status_code == 404
+        assert visitor.get("/console/static/%2e%2e/site.py").status_code == 404
+    # The API's own errors stay the API's.
+    assert httpx.get(f"{site.root}/consoles").json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_form_that_is_too_large_or_no_text(site: Site) -> None:
+    with site.signed_in() as visitor:
+        large = visitor.post("/console/keys/create", content=b"name=" + b"x" * 1_100_000)
+        assert large.status_code == 413
+        assert visitor.post("/console/keys/create", content=b"\xff\xfe=1").status_code == 400
+
+
+def test_a_machine_of_ones_own_without_keys(upstream: StubUpstream, tmp_path: Path) -> None:
+    with open_site(upstream, tmp_path) as server:
+        pid = server.process.pid
+        assert "markupsafe" not in loaded(pid), "nobody has looked yet"
+        root = server.url.removesuffix("/v1")
+        with httpx.Client(base_url=root, headers={"origin": root}) as visitor:
+            assert visitor.get("/console").status_code == 200
+            assert "markupsafe" in loaded(pid)
+            # A name that a page from elsewhere has made point to this machine.
+            rebound = visitor.get("/console/exchanges", headers={"host": "elsewhere.example"})
+            assert rebound.status_code == 303
+            told = visitor.get("/console/sign-in", headers={"host": "elsewhere.example"})
+            assert "no keys" in told.text
+            # The first key ends all that, so it has to be one to go on with.
+            useless = post(visitor, "/console/keys/create", "/console/keys", name="first")
+            assert useless.status_code == 400
+            made = post(visitor, "/console/keys/create", "/console/keys", name="a", admin="yes")
+            assert made.status_code == 200
+            secret = made.text.split('class="secret" tabindex="0">')[1].split("<")[0]
+            assert visitor.get("/console").status_code == 303
+            assert post(visitor, "/console/sign-in", key=secret).status_code == 303
+            assert visitor.get("/console").status_code == 200
+
+
+def test_a_server_stops_while_somebody_watches(upstream: StubUpstream, tmp_path: Path) -> None:
+    with open_site(upstream, tmp_path) as server:
+        root = server.url.removesuffix("/v1")
+        with httpx.stream("GET", f"{root}/console/live", timeout=40) as feed:
+            lines = feed.iter_lines()
+            assert next(lines) == "event: figures"
+            figures = json.loads(next(lines).removeprefix("data: "))
+            assert figures["requests"] == "0"
+            started = time.monotonic()
+            # An end, not a broken connection, and long before the server's patience does.
+            assert server.stop() == 0
+            assert time.monotonic() - started < 20
+            list(lines)
+
+
+def keys_of(site: Site) -> set[str]:
+    store = site.server.store()
+    every = {key.id for key in Keys(store).all()}
+    store.close()
+    return every
