@@ -167,8 +167,8 @@ def dashboard() -> Dashboard:
                         _SIGN,
                     ),
                     lines(
-                        "Answered by students",
-                        "Share of a task's requests, the ten tasks with the largest.",
+                        "Share of students",
+                        "Of a task's requests, the ten tasks with the largest.",
                         [
                             Query(
                                 f"topk(10, {per_hour(_REQUESTS, TASK, _BY_STUDENT, by='task')}"
@@ -185,14 +185,14 @@ def dashboard() -> Dashboard:
                 "By model",
                 [
                     bars(
-                        "Spent",
+                        "Spent by model",
                         "In the chosen time, the ten dearest. All students are one.",
                         Query(f"topk(10, {gained(_COST, TASK, MODEL, by='model')})", "{{model}}"),
                         "currencyUSD",
                     ),
                     lines(
-                        "Tokens",
-                        "A second, of prompts and of answers.",
+                        "Tokens a second",
+                        "Of prompts and of answers.",
                         [Query(rate(_TOKENS, MODEL, by="model, kind"), "{{model}} {{kind}}")],
                         "short",
                     ),

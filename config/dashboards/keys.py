@@ -17,10 +17,12 @@ from config.dashboards.panels import (
 )
 from config.dashboards.queries import KEY, latest, or_zero, rate
 
-_BUDGET = latest("protege_key_budget_usd", KEY, by="key")
-_LEFT = latest("protege_key_budget_left_usd", KEY, by="key")
+_NAMED = "key, name"
+_BUDGET = latest("protege_key_budget_usd", KEY, by=_NAMED)
+_LEFT = latest("protege_key_budget_left_usd", KEY, by=_NAMED)
 _SPENT = f"({_BUDGET} - {_LEFT})"
 _USED = f"(1 - {_LEFT} / {_BUDGET})"
+_POLICY = latest("protege_policy_budget_left_usd", by="task, key")
 
 _SHARE = at_most(0.8, 1.0)
 _MONEY = Levels("red", ((0.000001, "green"),))
@@ -31,7 +33,7 @@ def dashboard() -> Dashboard:
         "protege-keys",
         "Protege: keys & budgets",
         "What keys may spend in their period, what is left of it, and who is turned away.",
-        [Variable("key", "protege_key_budget_usd")],
+        [Variable("name", "protege_key_budget_usd")],
         [
             Section(
                 "Now",
@@ -73,8 +75,9 @@ def dashboard() -> Dashboard:
                     ),
                     number(
                         "Left for the budget policy",
-                        "Of what the budget policy may spend in its period, where one is set.",
-                        "max(protege_policy_budget_left_usd)",
+                        "Of what the budget policy may spend in its period, where it is in force: "
+                        "for all requests, or for those of a task or key.",
+                        f"sum({_POLICY})",
                         "currencyUSD",
                         _MONEY,
                     ),
@@ -86,7 +89,7 @@ def dashboard() -> Dashboard:
                     bars(
                         "Used",
                         "Share of the budget of the running period, the twenty with most used.",
-                        Query(f"sort_desc(topk(20, {_USED}))", "{{key}}"),
+                        Query(f"sort_desc(topk(20, {_USED}))", "{{name}}"),
                         "percentunit",
                         _SHARE,
                         most=1.0,
@@ -95,21 +98,22 @@ def dashboard() -> Dashboard:
                         "Left",
                         "Of the budget of the running period. It jumps back where a new period "
                         "begins.",
-                        [Query(f"bottomk(20, {_LEFT})", "{{key}}")],
+                        [Query(f"bottomk(20, {_LEFT})", "{{name}}")],
                         "currencyUSD",
                         _MONEY,
                     ),
                     rows(
                         "Keys",
-                        "Of the running period. Keys without a budget are not here; beyond the "
-                        "first 200, keys are in the row other.",
+                        "Of the running period. Keys without a budget are not here, nor are "
+                        "keys beyond the first 200.",
                         [
                             Column("Budget", _BUDGET, "currencyUSD"),
-                            Column("Spent", _SPENT, "currencyUSD"),
-                            Column("Left", _LEFT, "currencyUSD", _MONEY),
-                            Column("Used", _USED, "percentunit", _SHARE),
+                            Column("Spent", _by_key(_SPENT), "currencyUSD"),
+                            Column("Left", _by_key(_LEFT), "currencyUSD", _MONEY),
+                            Column("Used", _by_key(_USED), "percentunit", _SHARE),
                         ],
                         by="key",
+                        beside=["name"],
                     ),
                 ],
             ),
@@ -135,10 +139,10 @@ def dashboard() -> Dashboard:
                         at_most(0.1, 1.0),
                     ),
                     lines(
-                        "Left for the budget policy",
+                        "Left for the budget policy, over time",
                         "When it comes to nothing, the budget policy asks the teacher no more than "
                         "it must.",
-                        [Query("max(protege_policy_budget_left_usd)", "left")],
+                        [Query(_POLICY, "{{task}} {{key}}")],
                         "currencyUSD",
                         _MONEY,
                     ),
@@ -146,3 +150,8 @@ def dashboard() -> Dashboard:
             ),
         ],
     )
+
+
+def _by_key(query: str) -> str:
+    """Without the name, which one column of a table brings."""
+    return f"max by (key) ({query})"

@@ -17,7 +17,7 @@ from config.dashboards.panels import (
     number,
     rows,
 )
-from config.dashboards.queries import TASK, gained, latest, or_zero, rate
+from config.dashboards.queries import TASK, gained, latest, or_zero, per_hour
 
 _AUDITS = "protege_audits_total"
 _DISAGREEMENTS = "protege_audit_disagreements_total"
@@ -124,7 +124,7 @@ def dashboard() -> Dashboard:
                         "Disagreements an hour",
                         "Audits in which the teacher said something else, at the rate of the "
                         "moment.",
-                        [Query(f"3600 * {rate(_DISAGREEMENTS, TASK, by='task')}", "{{task}}")],
+                        [Query(per_hour(_DISAGREEMENTS, TASK, by="task"), "{{task}}")],
                         "short",
                     ),
                 ],
@@ -151,7 +151,7 @@ def dashboard() -> Dashboard:
                         "Feedback an hour, by verdict.",
                         [
                             Query(
-                                f"3600 * {rate('protege_feedback_total', TASK, by='verdict')}",
+                                per_hour("protege_feedback_total", TASK, by="verdict"),
                                 "{{verdict}}",
                             )
                         ],
@@ -164,7 +164,7 @@ def dashboard() -> Dashboard:
                         "could not be reached.",
                         [
                             Query(
-                                f"3600 * {rate('protege_fallbacks_total', TASK, by='task')}",
+                                per_hour("protege_fallbacks_total", TASK, by="task"),
                                 "{{task}}",
                             )
                         ],

@@ -1,7 +1,8 @@
 """The PromQL that panels share. ``$…`` is filled in by Grafana.
 
-Every sum is over the replicas and processes that Prometheus scrapes; what all replicas read from
-the same store (agreement, budgets) is taken from the one that shows most.
+What replicas count is summed up. What they read from their store is the same in all of them, such
+as agreement and training runs: of that the largest is taken. A counter of that kind is given with
+the labels that tell its series apart but for the replica, as ``of``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 TASK = 'task=~"$task"'
 ROUTE = 'route=~"$route"'
 MODEL = 'model=~"$model"'
-KEY = 'key=~"$key"'
+KEY = 'name=~"$name"'
 
 
 def series(metric: str, *matchers: str) -> str:
@@ -17,7 +18,7 @@ def series(metric: str, *matchers: str) -> str:
     return f"{metric}{{{', '.join(matchers)}}}" if matchers else metric
 
 
-def gained(metric: str, *matchers: str, by: str = "") -> str:
+def gained(metric: str, *matchers: str, by: str = "", of: str = "") -> str:
     """What a counter has gained in the dashboard's time range.
 
     ``increase`` alone misses a series' first value, which for a rare event is all of it, and
@@ -25,28 +26,28 @@ def gained(metric: str, *matchers: str, by: str = "") -> str:
     """
     counter = series(metric, *matchers)
     young = f"({counter} unless {counter} offset $__range)"
-    return _sum(f"{young} or increase({counter}[$__range])", by)
+    return _sum(f"{young} or increase({counter}[$__range])", by, of)
 
 
-def rate(metric: str, *matchers: str, by: str = "") -> str:
+def rate(metric: str, *matchers: str, by: str = "", of: str = "") -> str:
     """What a counter gains a second."""
-    return _sum(f"rate({series(metric, *matchers)}[$__rate_interval])", by)
+    return _sum(f"rate({series(metric, *matchers)}[$__rate_interval])", by, of)
 
 
-def per_hour(metric: str, *matchers: str, by: str = "") -> str:
+def per_hour(metric: str, *matchers: str, by: str = "", of: str = "") -> str:
     """What a counter gains an hour, at the rate of the moment."""
-    return f"3600 * {rate(metric, *matchers, by=by)}"
+    return f"3600 * {rate(metric, *matchers, by=by, of=of)}"
 
 
 def latest(metric: str, *matchers: str, by: str = "task") -> str:
-    """A gauge that all replicas agree on."""
+    """A gauge that replicas read from their store."""
     return f"max by ({by}) ({series(metric, *matchers)})"
 
 
-def quantile(share: float, histogram: str, *matchers: str, by: str = "") -> str:
-    """The value that so large a share of what a histogram has seen stays below."""
-    within = "le" if not by else f"le, {by}"
-    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', *matchers, by=within)})"
+def quantile(share: float, buckets: str) -> str:
+    """The value that so large a share stays below of what a histogram has seen; ``buckets`` is a
+    query of its buckets, by ``le`` at least."""
+    return f"histogram_quantile({share}, {buckets})"
 
 
 def or_zero(query: str) -> str:
@@ -54,5 +55,7 @@ def or_zero(query: str) -> str:
     return f"({query} or vector(0))"
 
 
-def _sum(query: str, by: str) -> str:
+def _sum(query: str, by: str, of: str) -> str:
+    if of:
+        query = f"max by ({of}) ({query})"
     return f"sum by ({by}) ({query})" if by else f"sum({query})"

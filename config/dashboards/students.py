@@ -16,14 +16,16 @@ from config.dashboards.panels import (
     rows,
     states,
 )
-from config.dashboards.queries import TASK, gained, latest, or_zero, quantile, rate
+from config.dashboards.queries import TASK, gained, latest, or_zero, per_hour, quantile, rate
 
 _REQUESTS = "protege_requests_total"
 _BY_STUDENT = 'route="student"'
 _SERVING = latest("protege_student_serving", TASK)
 _AGE = f"(time() - {latest('protege_student_promoted_timestamp_seconds', TASK)})"
 _RUNS = "protege_training_runs_total"
-_TRAINING = "protege_training_seconds"
+_OF_RUN = "task, outcome"
+_FAILED = 'outcome="failed"'
+_TRAINING = gained("protege_training_seconds_bucket", by="le", of="le")
 _EXAMPLES = latest("protege_dataset_examples", TASK)
 
 _DAY = 24 * 3600.0
@@ -51,15 +53,15 @@ def dashboard() -> Dashboard:
                     ),
                     number(
                         "Oldest student",
-                        "Since the oldest of the students that serve was made.",
-                        f"max({_AGE} and {_SERVING} == 1)",
+                        "Since the oldest of the students that serve took over its task.",
+                        f"max({_AGE})",
                         "s",
                         _OLD,
                     ),
                     number(
                         "Promotions",
                         "Students put into service in the chosen time.",
-                        or_zero(gained("protege_promotions_total", TASK)),
+                        or_zero(gained("protege_promotions_total", TASK, of="task")),
                         "short",
                     ),
                     number(
@@ -72,14 +74,14 @@ def dashboard() -> Dashboard:
                     number(
                         "Training runs",
                         "Of the chosen time, whatever came of them.",
-                        or_zero(gained(_RUNS, TASK)),
+                        or_zero(gained(_RUNS, TASK, of=_OF_RUN)),
                         "short",
                     ),
                     number(
                         "Failed runs",
                         "Training runs of the chosen time that ended in an error. One that made "
                         "no better student has not failed.",
-                        or_zero(gained(_RUNS, TASK, 'outcome="failed"')),
+                        or_zero(gained(_RUNS, TASK, _FAILED, of=_OF_RUN)),
                         "short",
                         _NONE_IS_BEST,
                     ),
@@ -116,19 +118,14 @@ def dashboard() -> Dashboard:
                         "Runs",
                         "An hour, by what came of them: promoted, kept (the champion stays, or the "
                         "teacher does), failed.",
-                        [
-                            Query(
-                                f"3600 * {rate(_RUNS, TASK, by='outcome')}",
-                                "{{outcome}}",
-                            )
-                        ],
+                        [Query(per_hour(_RUNS, TASK, by="outcome", of=_OF_RUN), "{{outcome}}")],
                         "short",
                         span=8,
                     ),
                     lines(
                         "Duration",
-                        "Of training runs. Half took less than the median, 95 of 100 less than "
-                        "p95.",
+                        "Of the training runs in the time before, as long as the chosen time. Half "
+                        "took less than the median, 95 of 100 less than p95.",
                         [
                             Query(quantile(0.5, _TRAINING), "median"),
                             Query(quantile(0.95, _TRAINING), "p95"),
@@ -162,10 +159,10 @@ def _tasks() -> Builder[Panel]:
             Column("Age", _AGE, "s", _OLD),
             Column("Answered", f"{by_student} / {requests}", "percentunit"),
             Column("Examples", _EXAMPLES, "short"),
-            Column("Runs", gained(_RUNS, TASK, by="task"), "short"),
+            Column("Runs", gained(_RUNS, TASK, by="task", of=_OF_RUN), "short"),
             Column(
                 "Failed",
-                gained(_RUNS, TASK, 'outcome="failed"', by="task"),
+                gained(_RUNS, TASK, _FAILED, by="task", of=_OF_RUN),
                 "short",
                 _NONE_IS_BEST,
             ),

@@ -67,21 +67,21 @@ def dashboard() -> Dashboard:
                     number(
                         "Answered within",
                         "95 of 100 requests had all of their answer within this time.",
-                        quantile(0.95, _DURATION, ROUTE),
+                        _within(0.95, _DURATION),
                         "s",
                         _WAIT,
                     ),
                     number(
                         "First token within",
                         "95 of 100 streams had their first token within this time.",
-                        quantile(0.95, _FIRST_TOKEN, ROUTE),
+                        _within(0.95, _FIRST_TOKEN),
                         "s",
                         _WAIT,
                     ),
                     number(
                         "Protege's own time",
                         "99 of 100 requests spent less than this in Protege itself.",
-                        quantile(0.99, _OWN, ROUTE),
+                        _within(0.99, _OWN),
                         "s",
                         _OWN_TIME,
                     ),
@@ -135,8 +135,8 @@ def dashboard() -> Dashboard:
                 "Latency",
                 [
                     spread(
-                        "Time to the end of the answer",
-                        "Requests a second by how long they took.",
+                        "Spread",
+                        "Requests a second by how long they took to the end of their answer.",
                         rate(f"{_DURATION}_bucket", ROUTE, by="le"),
                         "s",
                     ),
@@ -144,9 +144,9 @@ def dashboard() -> Dashboard:
                         "Time to the end of the answer",
                         "Half of the requests took less than the median, 95 of 100 less than p95.",
                         [
-                            Query(quantile(0.5, _DURATION, ROUTE, by="route"), "{{route}} median"),
-                            Query(quantile(0.95, _DURATION, ROUTE, by="route"), "{{route}} p95"),
-                            Query(quantile(0.99, _DURATION, ROUTE, by="route"), "{{route}} p99"),
+                            Query(_within(0.5, _DURATION, by="le, route"), "{{route}} median"),
+                            Query(_within(0.95, _DURATION, by="le, route"), "{{route}} p95"),
+                            Query(_within(0.99, _DURATION, by="le, route"), "{{route}} p99"),
                         ],
                         "s",
                         _WAIT,
@@ -155,20 +155,18 @@ def dashboard() -> Dashboard:
                         "Time to the first token",
                         "Of streams.",
                         [
-                            Query(
-                                quantile(0.5, _FIRST_TOKEN, ROUTE, by="route"), "{{route}} median"
-                            ),
-                            Query(quantile(0.95, _FIRST_TOKEN, ROUTE, by="route"), "{{route}} p95"),
+                            Query(_within(0.5, _FIRST_TOKEN, by="le, route"), "{{route}} median"),
+                            Query(_within(0.95, _FIRST_TOKEN, by="le, route"), "{{route}} p95"),
                         ],
                         "s",
                         _WAIT,
                     ),
                     lines(
-                        "Protege's own time",
+                        "Time in Protege itself",
                         "What a request spends in Protege itself, upstreams not counted.",
                         [
-                            Query(quantile(0.5, _OWN, ROUTE, by="route"), "{{route}} median"),
-                            Query(quantile(0.99, _OWN, ROUTE, by="route"), "{{route}} p99"),
+                            Query(_within(0.5, _OWN, by="le, route"), "{{route}} median"),
+                            Query(_within(0.99, _OWN, by="le, route"), "{{route}} p99"),
                         ],
                         "s",
                         _OWN_TIME,
@@ -180,7 +178,7 @@ def dashboard() -> Dashboard:
                 [
                     lines(
                         "Operation",
-                        "How long a model takes for a whole answer; 95 of 100 take less.",
+                        "How long a model is waited for, retries included; 95 of 100 take less.",
                         [_of_model("gen_ai_client_operation_duration_seconds")],
                         "s",
                         _WAIT,
@@ -254,6 +252,12 @@ def dashboard() -> Dashboard:
     )
 
 
+def _within(share: float, histogram: str, by: str = "le") -> str:
+    """The time that so large a share of requests stay within."""
+    return quantile(share, rate(f"{histogram}_bucket", ROUTE, by=by))
+
+
 def _of_model(histogram: str) -> Query:
     model = "gen_ai_request_model"
-    return Query(quantile(0.95, histogram, _UPSTREAM, by=model), f"{{{{{model}}}}}")
+    buckets = rate(f"{histogram}_bucket", _UPSTREAM, by=f"le, {model}")
+    return Query(quantile(0.95, buckets), f"{{{{{model}}}}}")

@@ -55,8 +55,10 @@ def test_what_is_committed_is_current() -> None:
 
 @every_dashboard
 def test_every_panel_says_what_it_shows(name: str) -> None:
+    titles = [panel["title"] for panel in panels(DASHBOARDS[name])]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
     for panel in panels(DASHBOARDS[name]):
-        assert panel["title"]
         assert panel["description"].endswith("."), panel["title"]
         assert panel["targets"], panel["title"]
         defaults = panel["fieldConfig"]["defaults"]

@@ -1,0 +1,342 @@
+"""A real Prometheus scrapes a real server under traffic, and every panel has something to show."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from config.dashboards.generate import FOLDER
+from telemetry import figures, runs
+from telemetry.exchange import PICO
+from telemetry.figures import Sum
+from telemetry.keys import Keys, new_secret
+from telemetry.runs import TrainingRun
+from telemetry.store import Store
+from tests.prometheus import Prometheus
+from tests.router.conftest import teacher_flags
+from tests.router.server import ROOT, Server, eventually
+from tests.router.students import SENTENCES, opposite, promote
+from tests.router.upstream import StubUpstream
+
+CONFIG = """
+teacher: {{retries: 0, breaker_failures: 1000000}}
+models:
+  gone: {{model: gpt-5.4, base_url: "http://127.0.0.1:9/v1", retries: 0, breaker_failures: 1}}
+  other: {{model: gpt-5.4-mini, base_url: "{url}"}}
+policy: {{audit_rate: 1.0}}
+policies: {{tasks: {{thrifty: {{name: budget, budget: {{usd: 1}}}}}}}}
+loop: {{enabled: false}}
+compute_usd_per_hour: 100
+"""
+
+SURE, CONTRARY, UNSURE, PLAIN = "sure", "contrary", "unsure", "plain"
+"""Tasks: with a student that agrees, with one that never does, with one that is never sure, and
+with none."""
+
+ASKED = SENTENCES[::3]
+
+RANGE_S = 60
+"""The dashboards' time range: longer than the server has run."""
+
+PENDING = {"Slices with the least agreement"}
+"""Panels of metrics that nothing feeds yet."""
+
+DASHBOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.json")
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One query of one panel."""
+
+    dashboard: str
+    panel: str
+    letter: str
+    instant: bool
+    expression: str
+
+    def filled_in(self, chosen: dict[str, str]) -> str:
+        """The expression as Grafana sends it; of what is not ``chosen``, all."""
+        built_in = {
+            "__range": f"{RANGE_S}s",
+            "__range_s": str(RANGE_S),
+            "__rate_interval": "10s",
+        }
+        values = {"task": ".*", "route": ".*", "model": ".*", "name": ".*", **built_in, **chosen}
+        return re.sub(r"\$(\w+)", lambda match: values[match[1]], self.expression)
+
+
+def targets() -> list[Target]:
+    return [
+        Target(name, panel["title"], target["refId"], target["instant"], target["expr"])
+        for name, dashboard in sorted(DASHBOARDS.items())
+        for row in dashboard["panels"]
+        for panel in (row, *row.get("panels", []))
+        for target in panel.get("targets", [])
+        if panel["title"] not in PENDING
+    ]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server that has had traffic, and a Prometheus that has seen all of it."""
+
+    prometheus: Prometheus
+    store: Store
+
+    def shown(self, target: Target, **chosen: str) -> list[dict[str, Any]]:
+        """The series that a panel would show, without points that are no numbers."""
+        query, now = target.filled_in(chosen), time.time()
+        if target.instant:
+            found = self.prometheus.get("query", query=query, time=now)["result"]
+            series = [{**one, "values": [one["value"]]} for one in found]
+        else:
+            span = {"start": now - RANGE_S, "end": now, "step": 1}
+            series = self.prometheus.get("query_range", query=query, **span)["result"]
+        return [one for one in series if any(value != "NaN" for _, value in one["values"])]
+
+    def values(self, query: str) -> list[str]:
+        """What there is to choose from; ``query`` is Grafana's ``label_values(metric, label)``."""
+        metric, label = query.removeprefix("label_values(").removesuffix(")").split(", ")
+        return self.prometheus.get(f"label/{label}/values", **{"match[]": metric})
+
+    def of(self, dashboard: str, title: str, letter: str = "A") -> Target:
+        """A query of a panel."""
+        (found,) = (
+            target
+            for target in targets()
+            if (target.dashboard, target.panel, target.letter) == (dashboard, title, letter)
+        )
+        return found
+
+    def number(self, dashboard: str, title: str) -> float:
+        """What a panel shows that has but one number."""
+        (series,) = self.shown(self.of(dashboard, title))
+        return float(series["values"][-1][1])
+
+    def column(self, dashboard: str, title: str) -> dict[str, float]:
+        """A column of a dashboard's table of tasks."""
+        (table,) = (p for p in DASHBOARDS[dashboard]["panels"] if p["title"] == "Tasks")
+        names = table["transformations"][-1]["options"]["renameByName"]
+        letters = {column: value.removeprefix("Value #") for value, column in names.items()}
+        series = self.shown(self.of(dashboard, "Tasks", letters[title]))
+        return {one["metric"]["task"]: float(one["values"][-1][1]) for one in series}
+
+    def audited(self) -> bool:
+        """Whether the teacher has been asked about every answer of a student that was sure."""
+        by_route = figures.sums(self.store.engine, 0, time.time() + 1, ["route"])
+        return all(one.audits >= one.by_student - 2 for one in by_route)
+
+    def has_seen_all(self) -> bool:
+        """Whether Prometheus has what the store has."""
+        stored = self.sum()
+        seen = "sum(protege_audits_total) + sum(protege_requests_total)"
+        return _seen(self, seen) == stored.requests + stored.audits
+
+    def sum(self) -> Sum:
+        (everything,) = figures.sums(self.store.engine, 0, time.time() + 1)
+        return everything
+
+    def sums_by_task(self) -> dict[str, Sum]:
+        found = figures.sums(self.store.engine, 0, time.time() + 1, ["task"])
+        return {one.group[0]: one for one in found}
+
+
+@pytest.fixture(scope="module")
+def site(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    shared_upstream.reset()
+    folder = tmp_path_factory.mktemp("prometheus")
+    config, data = folder / "protege.yaml", folder / "data"
+    config.write_text(CONFIG.format(url=shared_upstream.url))
+    store = Store(data)
+    secrets = {name: new_secret() for name in ("app", "poor")}
+    for name, budget in (("app", 100 * PICO), ("poor", 1)):
+        Keys(store).create(secrets[name], time.time(), name=name, budget=budget)
+    promote(store, data, "sure-1", task=SURE)
+    promote(store, data, "contrary-1", task=CONTRARY, teacher=opposite)
+    promote(store, data, "unsure-1", task=UNSURE, threshold=1.01)
+    for outcome in ("kept", "failed"):
+        runs.add(store.engine, TrainingRun(SURE, time.time(), 2.0, outcome, 200))
+    flags = (*teacher_flags(shared_upstream), "--config", str(config))
+    with (
+        Server(data, *flags) as server,
+        Prometheus(
+            ROOT / "config/prometheus/prometheus.yml",
+            folder / "prometheus",
+            server.url.removeprefix("http://").removesuffix("/v1"),
+        ) as prometheus,
+    ):
+        site = Site(prometheus, store)
+        # A task with a student has a name of its own from the first look at the metrics on.
+        assert eventually(lambda: _seen(site, "sum(protege_student_serving)") == 3)
+        caller = _Caller(server, {name: secret.text for name, secret in secrets.items()})
+        caller.ask_all()
+        caller.ask_without_teacher(shared_upstream)
+        # A rate takes two looks.
+        assert eventually(lambda: _seen(site, "sum(protege_fallbacks_total)") == 1)
+        caller.ask_all()
+        caller.ask_without_teacher(shared_upstream)
+        assert eventually(lambda: site.audited() and site.has_seen_all())
+        yield site
+    store.close()
+
+
+class _Caller:
+    """Somebody who asks in every way that there is a figure for."""
+
+    def __init__(self, server: Server, secrets: dict[str, str]) -> None:
+        http = httpx.Client()
+        self._clients = {
+            name: server.client(api_key=secret, http_client=http)
+            for name, secret in {**secrets, "stranger": "sk-protege-unknown"}.items()
+        }
+
+    def ask_all(self) -> None:
+        for task in (SURE, CONTRARY, UNSURE, PLAIN):
+            for text in ASKED:
+                self.ask(task, text)
+        for task in (SURE, PLAIN):
+            list(self.ask(task, stream=True))
+        self.ask(PLAIN, model="other")
+        for name in ("poor", "poor", "stranger"):
+            self._ask_in_vain(name)
+        self._ask_in_vain("app", model="gone")
+        self._praise(self.ask("thrifty"))
+
+    def ask_without_teacher(self, upstream: StubUpstream) -> None:
+        """Let a student answer that is not sure."""
+        upstream.status = 500
+        try:
+            self.ask(UNSURE)
+        finally:
+            upstream.status = 200
+
+    def ask(self, task: str, text: str = SENTENCES[0], key: str = "app", **more: Any) -> Any:
+        messages = [{"role": "user", "content": text}]
+        body = {"model": "auto", "messages": messages, "metadata": {"task": task}, **more}
+        return self._clients[key].chat.completions.create(**body)
+
+    def _ask_in_vain(self, key: str, **more: Any) -> None:
+        with contextlib.suppress(openai.APIStatusError):
+            self.ask(PLAIN, key=key, **more)
+
+    def _praise(self, answer: Any) -> None:
+        body = {"exchange": answer._request_id, "thumb": "up"}
+        self._clients["app"].post("/feedback", body=body, cast_to=object)
+
+
+def _seen(site: Site, expression: str) -> float:
+    found = site.prometheus.get("query", query=expression)["result"]
+    return float(found[0]["value"][1]) if found else 0.0
+
+
+@pytest.mark.parametrize("dashboard", sorted(DASHBOARDS))
+def test_every_panel_has_something_to_show(dashboard: str, site: Site) -> None:
+    empty = [
+        (target.panel, target.letter, target.filled_in({}))
+        for target in targets()
+        if target.dashboard == dashboard and not site.shown(target)
+    ]
+    assert not empty
+
+
+@pytest.mark.parametrize("dashboard", sorted(DASHBOARDS))
+def test_every_variable_narrows_every_panel_that_has_it(dashboard: str, site: Site) -> None:
+    for variable in DASHBOARDS[dashboard]["templating"]["list"][1:]:
+        values = site.values(variable["query"])
+        assert values
+        for target in targets():
+            if target.dashboard == dashboard and f"${variable['name']}" in target.expression:
+                some = [site.shown(target, **{variable["name"]: value}) for value in values]
+                assert any(some), (target, values)
+                assert not site.shown(target, **{variable["name"]: "nothing"}) or _is_count(target)
+
+
+def _is_count(target: Target) -> bool:
+    """Whether a panel counts what may be nothing."""
+    return "vector(0)" in target.expression
+
+
+def test_totals_agree_with_the_store(site: Site) -> None:
+    stored = site.sum()
+    spent = stored.cost + stored.audit_cost
+    for title, value in {
+        "Spent": spent / PICO,
+        "Saved": stored.saved / PICO,
+        "Saved share": stored.saved / stored.teacher_cost,
+        "The teacher alone": stored.teacher_cost / PICO,
+        "Audits": stored.audit_cost / PICO,
+        "Requests": stored.requests,
+        "Answered by students": stored.by_student / stored.requests,
+        "A thousand requests": 1000 * spent / PICO / stored.requests,
+        "Tokens": stored.prompt_tokens + stored.completion_tokens,
+    }.items():
+        assert value
+        assert site.number("protege-cost", title) == pytest.approx(value, rel=1e-9), title
+
+
+def test_tasks_agree_with_the_store(site: Site) -> None:
+    stored = site.sums_by_task()
+    for task in (SURE, CONTRARY, UNSURE):
+        one = stored[task]
+        for title, value in {
+            "Requests": one.requests,
+            "By students": one.by_student / one.requests,
+            "Answers": one.cost / PICO,
+            "Audits": one.audit_cost / PICO,
+            "The teacher alone": one.teacher_cost / PICO,
+            "Saved": one.saved / PICO,
+        }.items():
+            shown = site.column("protege-cost", title)[task]
+            assert shown == pytest.approx(value, rel=1e-9, abs=1e-12), (task, title)
+    requests = site.column("protege-cost", "Requests").values()
+    assert sum(requests) == sum(one.requests for one in stored.values())
+
+
+def test_quality_agrees_with_the_store(site: Site) -> None:
+    stored = site.sums_by_task()
+    assert stored[CONTRARY].disagreements
+    for task in (SURE, CONTRARY):
+        assert site.column("protege-quality", "Audits")[task] == stored[task].audits
+    disagreed = site.column("protege-quality", "Disagreed")
+    assert disagreed[CONTRARY] == stored[CONTRARY].disagreements
+    assert site.column("protege-quality", "Agreement")[SURE] == 1.0
+    assert site.number("protege-students", "Demotions") == 1
+    assert site.number("protege-students", "Training runs") == 5
+
+
+def test_budgets_agree_with_the_store(site: Site) -> None:
+    by_key = figures.sums(site.store.engine, 0, time.time() + 1, ["key"])
+    spent = {one.group[0]: (one.cost + one.audit_cost) / PICO for one in by_key}
+    for key in Keys(site.store).all():
+        (used,) = (
+            float(series["values"][-1][1])
+            for series in site.shown(site.of("protege-keys", "Keys", "B"))
+            if series["metric"]["key"] == key.id
+        )
+        assert key.budget is not None
+        assert used == pytest.approx(min(spent[key.id], key.budget / PICO), abs=1e-12)
+
+
+def test_alerts_fire(site: Site) -> None:
+    for alert, label, value in [
+        ("ProtegeBoundBroken", "task", CONTRARY),
+        ("ProtegeKeyBudgetSpent", "name", "poor"),
+    ]:
+        query = f'ALERTS{{alertname="{alert}", alertstate="firing", {label}="{value}"}}'
+        assert eventually(partial(_fires, site, query)), alert
+
+
+def _fires(site: Site, query: str) -> bool:
+    return _seen(site, query) == 1
