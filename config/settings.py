@@ -174,11 +174,18 @@ class LoopSettings(_Section):
     package that carries one in ``model/``; null leaves that rung out."""
 
 
+PrivateData = Literal["off", "detect", "mask"]
+"""What becomes of private data in what students are taught and read, and in exports: nothing, they
+are counted, or placeholders take their place."""
+
+
 class DatasetSettings(_Section):
     """What students may be taught, and how long texts are kept at all."""
 
     retention_days: float | None = Field(default=None, gt=0)
     """Days after which the texts of an exchange are deleted and teach nobody; null keeps them."""
+
+    private: PrivateData = "off"
 
     def horizon(self, now: float) -> float:
         """The Unix time before which texts are not kept, at Unix time ``now``."""

@@ -93,6 +93,7 @@ class Play:
 
     def __init__(self, settings: Settings, encoder: SentenceEncoder | None, rng: Random) -> None:
         self._policy, self._loop = settings.policy, settings.loop
+        self._private = settings.dataset.private
         self._encoder = encoder
         self._rng = rng
         self._position = 0
@@ -230,7 +231,7 @@ class Play:
         states = {_TASK: self._state}
         if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
             return
-        data = build(list(self._evidence))
+        data = build(list(self._evidence), self._private)
         try:
             run = retrain(
                 _TASK, data.version, data, self._champion, self._state, self._policy, self._encoder
@@ -255,7 +256,9 @@ def _rule(champion: Ladder, request: Request) -> str | None:
 
 
 def _checked(champion: Ladder, request: Request, prediction: Prediction) -> _Opinion:
-    """The prediction, and whether the request allows it."""
+    """The prediction in the words of the request, and whether that allows it."""
+    restored = champion.masked(request.text).restore(prediction.answer)
+    prediction = replace(prediction, answer=restored)
     usage = champion.usage.estimate(champion.varying(request.text), prediction.answer)
     rule = breaks_limits(request.body, prediction.answer, usage.completion_tokens)
     return _Opinion(prediction, rule)

@@ -105,7 +105,16 @@ def retrain(
     if not verdict.promoted or verdict.threshold is None:
         return Run(verdict, labels, names)
     tokens = usage.fit(data.examples)
-    ladder = Ladder(version, task, verdict.threshold, verdict.share, data.head, best.rungs, tokens)
+    ladder = Ladder(
+        version,
+        task,
+        verdict.threshold,
+        verdict.share,
+        data.head,
+        best.rungs,
+        tokens,
+        data.masked,
+    )
     return Run(verdict, labels, names, ladder)
 
 

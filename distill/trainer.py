@@ -140,7 +140,7 @@ class Trainer:
         state = self._store.task_states().get(task, TaskState(task))
         since = max(state.epoch, self._settings.dataset.horizon(started))
         exchanges = self._store.teacher_answers(task, since, MOST_ANSWERS)
-        data = build(exchanges)
+        data = build(exchanges, self._settings.dataset.private)
         # What is older than the oldest answer that is read is not left out, but out of reach.
         oldest = min((exchange.created for exchange in exchanges), default=since)
         about = data_card(data, exchanges, self._store.left_out(task, oldest))

@@ -95,10 +95,13 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _serve(settings: Settings) -> None:
+    from distill.data.private import check_installed
     from router.models import check_names
     from router.supervise import serve as run
 
     check_names(settings)
+    if settings.dataset.private != "off":
+        check_installed()
     has_keys = _prepare_data(settings)
     create = f"protege keys create --data {settings.data}"
     if not has_keys and not is_loopback(settings.host):

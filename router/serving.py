@@ -9,8 +9,9 @@ import asyncio
 import gc
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,6 +125,8 @@ class Student:
             if prediction.confidence >= self.threshold:
                 break
         assert surest is not None, "a ladder has at least one rung"
+        if self._ladder.masks:
+            surest = _restored(surest, self._ladder.masked(text).restore)
         return Asked(surest, compute_s, waiting)
 
     def is_too_long(self, text: str) -> bool:
@@ -134,6 +137,12 @@ class Student:
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""
         return self._ladder.usage.estimate(self._ladder.varying(text), answer)
+
+
+def _restored(prediction: Prediction, restore: Callable[[str], str]) -> Prediction:
+    """The prediction in the words of its caller, with no placeholder."""
+    alternatives = tuple((restore(answer), share) for answer, share in prediction.alternatives)
+    return replace(prediction, answer=restore(prediction.answer), alternatives=alternatives)
 
 
 class Students:

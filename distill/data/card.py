@@ -37,6 +37,8 @@ def card(
         "near_duplicates": len(data) - len(groups),
         "not_learnt": dict(data.flaws),
         "left_out": dict(Counter(data.dropped) + Counter(left_out)),
+        "private": dict(data.private),
+        "masked": data.masked,
         "answers_by_label": dict(labels.most_common(_MOST_LABELS)),
         "other_answers": sum(labels.values()) - sum(n for _, n in labels.most_common(_MOST_LABELS)),
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import xxhash
 
+from config.settings import PrivateData
 from distill.data import duplicates
 from distill.data.flaws import Flaw, flaw
+from distill.data.private import find, mask
 from policies.rules import needs_teacher
 from policies.tasks import read_prompt
 from telemetry.exchange import Exchange
@@ -51,6 +53,10 @@ class Dataset:
     examples: tuple[Example, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Exchanges of which no example was made, by reason."""
+    private: Mapping[str, int] = field(default_factory=dict)
+    """Examples with private data, by kind; empty where they were not looked for."""
+    masked: bool = False
+    """Whether placeholders stand for private data, in texts and answers."""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -66,22 +72,23 @@ class Dataset:
         return Counter(example.flaw for example in self.examples if example.flaw)
 
 
-def build(exchanges: Sequence[Exchange]) -> Dataset:
+def build(exchanges: Sequence[Exchange], private: PrivateData = "off") -> Dataset:
     """Make a dataset of exchanges with stored requests and teacher answers.
 
     Left out are requests that no student is ever asked (``policies.rules.needs_teacher`` says why)
-    and those that cannot be read.
+    and those that cannot be read. ``private`` says what becomes of private data.
     """
-    kept, dropped = [], Counter[str]()
-    for exchange in exchanges:
-        body = _body(exchange.request)
-        reason = "unreadable" if body is None else needs_teacher(body)
-        if body is None or reason is not None:
-            dropped[reason or "unreadable"] += 1
-        else:
-            kept.append((exchange, body))
-    examples, head = _examples(kept)
-    return Dataset(_version(kept, examples), head, examples, dict(dropped))
+    read, dropped = _read(exchanges)
+    found = Counter[str]()
+    if private != "off":
+        for one in read:
+            found.update({span.kind for span in find(f"{one.text}\n{one.answer}")})
+    if private == "mask":
+        read = _mask(read)
+    head = common_head([one.text for one in read])
+    examples = _examples(read, head)
+    version = _version(read, examples)
+    return Dataset(version, head, examples, dict(dropped), dict(found), private == "mask")
 
 
 def common_head(texts: Sequence[str]) -> str:
@@ -93,8 +100,31 @@ def common_head(texts: Sequence[str]) -> str:
     return first[:boundary] if boundary >= _LEAST_HEAD else ""
 
 
-_Read = tuple[Exchange, Mapping[str, Any]]
-"""An exchange and its request."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An exchange, and what was read of it."""
+
+    exchange: Exchange
+    text: str
+    answer: str
+    flaw: Flaw | None
+
+
+def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
+    """What can be read, and why the rest cannot or need not be."""
+    read: list[_Read] = []
+    dropped = Counter[str]()
+    for exchange in exchanges:
+        body = _body(exchange.request)
+        reason = "unreadable" if body is None else needs_teacher(body)
+        if body is None or reason is not None:
+            dropped[reason or "unreadable"] += 1
+            continue
+        answer = exchange.lesson
+        # What a person wrote is what a person wants.
+        found = None if exchange.right_answer else flaw(body, answer)
+        read.append(_Read(exchange, read_prompt(body).text, answer, found))
+    return read, dropped
 
 
 def _body(request: str | None) -> Mapping[str, Any] | None:
@@ -105,37 +135,48 @@ def _body(request: str | None) -> Mapping[str, Any] | None:
     return body if isinstance(body, dict) and isinstance(body.get("messages"), list) else None
 
 
-def _examples(kept: Sequence[_Read]) -> tuple[tuple[Example, ...], str]:
-    """An example for each exchange, and what all of their texts begin with."""
-    texts = [read_prompt(body).text for _, body in kept]
-    head = common_head(texts)
-    varying = [text[len(head) :] for text in texts]
-    wording = _wordings([exchange.lesson for exchange, _ in kept])
-    examples = tuple(
+def _mask(read: Sequence[_Read]) -> list[_Read]:
+    """The same with placeholders for private data. An answer has those of its text.
+
+    Of what an answer alone has nobody could know what to put back, so that it is not learnt; but an
+    answer that several requests have is nobody's own, and stays as it is.
+    """
+    often = {answer for answer, count in Counter(one.answer for one in read).items() if count > 2}
+    masked = []
+    for one in read:
+        text = mask(one.text)
+        answer, flawed = text.hide(one.answer), one.flaw
+        if one.answer not in often and find(answer):
+            answer, flawed = mask(answer).text, flawed or "private"
+        masked.append(replace(one, text=text.text, answer=answer, flaw=flawed))
+    return masked
+
+
+def _examples(read: Sequence[_Read], head: str) -> tuple[Example, ...]:
+    """An example each, without the ``head`` of its text."""
+    texts = [one.text[len(head) :] for one in read]
+    wording = _wordings([one.answer for one in read])
+    return tuple(
         Example(
             text,
-            wording[exchange.lesson.strip()],
-            exchange.prompt_tokens,
-            exchange.completion_tokens,
-            _weight(exchange),
+            wording[one.answer.strip()],
+            one.exchange.prompt_tokens,
+            one.exchange.completion_tokens,
+            _weight(one.exchange),
             group,
-            # What a person wrote is what a person wants.
-            None if exchange.right_answer else flaw(body, exchange.lesson),
-            exchange.created,
-            exchange.agreed is False,
+            one.flaw,
+            one.exchange.created,
+            one.exchange.agreed is False,
         )
-        for (exchange, body), text, group in zip(
-            kept, varying, duplicates.groups(varying), strict=True
-        )
+        for one, text, group in zip(read, texts, duplicates.groups(texts), strict=True)
     )
-    return examples, head
 
 
-def _version(kept: Sequence[_Read], examples: Sequence[Example]) -> str:
+def _version(read: Sequence[_Read], examples: Sequence[Example]) -> str:
     """Ids alone do not tell: a person may correct an answer at any time."""
     digest = xxhash.xxh3_64()
-    for (exchange, _), example in zip(kept, examples, strict=True):
-        content = (exchange.id, example.text, example.answer, example.weight, example.flaw)
+    for one, example in zip(read, examples, strict=True):
+        content = (one.exchange.id, example.text, example.answer, example.weight, example.flaw)
         digest.update(repr(content).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

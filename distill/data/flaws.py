@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from policies.formats import fits
 
-Flaw = Literal["empty", "refusal", "malformed", "suspect"]
-"""``malformed``: not of the format that the request asks for. ``suspect``: likely wrong."""
+Flaw = Literal["empty", "refusal", "malformed", "private", "suspect"]
+"""``malformed``: not of the format that the request asks for. ``private``: with private data that
+its request does not have. ``suspect``: likely wrong."""
 
 _REFUSAL = re.compile(
     r"""^\W*

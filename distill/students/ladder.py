@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.data.private import Masked, mask
 from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung
 from distill.students.usage import UsageModel
@@ -27,10 +28,16 @@ class Ladder:
     """What the task's texts begin with, which no rung reads."""
     rungs: tuple[LabelRung, ...]
     usage: UsageModel
+    masks: bool = False
+    """Whether it reads placeholders in the place of private data, as it was taught."""
+
+    def masked(self, text: str) -> Masked:
+        """``text`` as it is read, and what its placeholders stand for."""
+        return mask(text) if self.masks else Masked(text)
 
     def varying(self, text: str) -> str:
-        """``text`` without the constant beginning."""
-        return text.removeprefix(self.head)
+        """``text`` as it is read, without the constant beginning."""
+        return self.masked(text).text.removeprefix(self.head)
 
     def save(self, folder: Path, encoder: str | None) -> None:
         """Write the ladder's files; ``encoder`` is the name that its encoder was opened by."""
@@ -45,6 +52,7 @@ class Ladder:
             "share": self.share,
             "head": self.head,
             "encoder": encoder,
+            "masks": self.masks,
             "rungs": [rung.name for rung in self.rungs],
             "usage": dataclasses.asdict(self.usage),
         }
@@ -70,6 +78,7 @@ class Ladder:
             manifest["head"],
             tuple(rungs),
             UsageModel(**manifest["usage"]),
+            manifest.get("masks", False),
         )
 
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from config.settings import ConfigError, Settings, load
+from distill.data.private import check_installed
 from router.commands.opened import Config, fail
 from router.estimate.files import Files
 from router.estimate.logged import EstimateError, Log
@@ -69,6 +70,8 @@ def estimate(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = load(config, {"policy": policy} | ({} if data is None else {"data": data}))
+        if settings.dataset.private != "off":
+            check_installed()
         _check_outputs(json_file, png_file)
         log = _log(logs or [], data, settings)
         pricing = Pricing(settings, price_as)
