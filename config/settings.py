@@ -6,6 +6,7 @@ The environment uses the prefix ``PROTEGE_`` and two underscores between levels,
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +14,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -202,11 +204,35 @@ class LimitSettings(_Section):
 
 
 class PriceOverride(_Section):
-    """Prices of one model in USD per million tokens; they replace the shipped table's."""
+    """Prices of one model in USD per million tokens; they replace the shipped table's.
 
+    What has no price of its own costs what other input or output does.
+    """
+
+    begins: date | None = Field(default=None, alias="from")
+    """The day, in UTC, from whose beginning on they count; null: always."""
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
+    audio_input: float | None = Field(default=None, ge=0)
+    audio_output: float | None = Field(default=None, ge=0)
+
+
+def _as_list(prices: object) -> object:
+    return prices if isinstance(prices, list) else [prices]
+
+
+def _begin_apart(prices: list[PriceOverride]) -> list[PriceOverride]:
+    begins = [price.begins for price in prices]
+    if not prices or len(set(begins)) < len(begins):
+        raise ValueError("needs prices, each `from` a day of its own")
+    return prices
+
+
+PriceOverrides = Annotated[
+    list[PriceOverride], BeforeValidator(_as_list), AfterValidator(_begin_apart)
+]
+"""One price, or several that follow one another."""
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
@@ -248,7 +274,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """URL of the Redis that replicas share to count limits and budgets of keys in."""
-    prices: dict[str, PriceOverride] = {}
+    prices: dict[str, PriceOverrides] = {}
     compute_usd_per_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """What an hour of one core costs, which students' answers are charged their part of."""
 

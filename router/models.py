@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,9 +16,8 @@ from router.upstreams.base import Timeouts, Upstream
 from router.upstreams.breaker import Breaker
 from router.upstreams.http import OPENAI, HttpUpstream
 from router.upstreams.litellm import LitellmUpstream, import_litellm
-from telemetry.prices import Price, Prices
+from telemetry.prices import FREE, Price, Prices, Tariff
 
-FREE = Price(0, 0, 0)
 RESERVED = ("auto", "teacher", "student")
 
 _OWN_DIALECTS = (
@@ -36,10 +36,15 @@ class Model:
     """An upstream, what it charges, and how it is treated when it fails."""
 
     upstream: Upstream
-    price: Price
+    tariff: Tariff
     retries: int
     """Further calls where one failed."""
     breaker: Breaker
+
+    @property
+    def price(self) -> Price:
+        """Today's."""
+        return self.tariff.at(time.time())
 
 
 Target = Model | Forced | None
@@ -87,8 +92,8 @@ class Models:
         upstream = self.teacher.upstream
         if self._beside_teacher and isinstance(upstream, HttpUpstream):
             # A budget must not be spent on what nobody knows the price of.
-            price = self._prices.of(name) or self.teacher.price
-            return replace(self.teacher, upstream=upstream.serving(name), price=price)
+            tariff = self._prices.tariff(name) or self.teacher.tariff
+            return replace(self.teacher, upstream=upstream.serving(name), tariff=tariff)
         raise ModelNotFoundError(
             f"The model '{name}' does not exist. Known are: {', '.join(self.names())}.", "model"
         )
@@ -113,12 +118,12 @@ class Models:
 
 def _model(settings: ModelSettings, prices: Prices, default_key: str | None) -> Model:
     name = settings.price_as or settings.model
-    price = prices.of(name)
-    if price is None:
+    tariff = prices.tariff(name)
+    if tariff is None:
         _log.warning("no price is known for %s: its calls count as free", name)
     upstream = _upstream(settings, prices, default_key)
     breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s)
-    return Model(upstream, price or FREE, settings.retries, breaker)
+    return Model(upstream, tariff or Tariff.always(FREE), settings.retries, breaker)
 
 
 def _upstream(settings: ModelSettings, prices: Prices, default_key: str | None) -> Upstream:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from config.settings import Settings
 from router.estimate.logged import EstimateError, Logged
-from router.models import FREE
 from router.tokens import usage_of
-from telemetry.prices import Price, Prices, Usage
+from telemetry.prices import FREE, Prices, Tariff, Usage
 
 
 class Pricing:
@@ -19,8 +19,8 @@ class Pricing:
         self._prices = Prices(settings.prices)
         self._teacher = settings.teacher.price_as or settings.teacher.model
         self._given = price_as
-        self._known: dict[str, Price | None] = {}
-        if price_as is not None and self._price(price_as) is None:
+        self._known: dict[str, Tariff | None] = {}
+        if price_as is not None and self._tariff(price_as) is None:
             raise EstimateError(f"no price is known for {price_as}")
         self.used: Counter[str] = Counter()
         """Models priced as, with the number of their answers."""
@@ -35,18 +35,20 @@ class Pricing:
         self.used[model] += 1
         if self._given is None and logged.cost is not None:
             return logged.cost
-        return (self._price(model) or FREE).cost(usage)
+        tariff = self._tariff(model) or Tariff.always(FREE)
+        # What was answered before a price changed has its old one.
+        return tariff.at(time.time() if logged.created is None else logged.created).cost(usage)
 
     @property
     def unknown(self) -> list[str]:
         """Models whose answers count as free, since nobody knows their price."""
-        return sorted(model for model, price in self._known.items() if price is None)
+        return sorted(model for model, tariff in self._known.items() if tariff is None)
 
     def _model(self, logged: Logged) -> str:
         named = logged.body["model"]
         return self._given or (self._teacher if named in ("auto", "teacher") else named)
 
-    def _price(self, model: str) -> Price | None:
+    def _tariff(self, model: str) -> Tariff | None:
         if model not in self._known:
-            self._known[model] = self._prices.of(model)
+            self._known[model] = self._prices.tariff(model)
         return self._known[model]

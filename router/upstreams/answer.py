@@ -39,7 +39,7 @@ def read_completion(content: bytes) -> Answer:
             id=body.get("id"),
             text=_text(first["message"]),
             finish_reason=first.get("finish_reason"),
-            usage=_usage(body.get("usage")),
+            usage=_usage(body.get("usage"), body.get("service_tier")),
             choices=_kept(choices),
         )
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
@@ -51,7 +51,8 @@ class AnswerCollector:
 
     def __init__(self) -> None:
         self._id: str | None = None
-        self._usage: Usage | None = None
+        self._usage: dict[str, Any] | None = None
+        self._tier: str | None = None
         self._choices: dict[int, _Choice] = {}
         self.begun = False
         """Whether any part of an answer has come."""
@@ -60,8 +61,8 @@ class AnswerCollector:
 
     def add(self, chunk: dict[str, Any]) -> None:
         self._id = self._id or chunk.get("id")
-        if chunk.get("usage"):
-            self._usage = _usage(chunk["usage"])
+        self._usage = chunk.get("usage") or self._usage
+        self._tier = chunk.get("service_tier") or self._tier
         for choice in chunk.get("choices") or ():
             self._add_choice(choice)
 
@@ -73,7 +74,7 @@ class AnswerCollector:
             id=self._id,
             text=_text(first["message"]),
             finish_reason=first["finish_reason"] if self.finished else None,
-            usage=self._usage,
+            usage=_usage(self._usage, self._tier),
             choices=_kept(choices),
         )
 
@@ -178,7 +179,7 @@ def _is_more_than_text(choice: dict[str, Any]) -> bool:
     return any(value and key not in ("role", "content") for key, value in message.items())
 
 
-def _usage(usage: dict[str, Any] | None) -> Usage | None:
+def _usage(usage: dict[str, Any] | None, tier: str | None) -> Usage | None:
     if not usage:
         return None
     read = usage.get("prompt_tokens_details") or {}
@@ -189,4 +190,7 @@ def _usage(usage: dict[str, Any] | None) -> Usage | None:
         cached_tokens=read.get("cached_tokens") or 0,
         reasoning_tokens=written.get("reasoning_tokens") or 0,
         written_tokens=read.get("cache_write_tokens") or read.get("cache_creation_tokens") or 0,
+        heard_tokens=read.get("audio_tokens") or 0,
+        spoken_tokens=written.get("audio_tokens") or 0,
+        tier=tier,
     )

@@ -67,7 +67,7 @@ def test_models_and_prices(tmp_path: Path) -> None:
     """
     settings = load(written(tmp_path, text))
     assert settings.models["local"].base_url == "http://x/v1"
-    assert settings.prices["llama"].output == 0.2
+    assert settings.prices["llama"][0].output == 0.2
 
 
 def test_one_line_a_mistake(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_an_unknown_price_is_said_once(caplog: pytest.LogCaptureFixture) -> None
         "no price is known for a-model-of-tomorrow: its calls count as free"
     ]
     caplog.clear()
-    prices = {"a-model-of-tomorrow": PriceOverride(input=1, output=2)}
+    prices = {"a-model-of-tomorrow": [PriceOverride(input=1, output=2)]}
     models = Models(Settings(teacher=ModelSettings(model="a-model-of-tomorrow"), prices=prices))
     assert models.teacher.price.output == 2 * PICO // 10**6
     assert not caplog.records

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import PriceOverride
+from config.settings import ConfigError, PriceOverride, load
 from telemetry.exchange import PICO
 from telemetry.prices import Price, Prices, Usage
 
@@ -14,7 +17,9 @@ counts = st.integers(0, 10**7)
 
 def test_the_shipped_table() -> None:
     prices = Prices({})
-    assert prices.of("gpt-4o-mini") == Price(input=150_000, output=600_000, cached_input=75_000)
+    mini = prices.of("gpt-4o-mini")
+    assert mini is not None
+    assert (mini.input, mini.output, mini.cached_input) == (150_000, 600_000, 75_000)
     assert prices.of("openai/gpt-4o-mini") == prices.of("gpt-4o-mini")
     assert prices.of("nobody/knows-it") is None
     claude, gemini = prices.of("claude-haiku-4-5"), prices.of("gemini/gemini-2.5-flash")
@@ -28,11 +33,80 @@ def test_the_shipped_table() -> None:
 
 
 def test_the_operators_prices_go_first() -> None:
-    prices = Prices({"gpt-4o-mini": PriceOverride(input=1, output=2)})
+    prices = Prices({"gpt-4o-mini": [PriceOverride(input=1, output=2)]})
     assert prices.of("gpt-4o-mini") == Price(PICO // 10**6, 2 * PICO // 10**6, PICO // 10**6)
-    cached = Prices({"x": PriceOverride(input=1, output=2, cached_input=0)}).of("x")
+    cached = Prices({"x": [PriceOverride(input=1, output=2, cached_input=0)]}).of("x")
     assert cached is not None
     assert cached.cached_input == 0
+
+
+def test_service_tiers_and_long_prompts_of_the_shipped_table() -> None:
+    price = Prices({}).of("gpt-5.4")
+    assert price is not None
+    usage = Usage(prompt_tokens=1000, completion_tokens=100)
+    assert price.cost(usage._replace(tier="priority")) == 2 * price.cost(usage)
+    assert price.cost(usage._replace(tier="flex")) == price.cost(usage) / 2
+    assert price.cost(usage._replace(tier="batch")) == price.cost(usage) / 2
+    assert price.cost(usage._replace(tier="default")) == price.cost(usage)
+    assert price.cost(usage._replace(tier="of tomorrow")) == price.cost(usage)
+    at_most, more = Usage(272_000), Usage(272_001)
+    assert price.cost(at_most) == 272_000 * price.input
+    assert price.cost(more) == 272_001 * 2 * price.input
+    assert price.cost(more._replace(tier="flex")) == 272_001 * price.input
+
+
+def test_audio_of_the_shipped_table() -> None:
+    price = Prices({}).of("gpt-audio")
+    assert price is not None
+    assert price.audio_input is not None
+    assert price.audio_output is not None
+    assert price.audio_input > price.input
+    heard = Usage(1000, 100, heard_tokens=900, spoken_tokens=80)
+    assert price.cost(heard) == (
+        100 * price.input + 900 * price.audio_input + 20 * price.output + 80 * price.audio_output
+    )
+
+
+def noon(day: date) -> float:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()
+
+
+def test_prices_that_change() -> None:
+    new_year, spring = date(2026, 1, 1), date(2026, 3, 1)
+    dated = [
+        PriceOverride(**{"from": spring}, input=3, output=3),
+        PriceOverride(**{"from": new_year}, input=2, output=2),
+    ]
+    prices = Prices(
+        {"gpt-4o-mini": dated, "x": dated, "y": [*dated, PriceOverride(input=1, output=1)]}
+    )
+
+    def million(model: str, day: date) -> float:
+        price = prices.of(model, noon(day))
+        assert price is not None
+        return price.cost(Usage(10**6)) / PICO
+
+    # Before the first one the table's counts, or else the first.
+    assert million("gpt-4o-mini", date(2025, 12, 31)) == 0.15
+    assert million("x", date(2025, 12, 31)) == 2
+    assert million("y", date(2025, 12, 31)) == 1
+    for model in ("gpt-4o-mini", "x", "y"):
+        assert million(model, date(2026, 1, 1)) == 2
+        assert million(model, date(2026, 2, 28)) == 2
+        assert million(model, date(2026, 3, 1)) == 3
+    midnight = noon(spring) - 12 * 3600
+    before, after = prices.of("x", midnight - 1), prices.of("x", midnight)
+    assert before is not None
+    assert after is not None
+    assert (before.input, after.input) == (2_000_000, 3_000_000)
+
+
+@pytest.mark.parametrize("prices", [[], [{"input": 1, "output": 1}, {"input": 2, "output": 2}]])
+def test_prices_that_contradict_one_another(prices: object) -> None:
+    with pytest.raises(
+        ConfigError, match=r"prices\.x: .*needs prices, each `from` a day of its own"
+    ):
+        load(None, {"prices": {"x": prices}})
 
 
 @given(counts, counts, counts)
@@ -45,12 +119,13 @@ def test_cost(prompt: int, completion: int, cached: int) -> None:
     assert cost <= price.cost(Usage(prompt, completion))
 
 
-@given(counts, counts, counts, counts, counts)
-def test_no_token_is_charged_twice(
-    prompt: int, completion: int, cached: int, written: int, reasoning: int
-) -> None:
-    usage = Usage(prompt, completion, cached, reasoning, written)
-    flat = Price(10, 40, cached_input=10, written_input=10, reasoning=40)
+@given(st.tuples(*[counts] * 7))
+def test_no_token_is_charged_twice(tokens: tuple[int, ...]) -> None:
+    usage = Usage(*tokens)
+    prompt, completion, cached, reasoning, written, _, _, _ = usage
+    flat = Price(
+        10, 40, cached_input=10, written_input=10, reasoning=40, audio_input=10, audio_output=40
+    )
     assert flat.cost(usage) == Price(10, 40, cached_input=10).cost(usage)
     assert flat.cost(usage) == prompt * 10 + completion * 40
     dear = Price(10, 40, cached_input=10, written_input=13, reasoning=50)
