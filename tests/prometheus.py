@@ -46,6 +46,7 @@ class Prometheus:
                 f"--config.file={file}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={address}",
+                "--enable-feature=exemplar-storage",
                 "--log.level=warn",
             ],
             cwd=folder,

@@ -73,10 +73,12 @@ def at_least(good: float, warn: float) -> Levels:
 
 @dataclass(frozen=True)
 class Query:
-    """PromQL, and how its series are called."""
+    """PromQL, and how its series are called. Of histograms, Prometheus may have ``exemplars``:
+    single exchanges, which lines and spreads then show as points."""
 
     expression: str
     legend: str = "__auto"
+    exemplars: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,12 @@ def lines(
         .title(title)
         .description(words)
         .datasource(PROMETHEUS)
-        .targets([_query(at, query).range() for at, query in enumerate(queries)])
+        .targets(
+            [
+                _query(at, query).range().exemplar(query.exemplars)
+                for at, query in enumerate(queries)
+            ]
+        )
         .unit(unit)
         .thresholds(levels)
         .thresholds_style(

@@ -142,11 +142,16 @@ def dashboard() -> Dashboard:
                     ),
                     lines(
                         "Time to the end of the answer",
-                        "Half of the requests took less than the median, 95 of 100 less than p95.",
+                        "Half of the requests took less than the median, 95 of 100 less than p95. "
+                        "Points are single exchanges, where Prometheus keeps exemplars.",
                         [
                             Query(_within(0.5, _DURATION, by="le, route"), "{{route}} median"),
                             Query(_within(0.95, _DURATION, by="le, route"), "{{route}} p95"),
-                            Query(_within(0.99, _DURATION, by="le, route"), "{{route}} p99"),
+                            Query(
+                                _within(0.99, _DURATION, by="le, route"),
+                                "{{route}} p99",
+                                exemplars=True,
+                            ),
                         ],
                         "s",
                         _WAIT,

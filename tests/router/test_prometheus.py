@@ -329,6 +329,16 @@ def test_budgets_agree_with_the_store(site: Site) -> None:
         assert used == pytest.approx(min(spent[key.id], key.budget / PICO), abs=1e-12)
 
 
+def test_a_slow_point_leads_to_its_exchange(site: Site) -> None:
+    now = time.time()
+    target = site.of("protege-traffic", "Spread")
+    span = {"start": now - RANGE_S, "end": now}
+    found = site.prometheus.get("query_exemplars", query=target.filled_in({}), **span)
+    exchanges = {one["labels"]["exchange_id"] for series in found for one in series["exemplars"]}
+    assert exchanges
+    assert all(site.store.exchange(identifier) for identifier in exchanges)
+
+
 def test_alerts_fire(site: Site) -> None:
     for alert, label, value in [
         ("ProtegeBoundBroken", "task", CONTRARY),
