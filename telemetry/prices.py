@@ -76,9 +76,8 @@ class Price:
 
     def cost(self, usage: Usage) -> int:
         """Picodollars."""
-        if usage.tier in self.tiers:
-            return self.tiers[usage.tier]._cost(usage)
-        return self._cost(usage)
+        tier = usage.tier
+        return (self if tier is None else self.tiers.get(tier, self))._cost(usage)
 
     def _cost(self, usage: Usage) -> int:
         """In this tier."""

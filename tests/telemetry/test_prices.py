@@ -74,8 +74,8 @@ def noon(day: date) -> float:
 def test_prices_that_change() -> None:
     new_year, spring = date(2026, 1, 1), date(2026, 3, 1)
     dated = [
-        PriceOverride(**{"from": spring}, input=3, output=3),
-        PriceOverride(**{"from": new_year}, input=2, output=2),
+        PriceOverride.model_validate({"from": spring, "input": 3, "output": 3}),
+        PriceOverride.model_validate({"from": new_year, "input": 2, "output": 2}),
     ]
     prices = Prices(
         {"gpt-4o-mini": dated, "x": dated, "y": [*dated, PriceOverride(input=1, output=1)]}
@@ -119,9 +119,8 @@ def test_cost(prompt: int, completion: int, cached: int) -> None:
     assert cost <= price.cost(Usage(prompt, completion))
 
 
-@given(st.tuples(*[counts] * 7))
-def test_no_token_is_charged_twice(tokens: tuple[int, ...]) -> None:
-    usage = Usage(*tokens)
+@given(st.builds(Usage, *[counts] * 7))
+def test_no_token_is_charged_twice(usage: Usage) -> None:
     prompt, completion, cached, reasoning, written, _, _, _ = usage
     flat = Price(
         10, 40, cached_input=10, written_input=10, reasoning=40, audio_input=10, audio_output=40
