@@ -203,6 +203,15 @@ class LimitSettings(_Section):
     """Megabytes (1e6 bytes) of a request's body."""
 
 
+class LogSettings(_Section):
+    """What is said on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+    """``info`` has a line for each request. ``debug`` is for a developer's own machine: at that
+    level alone, what callers and models say may be in a line."""
+    format: Literal["text", "json"] = "text"
+
+
 class PriceOverride(_Section):
     """Prices of one model in USD per million tokens; they replace the shipped table's.
 
@@ -272,6 +281,7 @@ class Settings(BaseSettings):
     loop: LoopSettings = LoopSettings()
     dataset: DatasetSettings = DatasetSettings()
     limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
     redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """URL of the Redis that replicas share to count limits and budgets of keys in."""
     prices: dict[str, PriceOverrides] = {}

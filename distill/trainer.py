@@ -21,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
-from config.settings import DatasetSettings, LoopSettings, PolicySettings
+from config.settings import DatasetSettings, LogSettings, LoopSettings, PolicySettings
 from distill import schedule
 from distill.data.card import card as data_card
 from distill.data.dataset import build
@@ -30,6 +30,7 @@ from distill.students.ladder import Ladder
 from distill.train import Run, retrain
 from telemetry import runs
 from telemetry.exchange import StudentRecord, TaskState
+from telemetry.logs import configure
 from telemetry.runs import Outcome, TrainingRun
 from telemetry.store import Store
 
@@ -58,6 +59,7 @@ class TrainerSettings(BaseModel):
     database: SecretStr | None = None
     policy: PolicySettings
     loop: LoopSettings
+    log: LogSettings = LogSettings()
     dataset: DatasetSettings = DatasetSettings()
 
 
@@ -207,13 +209,13 @@ def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> s
 
 def _slug(task: str) -> str:
     """A name for a folder and a model, whatever the task is called."""
-    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:_SLUG_LENGTH] or "task"
+    # Its end has the hash of a task that nobody has named.
+    return re.sub(r"[^a-z0-9]+", "-", task.lower())[-_SLUG_LENGTH:].strip("-") or "task"
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    logger.setLevel(logging.INFO)
     settings = TrainerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
+    configure(settings.log)
     parent = os.getppid()
     # Serving needs the cores more than training does.
     with threadpool_limits(1):

@@ -53,7 +53,7 @@ from router.keys.failover import Failover
 from router.keys.file import FileCounters
 from router.keys.keyring import Keyring, is_loopback
 from router.keys.limits import Limits
-from router.ledger import Ledger
+from router.ledger import Ledger, code_of
 from router.load import Load
 from router.models import Models
 from router.paying import Paying
@@ -65,6 +65,7 @@ from router.standing import SAMPLE_S, Watch
 from router.turn import Arrival
 from telemetry.exchange import PICO
 from telemetry.keys import Keys
+from telemetry.logs import requests
 from telemetry.metrics import Metrics
 from telemetry.rollup import roll_up
 from telemetry.store import Store
@@ -158,6 +159,7 @@ def create(settings: Settings) -> ASGIApp:
         await writer.close()
         conversations.close()
         store.close()
+        requests.flush()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.state.largest_body = engine.largest_body
@@ -190,6 +192,7 @@ def create(settings: Settings) -> ASGIApp:
         except InvalidKeyError as error:
             refusal = _error(Request(scope), error)
             meters.rejected(refusal.status_code)
+            requests.rejected(refusal.headers["x-request-id"], refusal.status_code, code_of(error))
             await refusal(scope, receive, send)
             return
         await (endpoint or app)(scope, receive, send)

@@ -16,6 +16,7 @@ from router.errors import BodyTooLargeError, ProtegeError, UnexpectedError
 from router.hangup import CallerGoneError
 from router.keys.access import check_access
 from router.keys.limits import Limits
+from router.ledger import code_of
 from router.load import Load
 from router.models import Model, Models
 from router.reply import Reply
@@ -23,6 +24,7 @@ from router.request import parse
 from router.routing import Routing
 from router.terms import read_terms
 from router.turn import Arrival
+from telemetry.logs import requests
 from telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -62,10 +64,10 @@ class Endpoint:
         except CallerGoneError:
             _log.debug("request %s was never complete", arrival.id)
         except ProtegeError as error:
-            await self._refuse(error, reply)
+            await self._refuse(arrival, error, reply)
         except Exception:
             _log.exception("request %s failed", arrival.id)
-            await self._refuse(UnexpectedError("The router failed."), reply)
+            await self._refuse(arrival, UnexpectedError("The router failed."), reply)
 
     async def _handle(self, scope: Scope, arrival: Arrival, receive: Receive, reply: Reply) -> None:
         engine = self.engine
@@ -80,8 +82,10 @@ class Endpoint:
         models = (target,) if isinstance(target, Model) else engine.models.chain
         await engine.answering.answer(turn, models, receive, reply)
 
-    async def _refuse(self, error: ProtegeError, reply: Reply) -> None:
-        self.engine.metrics.rejected(self.dialect.error(error).status)
+    async def _refuse(self, arrival: Arrival, error: ProtegeError, reply: Reply) -> None:
+        status = self.dialect.error(error).status
+        self.engine.metrics.rejected(status)
+        requests.rejected(arrival.id, status, code_of(error))
         if reply.streaming:
             await reply.break_off(error)
         else:

@@ -25,6 +25,7 @@ from router.models import Model
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer
 from telemetry.exchange import Exchange, Route
+from telemetry.logs import requests
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
 from telemetry.store import Audit
@@ -113,6 +114,7 @@ class Ledger:
         # The caller has waited for the store too.
         whole_s = exchange.latency_s + time.perf_counter() - started
         self.metrics.exchange(exchange, whole_s - upstream_s, upstream_s)
+        requests.exchange(exchange)
 
     async def record_soon(
         self, exchange: Exchange, upstream_s: float = 0.0
@@ -188,6 +190,7 @@ class Ledger:
         failure = stored.exception()
         if failure is None:
             self.metrics.exchange(exchange, exchange.latency_s - upstream_s, upstream_s)
+            requests.exchange(exchange)
         else:
             _log.error("exchange %s could not be stored and is lost: %s", exchange.id, failure)
             self.metrics.lost(exchange.route)

@@ -23,6 +23,7 @@ from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
 from router.corked import CorkedHttp
+from telemetry.logs import configure
 
 TRAINER_NICENESS = 10
 KEEP_ALIVE_S = 75
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve on ``listener`` until told to stop; ``ready`` is called when requests are taken."""
+    configure(settings.log)
     # uvicorn hands a signal on to whoever held it before, once it has stopped serving.
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
@@ -73,6 +75,7 @@ def _config(settings: Settings, parent: int | None) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         workers=settings.workers,
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -86,6 +89,7 @@ def _create(settings: Settings, parent: int | None) -> Any:
     """The application; in a worker, a process that ends with its ``parent``."""
     if parent is not None:
         _end_with(parent)
+        configure(settings.log)
     from router.app import create
 
     return create(settings)
@@ -147,6 +151,7 @@ class _Trainer:
             "database": settings.database and settings.database.get_secret_value(),
             "policy": settings.policy.model_dump(mode="json"),
             "loop": settings.loop.model_dump(mode="json"),
+            "log": settings.log.model_dump(mode="json"),
             "dataset": settings.dataset.model_dump(mode="json"),
         }
         self._environment = {**os.environ, "PROTEGE_TRAINER": orjson.dumps(handed_over).decode()}

@@ -37,6 +37,7 @@ from router.request import read_object
 from router.terms import Terms, read_terms
 from router.turn import Arrival, usd
 from telemetry.exchange import Exchange
+from telemetry.logs import requests
 from telemetry.prices import Usage
 
 TASK = "embeddings"
@@ -173,6 +174,7 @@ class Embeddings:
     def _refuse(self, arrival: Arrival, error: ProtegeError) -> Response:
         response = refused(error, arrival.id)
         self.engine.metrics.rejected(response.status_code)
+        requests.rejected(arrival.id, response.status_code, code_of(error))
         return response
 
     def _model(self, request: EmbeddingsRequest) -> Model:

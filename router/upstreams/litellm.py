@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -121,6 +122,9 @@ def import_litellm() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
     import litellm
 
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        # What it has to say goes the way of all logs, which keeps texts out of it.
+        logging.getLogger(name).handlers.clear()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     # Where a provider does not say what a stream took, litellm counts the tokens. It is not to stop

@@ -21,6 +21,7 @@ from telemetry.store import Store
 
 ROOT = Path(__file__).parents[2]
 START_S = 60
+_EXPECTED = re.compile(r"protege: no keys:|\S+ \w+ (request|rejected) request=req_")
 
 
 class Server:
@@ -65,8 +66,9 @@ class Server:
         return [child for child in children(self.process.pid) if "spawn_main" in child.command]
 
     def complaints(self) -> list[str]:
-        """What it has said on standard error, but for the notice that it has no keys."""
-        return [line for line in self.errors if not line.startswith("protege: no keys:")]
+        """What it has said on standard error, but for the notice that it has no keys and for
+        lines about single requests."""
+        return [line for line in self.errors if not _EXPECTED.match(line)]
 
     def client(self, **options: object) -> openai.OpenAI:
         return openai.OpenAI(**self._options(options))  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def running(
     store.close()
     with Server(data, *teacher_flags(shared_upstream), PROTEGE_LOOP__ENABLED="false") as server:
         yield Guarded(server, secret.text)
-    assert not server.errors
+    assert not server.complaints()
 
 
 @pytest.fixture

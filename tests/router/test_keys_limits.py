@@ -105,7 +105,7 @@ def running(
     with start(data, shared_upstream) as server:
         callers.servers = (server,)
         yield callers
-    assert not server.errors
+    assert not server.complaints()
     store.close()
 
 
