@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +90,13 @@ def subjects(cores: Cores, names: set[str]) -> Iterator[Running]:
 
 @contextmanager
 def serving(
-    name: str, upstream: Subject, data: Path, *, workers: int = 1, learning: bool = False
+    name: str,
+    upstream: Subject,
+    data: Path,
+    *,
+    workers: int = 1,
+    learning: bool = False,
+    program: Sequence[str] = PROTEGE,
 ) -> Iterator[Subject]:
     """A Protege with its store, metrics and audits on that asks for a key with limits."""
     target = Target(f"http://127.0.0.1:{free_port()}/v1", _key(data))
@@ -98,15 +104,17 @@ def serving(
     loop = {"enabled": learning, "first": _LESSONS, "encoder": None}
     config.write_text(json.dumps({"loop": loop, "workers": workers}), encoding="utf-8")
     log = config.with_suffix(".log")
-    command = [*serve_command(target, upstream, data), "--config", str(config)]
+    command = [*serve_command(target, upstream, data, program), "--config", str(config)]
     with running(command, log, target.url.removesuffix("v1") + "readyz") as pid:
         yield Subject(name, target, pid)
 
 
-def serve_command(target: Target, upstream: Subject, data: Path) -> list[str]:
+def serve_command(
+    target: Target, upstream: Subject, data: Path, program: Sequence[str] = PROTEGE
+) -> list[str]:
     """``protege serve`` at ``target`` with the stub for its teacher."""
     root = httpx.URL(target.url)
-    command = [*PROTEGE, "serve", "--host", root.host, "--port", str(root.port)]
+    command = [*program, "serve", "--host", root.host, "--port", str(root.port)]
     command += ["--data", str(data)]
     return [*command, "--teacher", "gpt-5.4", "--teacher-base-url", upstream.target.url]
 

@@ -29,6 +29,7 @@ def broken(audits: int, disagreements: int, alpha: float, delta: float) -> bool:
     return evidence(audits, disagreements, alpha) >= -log(delta)
 
 
+@lru_cache(maxsize=4096)
 def drift(audits: int, disagreements: int, alpha: float, delta: float) -> float:
     """How near audits are to contradicting the promise: the evidence as a part of what that takes,
     from 0 (none) on. From 1 on the promise is `broken`."""

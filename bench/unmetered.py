@@ -1,0 +1,59 @@
+"""``protege`` without metrics, for the bench of what they cost.
+
+python -m bench.unmetered serve --port 8080
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from router.cli import main
+from router.load import Load
+from router.standing import Watch
+from router.turn import Turn
+from telemetry.metrics import Metrics
+
+
+class _Still:
+    """A gauge that does not move."""
+
+    def inc(self) -> None:
+        pass
+
+    def dec(self) -> None:
+        pass
+
+
+def _nothing(*_arguments: object) -> None:
+    pass
+
+
+async def _no_sample(_watch: Watch) -> None:
+    pass
+
+
+def _without_gauge(init: Callable[..., None]) -> Callable[..., None]:
+    def without(load: Load, limit: int, _gauge: Any) -> None:
+        init(load, limit, _Still())
+
+    return without
+
+
+def leave_out() -> None:
+    """Take the metrics off the path of requests."""
+    stubs = {
+        Metrics: {"exchange": _nothing, "flush": _nothing},
+        Watch: {"sample": _no_sample},
+        Turn: {"waiting": lambda _turn: nullcontext()},
+        Load: {"__init__": _without_gauge(Load.__init__)},
+    }
+    for owner, methods in stubs.items():
+        for name, method in methods.items():
+            setattr(owner, name, method)
+
+
+if __name__ == "__main__":
+    leave_out()
+    main()
