@@ -14,6 +14,7 @@ from tests.router.students import promote
 
 DAY_S = 86400.0
 SERVING, REPLACED = "support-triage-7c21e9f0", "support-triage-1b0d44aa"
+UNTESTED = "review-sentiment-5e11a0b7"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ def fill(store: Store, data: Path, now: float) -> None:
     promote(store, data, REPLACED, task="support-triage", card=card(0.91, "answers 58%"))
     promote(store, data, SERVING, task="support-triage", card=card(0.84, "answers 73%"))
     promote(store, data, "review-sentiment-90aa12c4", task="review-sentiment", card=card(0.9, "ok"))
+    untested = card(None, "no threshold meets the bound")
+    promote(store, data, UNTESTED, task="review-sentiment", card=untested)
+    assert store.roll_back("review-sentiment", "no threshold meets the bound")
 
 
 def _requests(kind: Kind, now: float, rng: random.Random) -> Iterator[Exchange]:
