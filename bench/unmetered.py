@@ -43,7 +43,7 @@ def _without_gauge(init: Callable[..., None]) -> Callable[..., None]:
 
 def leave_out() -> None:
     """Take the metrics off the path of requests."""
-    stubs = {
+    stubs: dict[type, dict[str, Callable[..., Any]]] = {
         Metrics: {"exchange": _nothing, "flush": _nothing},
         Watch: {"sample": _no_sample},
         Turn: {"waiting": lambda _turn: nullcontext()},

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
+
 from config.settings import PolicySettings
 from policies.promise import drift, interval
 from router.budgets import Budgets
@@ -25,6 +27,9 @@ PATIENCE_S = 1.0
 """How long a scrape waits for the store: beyond it, it is shown what was known before."""
 SAMPLE_S = 0.25
 """Seconds between two looks at what a process alone knows, for scrapes that another answers."""
+
+_WORDLESS = ("length", "language", "age", "rarity")
+"""Kinds of slices whose names say nothing of the requests' texts."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,5 +153,13 @@ class Watch:
 
 
 def _slices(card: str) -> dict[str, float]:
-    """Agreement by slice, as a student's card has it."""
-    return {}
+    """Agreement by slice, as a student's card has it.
+
+    Topics and answers go by words of the requests, and whoever can reach the server may scrape it.
+    """
+    figures = (orjson.loads(card).get("evaluation") or {}).get("slices", ())
+    return {
+        f"{each['kind']}: {each['name']}": each["agreement"]
+        for each in figures
+        if each["kind"] in _WORDLESS and each["agreement"] is not None
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ LIMIT = 5
 PRICE = '{"gpt-5.4": {"input": 1000, "output": 1000}}'
 COST = (PROMPT_TOKENS + COMPLETION_TOKENS) / 1000
 """USD that an answer of the teacher's costs."""
+SLICES = [
+    {"kind": "length", "name": "up to 20 characters", "agreement": 0.9},
+    {"kind": "language", "name": "en", "agreement": None},
+    {"kind": "topic", "name": "a name in a prompt", "agreement": 1.0},
+]
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 
 
@@ -57,7 +63,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A data folder with a student, and a key and its id."""
     data = tmp_path_factory.mktemp("metrics")
     store = Store(data)
-    promote(store, data, "animals-1")
+    promote(store, data, "animals-1", card=json.dumps({"evaluation": {"slices": SLICES}}))
     made = new_secret()
     key = Keys(store).create(
         made, 1.0, name="support", budget=10 * PICO, requests_per_minute=10 * REQUESTS
@@ -141,6 +147,13 @@ def test_what_audits_say_of_a_student(scraped: Scraped) -> None:
     assert scraped.value("protege_training_runs_total", task=TASK, outcome="promoted") == 1
     assert scraped.value("protege_training_seconds_bucket", le="1.0") == 1
     assert scraped.value("protege_training_seconds_sum") == pytest.approx(0.1)
+
+
+def test_slices(scraped: Scraped) -> None:
+    """Without words of anybody's requests."""
+    name = "protege_slice_agreement_ratio"
+    assert scraped.value(name, task=TASK, slice="length: up to 20 characters") == 0.9
+    assert scraped.value(name) == 0.9
 
 
 def test_budgets(secret: tuple[Path, str, str], scraped: Scraped) -> None:
