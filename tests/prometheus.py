@@ -34,7 +34,7 @@ class Prometheus:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         adapted = yaml.safe_load(configuration.read_text(encoding="utf-8"))
-        adapted["global"] = {"scrape_interval": "500ms", "evaluation_interval": "1s"}
+        adapted["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         adapted["rule_files"] = [str(configuration.parent / file) for file in adapted["rule_files"]]
         adapted["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
         folder.mkdir()
