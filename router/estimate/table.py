@@ -38,6 +38,5 @@ def read_row(row: Mapping[str | None, str | list[str] | None], default_task: str
 def _usage(values: Mapping[str, str]) -> Usage | None:
     if not values.get("prompt_tokens"):
         return None
-    return Usage(
-        *(count(name, values.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-    )
+    prompt, completion = "prompt_tokens", "completion_tokens"
+    return Usage(count(prompt, values.get(prompt)), count(completion, values.get(completion)))
