@@ -17,7 +17,7 @@ from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
-_COMMANDS = {"serve", "keys", "policy", "student", "estimate", "demo"}
+_COMMANDS = {"serve", "keys", "policy", "student", "report", "top", "estimate", "demo"}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -79,6 +79,10 @@ def main() -> None:
         from router.commands.student import student_app
 
         app.add_typer(student_app, name="student")
+    if "report" in wanted:
+        from router.commands.report import report
+
+        app.command()(report)
     if "estimate" in wanted:
         from router.commands.estimate import estimate
 

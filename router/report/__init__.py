@@ -1,0 +1,1 @@
+"""What was spent and saved in a time, and whether quality held, for those who pay."""

@@ -1,0 +1,91 @@
+"""A report as a table for a terminal, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+from rich.markup import escape
+from rich.table import Table
+
+from router.report.report import Line, Report, fields
+
+_HEADINGS = ("requests", "student", "spent $", "all-teacher $", "saved $", "saved", "by audits $")
+_QUALITY = ("audits", "agree", "interval", "errors")
+
+NOTE = (
+    "spent: answers and audits. saved: of what the teacher alone costs, where the cost of what "
+    "students answered is predicted; by audits: the same with the prediction corrected by what "
+    "audits did cost, with its interval. agree: share of audited answers that the teacher agreed "
+    "with."
+)
+
+
+def title(report: Report) -> str:
+    teachers = ", ".join(report.teachers) or "none asked"
+    paid = "; a replay of recorded answers: nobody was paid" if report.replayed else ""
+    return f"{moment(report.since)} to {moment(report.until)} UTC, teacher: {teachers}{paid}"
+
+
+def moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def table(report: Report) -> Table:
+    """Figures by group and in total."""
+    shown = Table(title=escape(title(report)), title_style="bold")
+    shown.caption = f"{NOTE} Promised: {report.promise:.1%}. Intervals: {report.level:.0%}."
+    shown.add_column(report.by, overflow="fold")
+    for heading in (*_HEADINGS, *_QUALITY):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for line in report.lines:
+        shown.add_row(escape(printable(line.name)), *cells(line))
+    shown.add_section()
+    shown.add_row("all", *cells(report.total), style="bold")
+    return shown
+
+
+def cells(line: Line) -> list[str]:
+    """A line's figures in words, in the order of the headings."""
+    corrected, interval = line.corrected, line.agreement_interval
+    return [
+        f"{line.requests:,}",
+        f"{line.student_share:.1%}",
+        usd(line.spent),
+        usd(line.teacher_only),
+        usd(line.saved),
+        f"{line.saved_share:.1%}" if line.teacher_only else "–",
+        f"{usd(corrected.low)} to {usd(corrected.high)}" if corrected else "–",
+        f"{line.audits:,}",
+        "–" if line.agreement is None else f"{line.agreement:.1%}",
+        f"{interval[0]:.1%}–{interval[1]:.1%}" if interval else "–",
+        f"{line.errors:,}",
+    ]
+
+
+def usd(amount: float) -> str:
+    """To the cent, and small sums to four digits.
+
+    >>> usd(1234.5), usd(0.01234), usd(0)
+    ('1,234.50', '0.0123', '0.00')
+    """
+    return f"{amount:,.4f}" if 0 < abs(amount) < 1 else f"{amount:,.2f}"
+
+
+def printable(name: str) -> str:
+    """Without what a caller may have put into a name to draw on a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in name)
+
+
+def as_csv(report: Report) -> str:
+    """A row for each group; all figures in full, without a total."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([report.by, *list(fields(report.total))[1:]])
+    for line in report.lines:
+        name, *figures = fields(line).values()
+        # What begins so is a formula to a spreadsheet, and a task's name is up to callers.
+        said = f"'{name}" if str(name)[:1] in "=+-@\t\r" else name
+        writer.writerow([said, *("" if value is None else value for value in figures)])
+    return text.getvalue()
