@@ -32,7 +32,7 @@ from pydantic_settings import (
 
 DEFAULT_TEACHER = "gpt-5.4"
 
-_SECRET = frozenset({"api_key", "database", "redis"})
+_SECRET = frozenset({"api_key", "database", "headers", "redis"})
 """Settings whose values are never shown."""
 
 
@@ -212,6 +212,26 @@ class LogSettings(_Section):
     format: Literal["text", "json"] = "text"
 
 
+def _http_url(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return url
+
+
+class TraceSettings(_Section):
+    """OpenTelemetry traces of requests."""
+
+    endpoint: Annotated[str | None, AfterValidator(_http_url)] = None
+    """Where a collector takes OTLP over HTTP, for example ``http://localhost:4318/v1/traces``; null
+    sends none."""
+    headers: dict[str, SecretStr] = {}
+    """Sent with them, for example a key."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Of the requests that belong to no trace of their callers'; those go as their callers say."""
+    content: bool = False
+    """Whether prompts and answers are part of them."""
+
+
 class PriceOverride(_Section):
     """Prices of one model in USD per million tokens; they replace the shipped table's.
 
@@ -282,6 +302,7 @@ class Settings(BaseSettings):
     dataset: DatasetSettings = DatasetSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
     redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """URL of the Redis that replicas share to count limits and budgets of keys in."""
     prices: dict[str, PriceOverrides] = {}

@@ -81,7 +81,7 @@ class Answering:
         if request.stream:
             turn.first_token_s = turn.arrival.elapsed_s()
         exchange = self.ledger.from_student(turn, opinion)
-        stored = await self.ledger.record_soon(exchange, turn.upstream_s)
+        stored = await self.ledger.record_soon(exchange, turn)
         answer = completion.StudentAnswer(
             id=completion.identifier(exchange.id),
             created=int(exchange.created),
@@ -118,7 +118,7 @@ class Answering:
             with turn.waiting():
                 answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
         exchange = self.ledger.from_upstream(turn, answered.model, answered.value.answer)
-        await self.ledger.record(exchange, turn.upstream_s)
+        await self.ledger.record(exchange, turn)
         content = answered.value.content
         if logprobs is not None:
             content = _without_logprobs(content)
@@ -182,7 +182,7 @@ class Answering:
             answer = replace(answer, finish_reason=None)
         exchange = self.ledger.from_upstream(turn, model, answer, failure)
         try:
-            await self.ledger.record(exchange, turn.upstream_s)
+            await self.ledger.record(exchange, turn)
         except StoreUnavailableError as error:
             failure = error
         if failure is None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from config.settings import Settings
+from config.settings import Settings, TraceSettings
 from policies.scores import Scores
 from router.answering import Answering
 from router.api.embeddings import Embeddings
@@ -72,6 +72,9 @@ from telemetry.store import Store
 from telemetry.tolls import newest
 from telemetry.writer import Writer
 
+if TYPE_CHECKING:
+    from telemetry.traces import Traces
+
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key: load balancers and Prometheus have none, and no texts are shown there."""
 
@@ -99,7 +102,8 @@ def create(settings: Settings) -> ASGIApp:
     limits = Limits(keys, ring, counters)
     budgets = Budgets(store, counters)
     students = Students(store, settings.data)
-    ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets)
+    traces = _traces(settings.traces)
+    ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces)
     conversations = Conversations(settings.data)
     auditor = Auditor(models.chain, settings.policy, store, students, ledger)
     engine = Engine(
@@ -157,6 +161,8 @@ def create(settings: Settings) -> ASGIApp:
         await budgets.stop()
         await limits.close()
         await writer.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
         conversations.close()
         store.close()
         requests.flush()
@@ -198,6 +204,16 @@ def create(settings: Settings) -> ASGIApp:
         await (endpoint or app)(scope, receive, send)
 
     return serve
+
+
+def _traces(settings: TraceSettings) -> Traces | None:
+    """What sends traces, where a collector is set."""
+    if settings.endpoint is None:
+        return None
+    # Its libraries take longer to import than a server without them should wait.
+    from telemetry.traces import Traces
+
+    return Traces(settings)
 
 
 def _remember(scores: Scores, store: Store) -> None:

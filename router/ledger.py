@@ -12,7 +12,7 @@ import random
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -22,7 +22,7 @@ from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
 from router.keys.limits import Limits
 from router.models import Model
-from router.turn import Opinion, Turn
+from router.turn import Arrival, Opinion, Turn
 from router.upstreams.answer import Answer
 from telemetry.exchange import Exchange, Route
 from telemetry.logs import requests
@@ -32,11 +32,22 @@ from telemetry.store import Audit
 from telemetry.tolls import Toll
 from telemetry.writer import Writer
 
+if TYPE_CHECKING:
+    from telemetry.traces import Traces
+
 CALLER_GONE = 499
 """nginx's status for a request whose caller hung up."""
 CALLER_GONE_CODE = "caller_gone"
 
 _log = logging.getLogger(__name__)
+
+
+class Waited(Protocol):
+    """What is to be known of a turn, beside its exchange."""
+
+    arrival: Arrival
+    upstream_s: float
+    """Seconds that upstreams were waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class Ledger:
     teacher: Model
     limits: Limits
     budgets: Budgets
+    traces: Traces | None
 
     def from_upstream(
         self, turn: Turn, model: Model, answer: Answer, failure: Exception | None = None
@@ -100,9 +112,9 @@ class Ledger:
         self.learn(turn, turn.route, exchange.model, usage, exchange.latency_s, turn.first_token_s)
         return exchange
 
-    async def record(self, exchange: Exchange, upstream_s: float = 0.0) -> None:
-        """Return once the exchange is stored; upstreams were waited for ``upstream_s`` seconds of
-        it. Raises StoreUnavailableError if it cannot be."""
+    async def record(self, exchange: Exchange, turn: Waited) -> None:
+        """Return once the exchange of a turn is stored. Raises StoreUnavailableError if it cannot
+        be."""
         started = time.perf_counter()
         stored = self.writer.write(exchange)
         await self._spend(exchange)
@@ -113,18 +125,15 @@ class Ledger:
             raise StoreUnavailableError("The answer could not be stored.") from error
         # The caller has waited for the store too.
         whole_s = exchange.latency_s + time.perf_counter() - started
-        self.metrics.exchange(exchange, whole_s - upstream_s, upstream_s)
-        requests.exchange(exchange)
+        self._measure(exchange, whole_s, turn)
 
-    async def record_soon(
-        self, exchange: Exchange, upstream_s: float = 0.0
-    ) -> asyncio.Future[None]:
+    async def record_soon(self, exchange: Exchange, turn: Waited) -> asyncio.Future[None]:
         """Store the exchange within milliseconds, while its caller goes on.
 
         The future fails if it cannot be stored; the loss is logged and counted.
         """
         stored = self.writer.write(exchange)
-        stored.add_done_callback(partial(self._settle, exchange, upstream_s))
+        stored.add_done_callback(partial(self._settle, exchange, turn))
         await self._spend(exchange)
         return stored
 
@@ -139,7 +148,7 @@ class Ledger:
     async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
         try:
             exchange = self._exchange(turn, model.upstream.model, status, error=error)
-            await self.record(exchange, turn.upstream_s)
+            await self.record(exchange, turn)
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
@@ -186,11 +195,16 @@ class Ledger:
         await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
         await self.budgets.spend(exchange)
 
-    def _settle(self, exchange: Exchange, upstream_s: float, stored: asyncio.Future[None]) -> None:
+    def _measure(self, exchange: Exchange, whole_s: float, turn: Waited) -> None:
+        self.metrics.exchange(exchange, whole_s - turn.upstream_s, turn.upstream_s)
+        requests.exchange(exchange)
+        if self.traces is not None:
+            self.traces.exchange(exchange, turn.arrival.trace, turn.upstream_s)
+
+    def _settle(self, exchange: Exchange, turn: Waited, stored: asyncio.Future[None]) -> None:
         failure = stored.exception()
         if failure is None:
-            self.metrics.exchange(exchange, exchange.latency_s - upstream_s, upstream_s)
-            requests.exchange(exchange)
+            self._measure(exchange, exchange.latency_s, turn)
         else:
             _log.error("exchange %s could not be stored and is lost: %s", exchange.id, failure)
             self.metrics.lost(exchange.route)

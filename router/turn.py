@@ -39,6 +39,8 @@ class Arrival:
     """The caller's header, where it is meant for the upstream."""
     key: Key | None = None
     """The caller's virtual key."""
+    trace: str | None = None
+    """The ``traceparent`` (W3C Trace Context) that the caller sent."""
     id: str = field(default_factory=_ids().__next__)
     created: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
@@ -47,14 +49,15 @@ class Arrival:
     def of(cls, scope: Scope) -> Arrival:
         """The arrival of an HTTP request."""
         key: Key | None = scope.get("key")
-        if key is not None:
-            # What the caller sent is a secret of ours, and no upstream's business.
-            return cls(None, key)
+        authorization = trace = None
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         for name, value in headers:
-            if name == b"authorization":
-                return cls(value.decode("latin-1"))
-        return cls(None)
+            # With a key of ours it is a secret of ours, and no upstream's business.
+            if name == b"authorization" and key is None:
+                authorization = value.decode("latin-1")
+            elif name == b"traceparent":
+                trace = value.decode("latin-1")
+        return cls(authorization, key, trace)
 
     @property
     def key_id(self) -> str | None:

@@ -168,7 +168,7 @@ class Embeddings:
         exchange = turn.exchange(
             200, prompt_tokens=usage.prompt_tokens, cost=cost, teacher_cost=cost
         )
-        await self.ledger.record(exchange, turn.upstream_s)
+        await self.ledger.record(exchange, turn)
         return passed(embedded.content, arrival.id, {**headers, **turn.headers(cost)})
 
     def _refuse(self, arrival: Arrival, error: ProtegeError) -> Response:
@@ -217,7 +217,7 @@ class Embeddings:
         """Write down that there was no answer. Nothing is lost if that fails."""
         try:
             exchange = turn.exchange(status, error=code_of(failure))
-            await self.ledger.record(exchange, turn.upstream_s)
+            await self.ledger.record(exchange, turn)
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 

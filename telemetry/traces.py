@@ -1,0 +1,165 @@
+"""OpenTelemetry traces: one for each exchange, sent to a collector over OTLP.
+
+The trace of a request is the exchange with other words, so it is made of it when all is over and
+costs the request nothing before. Names are those of OpenTelemetry's semantic conventions for
+generative AI (1.38) where these have one, else they begin with ``protege.``.
+
+A caller's ``traceparent`` (W3C Trace Context) is continued. Without one the trace has the
+exchange's id, so that whoever has the one finds the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from random import getrandbits
+
+import orjson
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import IdGenerator, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from config.settings import TraceSettings
+from telemetry.exchange import PICO, Exchange
+
+Value = str | int | float | bool | list[str]
+
+_NANO = 10**9
+_PARENTS = TraceContextTextMapPropagator()
+
+
+class Traces:
+    """Sends traces in the background, a few seconds late. None is worth waiting for: if the
+    collector is away, they are lost."""
+
+    def __init__(self, settings: TraceSettings, exporter: SpanExporter | None = None) -> None:
+        """``exporter`` goes before that of the settings' endpoint."""
+        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        exporter = exporter or OTLPSpanExporter(settings.endpoint, headers=headers)
+        self._ids = _ExchangeIds()
+        self._content = settings.content
+        self._provider = TracerProvider(
+            ParentBasedTraceIdRatio(settings.share),
+            Resource.create({"service.name": "protege"}),
+            shutdown_on_exit=False,
+            id_generator=self._ids,
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("protege")
+
+    def exchange(self, exchange: Exchange, parent: str | None, upstream_s: float) -> None:
+        """Trace an exchange whose caller sent ``parent`` as its ``traceparent`` and that waited for
+        upstreams so many seconds, until its end."""
+        context = _PARENTS.extract({"traceparent": parent}) if parent else Context()
+        self._ids.trace = int(exchange.id.removeprefix("req_"), 16)
+        start = exchange.created
+        end = start + exchange.latency_s
+        request = self._tracer.start_span(
+            f"protege {exchange.dialect}",
+            context,
+            SpanKind.SERVER,
+            dict(_of_request(exchange)),
+            start_time=_nano(start),
+        )
+        _end(request, exchange, end)
+        by_student = exchange.route == "student"
+        if by_student or exchange.attempts:
+            call = self._tracer.start_span(
+                f"{_operation(exchange)} {exchange.model}",
+                set_span_in_context(request, context),
+                SpanKind.INTERNAL if by_student else SpanKind.CLIENT,
+                dict(_of_call(exchange)),
+                start_time=_nano(start if by_student else end - upstream_s),
+            )
+            if self._content:
+                call.set_attributes(dict(_content(exchange)))
+            if exchange.first_token_s is not None:
+                at = _nano(start + exchange.first_token_s)
+                call.add_event("gen_ai.first_token", timestamp=at)
+            _end(call, exchange, end)
+
+    def close(self) -> None:
+        """Send what is waiting."""
+        self._provider.shutdown()
+
+
+class _ExchangeIds(IdGenerator):
+    """Gives a trace the id of its exchange, which has as many bits."""
+
+    def __init__(self) -> None:
+        self.trace = 1
+
+    def generate_trace_id(self) -> int:
+        return self.trace
+
+    def generate_span_id(self) -> int:
+        return getrandbits(64) or 1
+
+
+def _of_request(exchange: Exchange) -> Iterator[tuple[str, Value]]:
+    yield "http.response.status_code", exchange.status
+    yield "protege.exchange.id", exchange.id
+    yield "protege.route", exchange.route
+    yield "protege.reason", exchange.reason
+    yield "protege.task", exchange.task
+    yield "protege.model", exchange.model
+    yield "protege.cost_usd", exchange.cost / PICO
+    yield "protege.saved_usd", (exchange.teacher_cost - exchange.cost) / PICO
+    if exchange.key is not None:
+        yield "protege.key.id", exchange.key
+    if exchange.student is not None:
+        yield "protege.student", exchange.student
+    if exchange.confidence is not None:
+        yield "protege.student.confidence", exchange.confidence
+    if exchange.decision is not None:
+        yield from _flat("protege.decision", orjson.loads(exchange.decision))
+
+
+def _of_call(exchange: Exchange) -> Iterator[tuple[str, Value]]:
+    yield "gen_ai.operation.name", _operation(exchange)
+    yield "gen_ai.request.model", exchange.model
+    yield "gen_ai.usage.input_tokens", exchange.prompt_tokens
+    yield "gen_ai.usage.output_tokens", exchange.completion_tokens
+    yield "protege.attempts", exchange.attempts
+    if exchange.completion_id is not None:
+        yield "gen_ai.response.id", exchange.completion_id
+    if exchange.finish_reason is not None:
+        yield "gen_ai.response.finish_reasons", [exchange.finish_reason]
+
+
+def _content(exchange: Exchange) -> Iterator[tuple[str, Value]]:
+    """What was asked and said, in the form of chat completions."""
+    if exchange.request is not None:
+        messages = orjson.loads(exchange.request).get("messages", [])
+        yield "gen_ai.input.messages", orjson.dumps(messages).decode()
+    if exchange.answer is not None:
+        said = [{"role": "assistant", "content": exchange.answer}]
+        yield "gen_ai.output.messages", orjson.dumps(said).decode()
+
+
+def _flat(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, Value]]:
+    """Attributes have no structure: a path for each value."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{name}.{key}", value)
+        elif isinstance(value, str | int | float):
+            yield f"{name}.{key}", value
+
+
+def _operation(exchange: Exchange) -> str:
+    return "embeddings" if exchange.dialect == "embeddings" else "chat"
+
+
+def _end(span: Span, exchange: Exchange, end: float) -> None:
+    if exchange.error is not None:
+        span.set_attribute("error.type", exchange.error)
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(_nano(end))
+
+
+def _nano(seconds: float) -> int:
+    return round(seconds * _NANO)
