@@ -22,6 +22,7 @@ from policies.scores import Scores
 from router.answering import Answering
 from router.api.embeddings import Embeddings
 from router.api.feedback import add_feedback
+from router.api.files import add_files
 from router.api.keys import add_keys
 from router.api.messages import add_token_counts
 from router.api.models import add_models
@@ -176,6 +177,7 @@ def create(settings: Settings) -> ASGIApp:
     add_stored(app, store)
     add_responses(app, store)
     add_feedback(app, store, meters)
+    add_files(app, store)
     add_keys(app, keys, ring)
     add_tasks(app, store)
     add_probes(app, store, meters, watch)

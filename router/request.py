@@ -88,7 +88,7 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
     """
     check_given(body, _CHECKS)
     require(body, ("model", "messages"))
-    _check_messages(body["messages"])
+    check_messages(body["messages"])
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise InvalidRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
     stream_options = body.get("stream_options") or {}
@@ -124,7 +124,8 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _check_messages(messages: list[Any]) -> None:
+def check_messages(messages: list[Any]) -> None:
+    """Raises InvalidRequestError, which names the message at fault."""
     for index, message in enumerate(messages):
         if not (is_mapping(message) and is_text(message.get("role")) and _has_content(message)):
             _blame(message, f"messages[{index}]")

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -153,6 +154,54 @@ training_runs = Table(
     Column("outcome", String, nullable=False),
     Column("examples", Integer, nullable=False),
     Index("training_runs_task", "task", "id"),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("name", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("files_created", "created", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("task", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("file", String),
+    Column("suffix", String),
+    Column("seed", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("status", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Whose it is to run, and until when: who has died does not renew it.
+    Column("claim", String),
+    Column("claimed_until", Float),
+    Column("finished", Float),
+    Column("student", String),
+    Column("error", String),
+    Index("jobs_created", "created", "id"),
+    # Looked at several times a second.
+    Index("jobs_open", "created", **_only(Column("finished").is_(None))),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("level", String, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", Text),
+    Index("job_events_job", "job", "id"),
 )
 
 

@@ -104,14 +104,14 @@ def _described(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
         },
     }
     if operation.body is not None:
-        content = {"application/json": {"schema": schemas.of(operation.body)}}
+        content = {operation.takes: {"schema": schemas.of(operation.body)}}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 
 
 def _answer(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     if operation.answer is None:
-        return {"text/plain": {"schema": {"type": "string"}}}
+        return {operation.gives: {"schema": {"type": "string"}}}
     answer = {"application/json": {"schema": schemas.of(operation.answer)}}
     if operation.event is not None:
         answer["text/event-stream"] = {"schema": _event(schemas.of(operation.event))}

@@ -6,10 +6,10 @@ takes its time to import: this module is for the first reader of the document.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from openai.types import Completion, EmbeddingCreateParams
+from openai.types import Completion, EmbeddingCreateParams, FileDeleted, FileObject
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionDeleted
 from openai.types.chat import CompletionCreateParams as ChatCompletionCreateParams
 from openai.types.completion_create_params import CompletionCreateParams
@@ -44,7 +44,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One endpoint. Requests, answers and errors are given as types; an answer of None is plain
+    """One endpoint. Requests, answers and errors are given as types; an answer of None is a
     text."""
 
     summary: str
@@ -52,6 +52,10 @@ class Operation:
     answer: Any = None
     body: Any = None
     body_required: bool = True
+    takes: str = "application/json"
+    """Media type of the body."""
+    gives: str = "text/plain"
+    """Media type of an answer that has no type here."""
     parameters: tuple[Parameter, ...] = ()
     event: Any = None
     """Type of the data of a stream's events, where a request may ask for a stream."""
@@ -94,10 +98,12 @@ _ORDER = Parameter(
     "order", "query", "By time.", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
 )
 _PAGING = (_LIMIT, _AFTER, _ORDER)
+_NEWEST_FIRST = replace(_ORDER, schema={**_ORDER.schema, "default": "desc"})
 
 _STORED = "/v1/chat/completions"
 _RESPONSE = "/v1/responses/{identifier}"
 _KEY = "/v1/keys/{identifier}"
+_FILE = "/v1/files/{identifier}"
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/v1/chat/completions"): Operation(
@@ -201,6 +207,27 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "List tasks", "Learning", shapes.Listing[shapes.Task], parameters=(_LIMIT, _AFTER)
     ),
     ("GET", "/v1/tasks/{name}"): Operation("Show a task", "Learning", shapes.Task),
+    ("POST", "/v1/files"): Operation(
+        "Upload a training file",
+        "Learning",
+        FileObject,
+        shapes.FileUpload,
+        takes="multipart/form-data",
+    ),
+    ("GET", "/v1/files"): Operation(
+        "List training files",
+        "Learning",
+        shapes.Listing[FileObject],
+        parameters=(
+            *(_LIMIT, _AFTER, _NEWEST_FIRST),
+            Parameter("purpose", "query", "What they are for.", {"enum": ["fine-tune"]}),
+        ),
+    ),
+    ("GET", _FILE): Operation("Show a training file", "Learning", FileObject),
+    ("GET", _FILE + "/content"): Operation(
+        "What is in a training file", "Learning", gives="application/jsonl"
+    ),
+    ("DELETE", _FILE): Operation("Delete a training file", "Learning", FileDeleted),
     ("POST", "/v1/keys"): Operation("Create a virtual key", "Keys", shapes.NewKey, Grant),
     ("GET", "/v1/keys"): Operation(
         "List virtual keys", "Keys", shapes.Listing[shapes.Key], parameters=_PAGING

@@ -97,6 +97,14 @@ class Task(BaseModel):
     agreement: float | None
 
 
+class FileUpload(BaseModel):
+    """A form."""
+
+    purpose: Literal["fine-tune"]
+    file: bytes
+    """Lines of JSON, each with ``messages``, of which the last is the right answer."""
+
+
 class Key(BaseModel):
     """A virtual key without its secret."""
 

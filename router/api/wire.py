@@ -35,9 +35,10 @@ class Paging:
     """Id of the last item of the page before."""
 
 
-def paging(query: QueryParams) -> Paging:
-    """``after``, ``limit`` and ``order``. Raises InvalidRequestError."""
-    order = text_of(query, "order") or "asc"
+def paging(query: QueryParams, order: str = "asc") -> Paging:
+    """``after``, ``limit`` and ``order``, if the caller says none this one. Raises
+    InvalidRequestError."""
+    order = text_of(query, "order") or order
     if order not in ("asc", "desc"):
         raise InvalidRequestError("Invalid value for 'order': expected 'asc' or 'desc'.", "order")
     return Paging(limit_of(query), order == "desc", text_of(query, "after"))

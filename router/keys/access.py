@@ -28,3 +28,10 @@ def check_admin(key: Key | None) -> None:
         raise ForbiddenError(
             "This needs an admin key: 'protege keys create --admin' makes the first one."
         )
+
+
+def check_operator(key: Key | None) -> None:
+    """Raises ForbiddenError if the key is not an admin's. Where there are no keys at all, everybody
+    who is let in operates the server."""
+    if key is not None:
+        check_admin(key)
