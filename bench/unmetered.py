@@ -10,20 +10,9 @@ from contextlib import nullcontext
 from typing import Any
 
 from router.cli import main
-from router.load import Load
-from router.standing import Watch
 from router.turn import Turn
+from router.watch import Watch
 from telemetry.metrics import Metrics
-
-
-class _Still:
-    """A gauge that does not move."""
-
-    def inc(self) -> None:
-        pass
-
-    def dec(self) -> None:
-        pass
 
 
 def _nothing(*_arguments: object) -> None:
@@ -34,20 +23,12 @@ async def _no_sample(_watch: Watch) -> None:
     pass
 
 
-def _without_gauge(init: Callable[..., None]) -> Callable[..., None]:
-    def without(load: Load, limit: int, _gauge: Any) -> None:
-        init(load, limit, _Still())
-
-    return without
-
-
 def leave_out() -> None:
     """Take the metrics off the path of requests."""
     stubs: dict[type, dict[str, Callable[..., Any]]] = {
         Metrics: {"exchange": _nothing, "flush": _nothing},
         Watch: {"sample": _no_sample},
         Turn: {"waiting": lambda _turn: nullcontext()},
-        Load: {"__init__": _without_gauge(Load.__init__)},
     }
     for owner, methods in stubs.items():
         for name, method in methods.items():

@@ -62,8 +62,9 @@ from router.polling import Background, keep_fresh
 from router.precedence import Precedence
 from router.routing import Routing
 from router.serving import Students
-from router.standing import SAMPLE_S, Watch
+from router.standing import Standings
 from router.turn import Arrival
+from router.watch import Watch
 from telemetry.exchange import PICO
 from telemetry.keys import Keys
 from telemetry.logs import requests
@@ -107,6 +108,7 @@ def create(settings: Settings) -> ASGIApp:
     ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces)
     conversations = Conversations(settings.data)
     auditor = Auditor(models.chain, settings.policy, store, students, ledger)
+    load = Load(settings.limits.in_flight)
     engine = Engine(
         models,
         Routing(
@@ -122,12 +124,12 @@ def create(settings: Settings) -> ASGIApp:
         ),
         Answering(scores, ledger, auditor, settings.teacher_logprobs),
         limits,
-        Load(settings.limits.in_flight, meters.in_flight),
+        load,
         meters,
         largest_body=round(settings.limits.body_mb * 1e6),
     )
-    watch = Watch(meters, store, settings.policy, writer, models, ring, limits, budgets)
-    watching = Background()
+    standings = Standings(store, settings.policy, ring, limits, budgets)
+    watch = Watch(meters, load, writer, models, standings)
     console = Console(Parts(settings, store, keys, ring, meters))
     generating: dict[str, ASGIApp] = {
         "/v1/chat/completions": Endpoint(ChatDialect(), engine),
@@ -148,11 +150,11 @@ def create(settings: Settings) -> ASGIApp:
         await models.start()
         await students.start()
         await budgets.start()
-        watching.start(keep_fresh(watch.sample, SAMPLE_S, "the store's backlog"))
+        watch.start()
         summing.start(keep_fresh(sum_up, SUM_UP_S, "the sums of exchanges"))
         remembering = asyncio.create_task(asyncio.to_thread(_remember, scores, store))
         yield
-        await watching.stop()
+        await watch.stop()
         await remembering
         await summing.stop()
         await auditor.finish()

@@ -1,9 +1,8 @@
-"""How tasks, students, training and budgets stand, looked up for whoever scrapes the metrics."""
+"""How tasks, students, training and budgets stand, by the store and the counters of budgets."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,23 +14,13 @@ from policies.promise import drift, interval
 from router.budgets import Budgets
 from router.keys.keyring import Keyring
 from router.keys.limits import Limits
-from router.models import Models
 from telemetry import quality, runs
-from telemetry.metrics import Metrics
 from telemetry.metrics.standing import BudgetStanding, Standing, StudentStanding
 from telemetry.quality import InService
 from telemetry.store import Store
-from telemetry.writer import Writer
-
-PATIENCE_S = 1.0
-"""How long a scrape waits for the store: beyond it, it is shown what was known before."""
-SAMPLE_S = 0.25
-"""Seconds between two looks at what a process alone knows, for scrapes that another answers."""
 
 _WORDLESS = ("length", "language", "age", "rarity")
 """Kinds of slices whose names say nothing of the requests' texts."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,61 +33,37 @@ class _Stored:
     sizes: dict[str, int]
 
 
-class Watch:
-    """Keeps the metrics told of what nobody counts."""
+class Standings:
+    """Looks up how all stands."""
 
     def __init__(
         self,
-        metrics: Metrics,
         store: Store,
         policy: PolicySettings,
-        writer: Writer,
-        models: Models,
         ring: Keyring,
         limits: Limits,
         budgets: Budgets,
     ) -> None:
-        self._metrics = metrics
         self._store = store
         self._policy = policy
-        self._writer = writer
-        self._models = models
         self._ring = ring
         self._limits = limits
         self._budgets = budgets
         self._slices: dict[str, Mapping[str, float]] = {}
         """By version: what a card says does not change."""
-        self._looking: asyncio.Task[None] | None = None
 
-    async def sample(self) -> None:
-        """Tell what this process alone knows, and show what it has counted."""
-        self._metrics.flush()
-        self._metrics.backlog(self._writer.waiting, self._writer.lag_s())
-        self._metrics.breakers(self._models.open_circuits())
-
-    async def look(self) -> None:
-        """Tell how all stands, as far as that is known within ``PATIENCE_S``."""
-        await self.sample()
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        await asyncio.wait([self._looking], timeout=PATIENCE_S)
-
-    async def _look(self) -> None:
-        try:
-            stored = await asyncio.to_thread(self._read)
-            now = time.time()
-            standing = Standing(
-                stored.students,
-                stored.without,
-                stored.runs,
-                stored.sizes,
-                await self._key_budgets(now),
-                await self._policy_budgets(now),
-            )
-        except Exception as error:
-            _log.error("metrics show what was known before: %s", error)
-        else:
-            self._metrics.stand(standing)
+    async def now(self) -> Standing:
+        """Raises StoreUnavailableError, or what the database raises."""
+        stored = await asyncio.to_thread(self._read)
+        now = time.time()
+        return Standing(
+            stored.students,
+            stored.without,
+            stored.runs,
+            stored.sizes,
+            await self._key_budgets(now),
+            await self._policy_budgets(now),
+        )
 
     def _read(self) -> _Stored:
         engine = self._store.engine

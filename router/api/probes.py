@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from router.api.wire import answered
 from router.errors import NotReadyError
-from router.standing import Watch
 from router.turn import Arrival
+from router.watch import Watch
 from telemetry.metrics import Metrics
 from telemetry.store import Store
 

@@ -108,7 +108,7 @@ class Metrics:
         self._count_traffic()
         self._count_learning()
         self._measure_calls()
-        self.in_flight = self._gauge("in_flight_requests", "Requests being answered.", "livesum")
+        self._in_flight = self._gauge("in_flight_requests", "Requests being answered.", "livesum")
         self._store_queue = self._gauge(
             "store_queue_exchanges", "Exchanges and audits that wait for the database.", "livesum"
         )
@@ -305,6 +305,10 @@ class Metrics:
     def demoted(self, task: str) -> None:
         """Audits have taken the task's student out of service."""
         self._demotions.labels(self._tasks.admit(task)).inc()
+
+    def load(self, requests: int) -> None:
+        """So many requests are being answered."""
+        self._in_flight.set(requests)
 
     def backlog(self, waiting: int, lag_s: float) -> None:
         """So many records wait for the database, the oldest for ``lag_s`` seconds."""
