@@ -134,9 +134,9 @@ def dashboard() -> Dashboard:
                 [
                     bars(
                         "Slices with the least agreement",
-                        "When the student was tested before it served: parts of a task, such as "
-                        "long prompts or one label, in which it agreed with the teacher least. "
-                        "A small slice may look worse than it is.",
+                        "When the student was tested before it served: parts of a task, by the "
+                        "length, language, age and rarity of its requests, in which it agreed with "
+                        "the teacher least. A small slice may look worse than it is.",
                         Query(
                             "sort(bottomk(20, "
                             f"{latest('protege_slice_agreement_ratio', TASK, by='task, slice')}))",

@@ -54,8 +54,17 @@ WITHIN_S = 60.0
 SHOWN_S = 60
 """How much of it charts over time are asked for."""
 
-PENDING = {"Slices with the least agreement"}
-"""Panels of metrics that nothing feeds yet."""
+CARD = json.dumps(
+    {
+        "evaluation": {
+            "slices": [
+                {"kind": "length", "name": "short", "agreement": 0.99},
+                {"kind": "length", "name": "long", "agreement": 0.9},
+            ]
+        }
+    }
+)
+"""What a student's test has shown of it."""
 
 DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.json")
@@ -90,7 +99,6 @@ def targets() -> list[Target]:
         for row in dashboard["panels"]
         for panel in (row, *row.get("panels", []))
         for target in panel.get("targets", [])
-        if panel["title"] not in PENDING
     ]
 
 
@@ -185,7 +193,7 @@ def site(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
     secrets = {name: new_secret() for name in ("app", "poor")}
     for name, budget in (("app", 100 * PICO), ("poor", 1)):
         Keys(store).create(secrets[name], time.time(), name=name, budget=budget)
-    promote(store, data, "sure-1", task=SURE)
+    promote(store, data, "sure-1", task=SURE, card=CARD)
     promote(store, data, "contrary-1", task=CONTRARY, teacher=opposite)
     promote(store, data, "unsure-1", task=UNSURE, threshold=1.01)
     for outcome in ("kept", "failed"):
@@ -331,6 +339,8 @@ def test_quality_agrees_with_the_store(site: Site) -> None:
     disagreed = site.column("protege-quality", "Disagreed")
     assert disagreed[CONTRARY] == stored[CONTRARY].disagreements
     assert site.column("protege-quality", "Agreement")[SURE] == 1.0
+    slices = site.shown(site.of("protege-quality", "Slices with the least agreement"))
+    assert {one["metric"]["slice"] for one in slices} == {"length: short", "length: long"}
     assert site.number("protege-students", "Demotions") == 1
     assert site.number("protege-students", "Training runs") == 5
 
