@@ -116,6 +116,7 @@ def _serve(settings: Settings) -> None:
 
     def announce() -> None:
         typer.echo(f"Protege serves on http://{host}:{port}/v1")
+        typer.echo(f"Its console is at http://{host}:{port}/console")
         if not has_keys:
             typer.echo(f"protege: no keys: all of this machine may use it ({create})", err=True)
 

@@ -18,6 +18,8 @@ from telemetry.figures import sums
 from telemetry.store import Store
 
 EVERY_S = 2.0
+_LONGEST_S = 600.0
+"""After so long the browser has to ask anew, and must still be somebody who may."""
 _LOOK_S = 0.25
 """How soon a stream notices that the server stops."""
 _MINUTE_S = 60
@@ -38,7 +40,8 @@ class Feed:
 
     async def _events(self, page: Page) -> AsyncIterator[bytes]:
         key, ring = page.visitor.key, page.parts.ring
-        while True:
+        ends = time.monotonic() + _LONGEST_S
+        while time.monotonic() < ends:
             yield await self._newest()
             for _ in range(round(EVERY_S / _LOOK_S)):
                 await asyncio.sleep(_LOOK_S)

@@ -76,6 +76,8 @@ def site(parts: Parts) -> ASGIApp:
     handlers = {HTTPException: door.unknown, ProtegeError: door.refuse, Exception: door.fail}
     inner = Starlette(routes=[Mount(ROOT, routes=routes)], exception_handlers=handlers)
 
+    inner.state.largest_body = _LARGEST_FORM
+
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == ROOT:
             # As it is typed; below it all links are relative to the root of the server.
@@ -157,7 +159,10 @@ class _Door:
         return await self._told(request, error.status_code, words)
 
     async def fail(self, request: Request, _error: Exception) -> Response:
-        return await self._told(request, 500, "The console failed. The server's log says why.")
+        # It may be the store that failed, which knows who the visitor is.
+        page = Page(request, Visitor("", None, admitted=False), self._desk)
+        message = "The console failed. The server's log says why."
+        return page.render("error.html", 500, message=message)
 
     async def _told(self, request: Request, status: int, message: str) -> Response:
         visitor = await self._access.visitor(request)
@@ -182,7 +187,6 @@ class _Door:
 
 async def _form(request: Request) -> FormData:
     """The fields of a form. Raises InvalidRequestError or BodyTooLargeError."""
-    request.scope["app"].state.largest_body = _LARGEST_FORM
     raw = await body_of(request)
     try:
         fields = dict(parse_qsl(raw.decode(), keep_blank_values=True))

@@ -116,9 +116,11 @@ async def show_one(page: Page) -> Response:
 
 
 def slices_of(record: StudentRecord) -> list[dict[str, Any]]:
-    """How a student did on parts of its task, where its card says so."""
-    slices = registry.read_card(record).get("slices", [])
-    return slices if isinstance(slices, list) else []
+    """How a student did on parts of its task, as ``distill.evaluation`` has it, where its card
+    says so."""
+    evaluation = registry.read_card(record).get("evaluation") or {}
+    slices: list[dict[str, Any]] = evaluation.get("slices", [])
+    return slices
 
 
 def _view(store: Store, task: str, period: Period) -> TaskView:

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from router.console import words
+from router.console.period import Period, Total
+from telemetry.figures import sums
 from tests.router.console.conftest import CANARY, HOSTILE, Site
 from tests.router.console.traffic import REPLACED, SERVING, UNTESTED
 from tests.router.server import eventually
@@ -142,10 +145,21 @@ def test_the_sign_in_page_can_be_read_too(browser: Browser, site: Site, axe: str
 
 
 def test_the_overview(page: Page, site: Site) -> None:
-    page.goto(site.url)
     store = site.server.store()
-    expect(page.locator(".hero .big")).to_have_text(re.compile(r"^\$\d+\.\d\d$"))
+    period = Period.of("30d")
+    whole = Total.of(sums(store.engine, period.since, period.until))
     store.close()
+    page.goto(site.url)
+    cards = page.locator(".cards .big")
+    assert whole.audits > 100
+    expect(cards).to_have_text(
+        [
+            words.usd(whole.saved),
+            words.usd(whole.spent),
+            words.share(whole.student_share),
+            words.share(1 - whole.disagreements / whole.audits),
+        ]
+    )
     expect(page.get_by_text("product-copy has no student")).to_be_visible()
     expect(page.get_by_role("img", name="Spent, by who answered")).to_be_visible()
     assert page.locator("svg rect.student").count() > 10
@@ -178,6 +192,8 @@ def test_a_task(page: Page, site: Site) -> None:
     expect(page.get_by_role("img", name=re.compile("Cost of 1,000 requests"))).to_be_visible()
     expect(page.locator("circle.operating")).to_have_count(1)
     expect(page.locator(".ladder li")).to_have_count(3)
+    slices = page.get_by_role("region", name="Slices").get_by_role("row")
+    expect(slices.filter(has_text="rare")).to_contain_text("broken")
     disagreement = page.locator(".disagreements li").first
     sides = disagreement.locator(".sides p").all_inner_texts()
     assert len(set(sides)) == 2

@@ -78,6 +78,30 @@ KINDS = (
 )
 
 
+SLICES = [
+    {
+        "kind": kind,
+        "name": name,
+        "evidence": evidence,
+        "share": evidence / 412,
+        "answered": answered,
+        "wrong": wrong,
+        "agreement": 1 - wrong / answered,
+        "low": low,
+        "high": high,
+        "bound": bound,
+    }
+    for kind, name, evidence, answered, wrong, low, high, bound in (
+        ("all", "all requests", 412, 301, 6, 0.957, 0.993, "kept"),
+        ("length", "up to 34 characters", 204, 178, 2, 0.96, 0.999, "kept"),
+        ("length", "over 34 characters", 208, 123, 4, 0.919, 0.991, "open"),
+        ("topic", "parcel, order, monday", 190, 151, 1, 0.964, 1.0, "kept"),
+        ("topic", "invoice, office", 61, 44, 5, 0.754, 0.962, "open"),
+        ("rarity", "rare", 41, 18, 4, 0.524, 0.936, "broken"),
+    )
+]
+
+
 def card(threshold: float | None, reason: str) -> str:
     gate = {
         "promoted": threshold is not None,
@@ -96,6 +120,7 @@ def card(threshold: float | None, reason: str) -> str:
             "labels": ["billing", "returns", "shipping"],
             "rungs": ["ngram", "encoder"],
             "gate": gate,
+            "evaluation": {"slices": SLICES},
             "training_s": 3.4,
         }
     )
