@@ -83,6 +83,10 @@ def main() -> None:
         from router.commands.report import report
 
         app.command()(report)
+    if "top" in wanted:
+        from router.commands.top import top
+
+        app.command()(top)
     if "estimate" in wanted:
         from router.commands.estimate import estimate
 

@@ -69,6 +69,7 @@ def _bars(days: tuple[Line, ...], top: float) -> list[Bar]:
     step = (WIDTH - _LEFT) / len(days)
     scale = (HEIGHT - _BOTTOM - 10) / top
     every = max(1, round(90 / step))
+    last = len(days) - round(70 / step)
     bars = []
     for place, day in enumerate(days):
         spent, saved = day.spent * scale, max(day.saved, 0) * scale
@@ -82,7 +83,7 @@ def _bars(days: tuple[Line, ...], top: float) -> list[Bar]:
                 saved_y=round(spent_y - saved, 1),
                 saved_height=round(saved, 1),
                 said=f"{day.name}: spent {usd(day.spent)} USD, saved {usd(day.saved)} USD",
-                label=day.name if place % every == 0 else "",
+                label=day.name if place % every == 0 and (place <= last or not place) else "",
             )
         )
     return bars

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Typer
 from typer.testing import CliRunner
 
 from config.settings import PolicySettings
-from router.cli import app
-from router.commands.report import report as command
+from router.commands.report import report
 from router.report.estimate import saved, student_teacher_cost
 from router.report.report import read
 from telemetry.exchange import PICO
@@ -31,9 +31,10 @@ HOSTILE = '<script>alert("x")</script>'
 HOUR_S = 3600.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _command() -> None:
-    app.command()(command)
+app = Typer()
+"""A program of this command alone."""
+app.callback()(lambda: None)
+app.command()(report)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What a server does at the moment, in a terminal."""
