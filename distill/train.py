@@ -29,7 +29,7 @@ NEW_EVIDENCE = 1.2
 _ENOUGH = 0.97
 """Share of requests from which a dearer rung could hardly add any."""
 
-_MOST = 0.8
+MOST = 0.8
 """Share of requests for which it is not worth waiting for a dearer rung."""
 
 _CANDIDATES = 3
@@ -54,7 +54,9 @@ class Run:
         after = replace(state, trained_on=answers, trained_at=now)
         if self.verdict.delta is None:
             return after
-        return replace(after, attempts=state.attempts + 1, tested_on=self.verdict.evidence)
+        # A text student is tested on a part of the answers alone, which says nothing of the others.
+        tested_on = max(state.tested_on, self.verdict.evidence)
+        return replace(after, attempts=state.attempts + 1, tested_on=tested_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def retrain(
     if verdict.delta is not None:
         # What the other candidates' tests spent, or would have spent.
         verdict = replace(verdict, delta=delta)
-    if verdict.promoted and encoder_comes and verdict.share < _MOST:
+    if verdict.promoted and encoder_comes and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
     if not verdict.promoted or verdict.threshold is None:

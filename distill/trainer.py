@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -22,12 +23,16 @@ from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
 from config.settings import DatasetSettings, LogSettings, LoopSettings, PolicySettings
-from distill import schedule
+from distill import schedule, train_text
 from distill.data.card import card as data_card
-from distill.data.dataset import build
+from distill.data.dataset import Dataset, build
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.ladder import Ladder
+from distill.students.text import language
+from distill.students.text.job import Recipe
+from distill.students.text.language import LanguageModelError
 from distill.train import Run, retrain
+from distill.train_text import Start
 from telemetry import runs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.logs import configure
@@ -50,6 +55,12 @@ MOST_ANSWERS = 20_000
 """A training run reads the newest so many: enough for a label student, and bounded in memory."""
 
 _SLUG_LENGTH = 40
+_SCRATCH = "training"
+"""Folder that a text student is trained in, below that of the data."""
+
+Train = Callable[[str, str, Dataset, Ladder | None, TaskState], Run | None]
+"""Makes a run of a task, a version, its data, its champion and its state; None where it is not
+worth one."""
 
 
 class TrainerSettings(BaseModel):
@@ -71,6 +82,9 @@ class Trainer:
         self._store = Store(settings.data, settings.database)
         self._encoder: SentenceEncoder | None = None
         self._encoder_comes = False
+        self._language = _language(settings.loop.language_model)
+        self._writing: str | None = None
+        """The task whose text student is being trained, beside all others' work."""
         self._took: dict[str, float] = {}
         self._forgotten = 0.0
         """Unix time before which no text is kept any more."""
@@ -106,7 +120,10 @@ class Trainer:
                 looked = time.monotonic() - started
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))
             else:
-                self._attempt(*due)
+                started = time.monotonic()
+                self._attempt(*due, "", self._label_run)
+                self._took[due[0]] = time.monotonic() - started
+                self._start_text(*due)
 
     def _forget(self) -> None:
         """Delete the texts that have become too old."""
@@ -118,26 +135,75 @@ class Trainer:
     def _next_due(self) -> tuple[str, int] | None:
         """The task to retrain next and its number of teacher answers."""
         answers = self._store.teacher_answer_counts()
+        answers.pop(self._writing or "", None)
         states = self._store.task_states()
         due = schedule.due(answers, states, time.time(), self._settings.loop, self._took)
         return (due[0], answers[due[0]]) if due else None
 
-    def _attempt(self, task: str, answers: int) -> None:
+    def _start_text(self, task: str, answers: int) -> None:
+        """Train a text student of ``task`` where one is due and no other is being trained. It takes
+        minutes, and cheap students should not wait for it."""
+        if self._language is None or self._writing is not None:
+            return
+        if train_text.is_due(self._store.students(task), answers):
+            self._writing = task
+            threading.Thread(
+                target=self._write, args=(task, answers), name="text student", daemon=True
+            ).start()
+
+    def _write(self, task: str, answers: int) -> None:
+        try:
+            self._attempt(task, answers, "-text", self._text_run)
+        finally:
+            shutil.rmtree(self._settings.data / _SCRATCH, ignore_errors=True)
+            self._writing = None
+
+    def _attempt(self, task: str, answers: int, suffix: str, train: Train) -> None:
         """Retrain ``task``; one that fails waits for its next turn, so that others get theirs."""
         started = time.monotonic()
-        outcome: Outcome = "failed"
+        outcome: Outcome | None = "failed"
         try:
-            outcome = self._retrain(task, answers)
+            outcome = self._retrain(task, answers, suffix, train)
         except Exception:
             logger.exception("training %s failed", task)
             state = self._store.task_states().get(task, TaskState(task))
             failed = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
             self._store.save_task_state(failed)
-        took_s = self._took[task] = time.monotonic() - started
-        examples = min(answers, MOST_ANSWERS)
-        runs.add(self._store.engine, TrainingRun(task, time.time(), took_s, outcome, examples))
+        if outcome is not None:
+            took_s = time.monotonic() - started
+            examples = min(answers, MOST_ANSWERS)
+            runs.add(self._store.engine, TrainingRun(task, time.time(), took_s, outcome, examples))
 
-    def _retrain(self, task: str, answers: int) -> Outcome:
+    def _label_run(
+        self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
+    ) -> Run:
+        return retrain(
+            task,
+            version,
+            data,
+            champion,
+            state,
+            self._settings.policy,
+            self._encoder,
+            encoder_comes=self._encoder_comes,
+        )
+
+    def _text_run(
+        self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
+    ) -> Run | None:
+        assert self._language is not None, "a text student starts from a language model"
+        folder, loop = self._settings.data, self._settings.loop
+        start = Start(
+            self._language,
+            folder / "language",
+            folder / _SCRATCH,
+            Recipe(cpu_s=60 * loop.text_minutes),
+        )
+        policy = self._settings.policy
+        return train_text.retrain(task, version, data, champion, state, policy, start)
+
+    def _retrain(self, task: str, answers: int, suffix: str, train: Train) -> Outcome | None:
+        """What a run came to; None where there was none."""
         started = time.time()
         state = self._store.task_states().get(task, TaskState(task))
         since = max(state.epoch, self._settings.dataset.horizon(started))
@@ -146,17 +212,10 @@ class Trainer:
         # What is older than the oldest answer that is read is not left out, but out of reach.
         oldest = min((exchange.created for exchange in exchanges), default=since)
         about = data_card(data, exchanges, self._store.left_out(task, oldest))
-        version = f"{_slug(task)}-{data.version[:8]}"
-        run = retrain(
-            task,
-            version,
-            data,
-            self._champion(task),
-            state,
-            self._settings.policy,
-            self._encoder,
-            encoder_comes=self._encoder_comes,
-        )
+        version = f"{_slug(task)}-{data.version[:8]}{suffix}"
+        run = train(task, version, data, self._champion(task), state)
+        if run is None:
+            return None
         kept = self._store.close_run(
             run.advance(state, answers, started),
             self._record(task, version, run, _card(about, run, state, started)),
@@ -205,6 +264,15 @@ def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> s
         "training_s": round(time.time() - started, 3),
     }
     return json.dumps(card, ensure_ascii=False, indent=1)
+
+
+def _language(name: str | None) -> Path | None:
+    """The language model by that name; None, and a word in the log, where there is none."""
+    try:
+        return None if name is None else language.find(name)
+    except LanguageModelError as error:
+        logger.error("%s; no text students will be trained", error)
+        return None
 
 
 def _slug(task: str) -> str:

@@ -84,7 +84,7 @@ def fit(
     out_of_fold = out_of_fold[:, : len(labels)]
     best = out_of_fold.argmax(axis=1)
     raw = out_of_fold[np.arange(len(y)), best]
-    calibration = _calibrate(raw, surprise, best == y)
+    calibration = calibrate(raw, surprise, best == y)
     model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span[taught], y[taught])
     weights, intercepts = _rows(model, len(labels))
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
@@ -190,7 +190,7 @@ def _rows(model: LogisticRegression, labels: int) -> tuple[Array, Array]:
     return weights, intercepts
 
 
-def _calibrate(raw: Array, surprise: Array, agreed: npt.NDArray[np.bool_]) -> Calibration:
+def calibrate(raw: Array, surprise: Array, agreed: npt.NDArray[np.bool_]) -> Calibration:
     """Platt's method (1999) with his smoothed targets, drawn towards leaving ``raw`` as it is.
 
     Without the pull, answers that are all right would make all confidences the same. Caution is

@@ -10,6 +10,8 @@ from pathlib import Path
 from distill.data.private import Masked, mask
 from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung
+from distill.students.text import rung as text
+from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
 
 _MANIFEST = "ladder.json"
@@ -26,7 +28,7 @@ class Ladder:
     """Share of the task's requests that it answers, as it was foretold when it was promoted."""
     head: str
     """What the task's texts begin with, which no rung reads."""
-    rungs: tuple[LabelRung, ...]
+    rungs: tuple[LabelRung | TextRung, ...]
     usage: UsageModel
     masks: bool = False
     """Whether it reads placeholders in the place of private data, as it was taught."""
@@ -63,8 +65,11 @@ class Ladder:
     def load(cls, folder: Path) -> Ladder:
         """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files."""
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        rungs = []
+        rungs: list[LabelRung | TextRung] = []
         for name in manifest["rungs"]:
+            if name == text.NAME:
+                rungs.append(TextRung.load(folder))
+                continue
             encoder = None
             if name != "ngram":
                 encoder = SentenceEncoder.open(manifest["encoder"], encoder_cache(folder))

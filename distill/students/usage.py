@@ -27,11 +27,14 @@ class UsageModel:
     """Mean absolute error of the prompt tokens, as a share of their mean, on the examples."""
     longest: int | None = None
     """Characters of the longest varying text among the examples; None where nobody counted."""
+    per_answer_character: float = 0.25
+    """Completion tokens for each character of an answer that is not in ``completion``."""
 
     def estimate(self, text: str, answer: str) -> Usage:
         """Tokens for the varying ``text`` answered with ``answer``."""
         prompt = max(1, round(self.base + self.per_character * len(text)))
-        return Usage(prompt, max(1, round(self.completion.get(answer, len(answer) / 4))))
+        unseen = self.per_answer_character * len(answer)
+        return Usage(prompt, max(1, round(self.completion.get(answer, unseen))))
 
 
 def fit(examples: Sequence[Example]) -> UsageModel:

@@ -1,0 +1,131 @@
+"""What text students are served by: CTranslate2, in 8-bit integers.
+
+``bench.engines`` compares it with others. It needs neither torch nor transformers to serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill.students.text.vocabulary import Vocabulary
+
+_BATCH = 32
+"""Most questions that are answered at once; of more, those of like length are together."""
+
+_QUANTISATION = "int8_float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is written, as in OpenAI's API. At temperature 0 every token is the likeliest
+    one."""
+
+    most_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    """Texts before which the answer ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer and how it came about."""
+
+    text: str
+    logprobs: tuple[float, ...]
+    """Of its tokens, the mark of the end included, in nats; where a stop text has ended it, of all
+    that was written."""
+    finished: bool
+    """Whether the model or a stop text has ended it, rather than the limit on tokens."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An answer that is being written."""
+
+    vocabulary: Vocabulary
+    stop: tuple[str, ...]
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    cut: str | None = None
+    """The text up to the first stop text, once there is one."""
+
+    def add(self, token: int, logprob: float) -> bool:
+        """Take one more token; True where a stop text ends the answer."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        if self.stop:
+            text = self.vocabulary.text(self.ids)
+            found = [at for mark in self.stop if (at := text.find(mark)) >= 0]
+            self.cut = text[: min(found)] if found else None
+        return self.cut is not None
+
+    def written(self) -> Written:
+        ended = bool(self.ids) and self.ids[-1] == self.vocabulary.end
+        ids = self.ids[:-1] if ended else self.ids
+        text = self.vocabulary.text(ids) if self.cut is None else self.cut
+        return Written(text, tuple(self.logprobs), ended or self.cut is not None)
+
+
+class Engine:
+    """A language model ready to answer; ``folder`` is as ``convert`` made it.
+
+    Raises OSError, KeyError, ValueError or RuntimeError on damaged files.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        import ctranslate2
+
+        self._vocabulary = Vocabulary.load(folder)
+        self._generator: Any = ctranslate2.Generator(
+            str(folder), device="cpu", inter_threads=1, intra_threads=threads
+        )
+
+    def write(self, texts: Sequence[str], sampling: Sampling) -> list[Written]:
+        """An answer to each of ``texts``; they are answered together."""
+        drafts = [_Draft(self._vocabulary, sampling.stop) for _ in texts]
+        questions = [self._vocabulary.question(text) for text in texts]
+        # Of different lengths, all but the shortest question would be read token by token.
+        order = sorted(range(len(texts)), key=lambda i: len(questions[i]))
+        for start in range(0, len(order), _BATCH):
+            self._write(order[start : start + _BATCH], questions, drafts, sampling)
+        return [draft.written() for draft in drafts]
+
+    def _write(
+        self,
+        batch: Sequence[int],
+        questions: Sequence[Sequence[int]],
+        drafts: Sequence[_Draft],
+        sampling: Sampling,
+    ) -> None:
+        def take(step: Any) -> bool:
+            return drafts[batch[step.batch_id]].add(step.token_id, step.log_prob)
+
+        random = sampling.temperature > 0
+        self._generator.generate_batch(
+            [self._vocabulary.tokens(questions[i]) for i in batch],
+            max_length=sampling.most_tokens,
+            include_prompt_in_result=False,
+            end_token=[self._vocabulary.end],
+            return_end_token=True,
+            return_scores=True,
+            sampling_topk=0 if random else 1,
+            sampling_topp=sampling.top_p if random else 1.0,
+            sampling_temperature=sampling.temperature if random else 1.0,
+            callback=take,
+        )
+
+
+def convert(model: Path, vocabulary: Vocabulary, target: Path) -> None:
+    """Write the Hugging Face model in folder ``model`` to ``target`` as ``Engine`` reads it.
+
+    Raises ValueError for a kind of model that the engine does not know.
+    """
+    from ctranslate2.converters import TransformersConverter
+
+    converter = TransformersConverter(str(model))
+    converter.convert(str(target), quantization=_QUANTISATION, force=True)
+    vocabulary.save(target)

@@ -1,0 +1,96 @@
+"""A training of a text student, as it is handed to the process that makes it and as it ends.
+
+Without torch, so that who asks for one need not load it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ENGINE = "engine"
+"""Folder of a trained student that the engine reads,"""
+ADAPTER = "adapter"
+"""and the one with what was learnt, as peft writes it."""
+
+
+class TrainingError(Exception):
+    """A training came to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a student is trained. The rate falls to 0 by the last epoch or second, whichever is
+    nearer; a training that the clock does not end is the same whenever it is run."""
+
+    rank: int = 32
+    rate: float = 5e-4
+    batch: int = 16
+    epochs: int = 8
+    cpu_s: float = 1200.0
+    """Most processor seconds: a training is not cut short because others use the machine."""
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train and where to."""
+
+    base: str
+    """The language model, as ``language.find`` found it,"""
+    cache: str
+    """and the folder to prepare it in."""
+    pairs: list[tuple[str, str]]
+    """Varying texts and the teacher's answers."""
+    target: str
+    """Folder that the trained student is written to."""
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a training came to."""
+
+    examples: int
+    """Of those given, so many were short enough."""
+    steps: int
+    epochs: float
+    seconds: float
+    cpu_s: float
+    """Processor seconds."""
+    loss: float
+    """Mean loss of an answer's tokens in nats, over the last tenth of the steps."""
+    most_tokens: int
+    """Tokens of the longest answer."""
+
+
+def run(job: Job) -> Report:
+    """Make a training in a process of its own, which takes its memory with it when it ends, and
+    ends when this one does. Raises TrainingError."""
+    target = Path(job.target)
+    target.mkdir(parents=True, exist_ok=True)
+    file = target / "job.json"
+    file.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    command = [sys.executable, "-m", "distill.students.text.training", str(file)]
+    # Threads that wait for each other must not take the processor from those who serve.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    finally:
+        # What callers wrote stays in the store, where it can be forgotten.
+        file.unlink()
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no output"]
+        raise TrainingError(f"the training ended with {done.returncode}: {said[-1]}")
+    return Report(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def read(file: Path) -> Job:
+    """The job that ``run`` has written."""
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    return Job(**{**raw, "recipe": Recipe(**raw["recipe"])})

@@ -1,0 +1,102 @@
+"""From teacher answers to a text student and what it makes of answers that it has not seen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from distill.students import novelty
+from distill.students.classifier import Array
+from distill.students.text import job
+from distill.students.text.engine import Engine, Sampling
+from distill.students.text.job import ENGINE, Job, Recipe, Report
+from distill.students.text.rung import TextRung, confidences, probability
+from policies.agreement import agree
+from policies.ngrams import count_ngrams
+
+HELD_OUT = 0.2
+"""Share of the answers that a student is put to the test with, and not trained on: to train it once
+for each of several folds would be too dear."""
+
+_ROOM = 1.5
+"""How much longer than all of the teacher's an answer may get before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A rung and what it makes of the texts [n] that it was trained without."""
+
+    rung: TextRung
+    held: npt.NDArray[np.bool_]
+    """Which texts those are."""
+    confidences: Array
+    """0 at the other ones."""
+    agreed: npt.NDArray[np.bool_]
+    """False at the other ones."""
+    report: Report
+
+
+def train(
+    base: Path,
+    cache: Path,
+    texts: Sequence[str],
+    answers: Sequence[str],
+    scratch: Path,
+    recipe: Recipe,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    taught: npt.NDArray[np.bool_] | None = None,
+) -> Trained:
+    """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
+
+    It starts from the language model ``base``, as ``language.find`` found it, prepared in
+    ``cache``; its files lie in ``scratch`` until it is saved. ``groups`` [n] stay together on one
+    side of the test, and those that are not ``taught`` [n] are at most tested on. Raises
+    TrainingError.
+    """
+    # Only here: to serve a student takes none of what it takes to train one.
+    from distill.students import fitting
+
+    held = held_out(texts, groups or texts)
+    learnt = ~held if taught is None else ~held & taught
+    pairs = [(texts[i], answers[i]) for i in np.flatnonzero(learnt)]
+    report = job.run(Job(str(base), str(cache), pairs, str(scratch), recipe))
+    new, surprise = novelty.fit(texts, count_ngrams(texts))
+    most_tokens = round(_ROOM * report.most_tokens)
+    tested = np.flatnonzero(held)
+    written = Engine(scratch / ENGINE).write([texts[i] for i in tested], Sampling(most_tokens))
+    agreed = np.array(
+        [agree(one.text, answers[i]) for one, i in zip(written, tested, strict=True)], dtype=bool
+    )
+    raw = np.array([probability(one) for one in written])
+    calibration = fitting.calibrate(raw, surprise[tested], agreed)
+    sure = np.zeros(len(texts))
+    sure[tested] = confidences(written, surprise[tested], calibration)
+    right = np.zeros(len(texts), dtype=bool)
+    right[tested] = agreed
+    return Trained(TextRung(scratch, most_tokens, calibration, new), held, sure, right, report)
+
+
+def held_out(texts: Sequence[str], groups: Sequence[Hashable]) -> npt.NDArray[np.bool_]:
+    """Which of ``texts`` [n] are for the test: those of about one in five of the ``groups`` [n].
+
+    A group is drawn by the hash of its texts, so that as the answers grow it stays where it is.
+    """
+    first: dict[Hashable, int] = defaultdict(lambda: 2**64)
+    for text, group in zip(texts, groups, strict=True):
+        normal = " ".join(text.lower().split()).encode("utf-8", "surrogatepass")
+        first[group] = min(first[group], xxhash.xxh3_64_intdigest(normal))
+    # The least of several hashes is small: hashed again it is as good as any.
+    return np.array(
+        [
+            xxhash.xxh3_64_intdigest(first[group].to_bytes(8, "big")) < HELD_OUT * 2**64
+            for group in groups
+        ],
+        dtype=bool,
+    )

@@ -1,0 +1,132 @@
+"""One training run of a text student, for a task whose answers are more than a few labels.
+
+It is dear, so it is made only where it can pay: where what serves leaves enough to the teacher,
+where even the test would not be too small for a student without a mistake, and not before the
+answers have doubled since the last one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from config.settings import PolicySettings
+from distill import gate
+from distill.data.dataset import Dataset
+from distill.gate import Verdict
+from distill.students import label, usage
+from distill.students.label import LabelRung
+from distill.students.ladder import Ladder
+from distill.students.text import rung, student
+from distill.students.text.job import Recipe
+from distill.students.text.rung import TextRung
+from distill.train import MOST, Run, closed_set
+from policies.calibration import Outcomes, attempt_delta
+from telemetry.exchange import StudentRecord, TaskState
+
+_GROWTH = 2.0
+"""Factor by which a task's answers must have grown before a text student is trained again."""
+
+_CANDIDATES = 2
+"""The text student alone, and n-grams before it."""
+
+
+Rungs = tuple[LabelRung | TextRung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a text student is made of."""
+
+    base: Path
+    """The language model, as ``distill.students.text.language.find`` found it,"""
+    cache: Path
+    """the folder to prepare it in,"""
+    scratch: Path
+    """the folder to train in,"""
+    recipe: Recipe
+    """and how."""
+
+
+def is_due(records: Sequence[StudentRecord], answers: int) -> bool:
+    """Whether a task with these students, oldest first, and so many teacher answers should have its
+    text student trained now."""
+    cards = [(record.serving, json.loads(record.card)) for record in records]
+    if any(serving and card["gate"].get("share", 0.0) >= MOST for serving, card in cards):
+        return False
+    written = [card for _, card in cards if rung.NAME in card.get("rungs", ())]
+    before = [card["data"]["answers"] for card in written]
+    return answers >= _GROWTH * max(before, default=0)
+
+
+def retrain(
+    task: str,
+    version: str,
+    data: Dataset,
+    champion: Ladder | None,
+    state: TaskState,
+    policy: PolicySettings,
+    start: Start,
+) -> Run | None:
+    """Train a text student and put it to the gate, alone and behind a rung of n-grams.
+
+    The test is made on answers that it was not trained on. None, and nothing is trained, where
+    these are so few that not even a student without a mistake would pass. Raises TrainingError.
+    """
+    served = champion.share if champion else 0.0
+    delta = attempt_delta(policy.delta, state.attempts + 1)
+    texts = [example.text for example in data.examples]
+    answers = [example.answer for example in data.examples]
+    groups = [example.group for example in data.examples]
+    taught = np.array([example.flaw is None for example in data.examples])
+    weights = np.array([example.weight for example in data.examples])
+    tested = student.held_out(texts, groups) & (weights > 0)
+    flawless = _flawless(weights[tested])
+    if not gate.judge(flawless, served, policy.alpha, delta / _CANDIDATES).promoted:
+        return None
+    written = student.train(
+        start.base,
+        start.cache,
+        texts,
+        answers,
+        start.scratch,
+        start.recipe,
+        groups=groups,
+        taught=taught,
+    )
+    labels = closed_set([answers[i] for i in np.flatnonzero(taught)])
+    cheap = label.train(texts, answers, labels, groups=groups, taught=taught) if labels else None
+
+    def judged(*made: label.Trained | student.Trained) -> tuple[Verdict, Rungs]:
+        outcomes = Outcomes(
+            np.stack([one.confidences for one in made], axis=1)[tested],
+            np.stack([one.agreed for one in made], axis=1)[tested],
+            weights[tested],
+        )
+        verdict = gate.judge(outcomes, served, policy.alpha, delta / _CANDIDATES)
+        return verdict, tuple(one.rung for one in made)
+
+    # Of those that serve as much, the first is the cheapest.
+    candidates = [judged(cheap, written)] if cheap is not None else []
+    candidates.append(judged(written))
+    verdict, rungs = max(candidates, key=lambda one: one[0].share)
+    verdict = replace(verdict, delta=delta)
+    names = tuple(one.name for one in rungs)
+    if not verdict.promoted or verdict.threshold is None:
+        return Run(verdict, labels, names)
+    # The teacher's texts are no part of a student's files.
+    tokens = replace(usage.fit(data.examples), completion={})
+    ladder = Ladder(version, task, verdict.threshold, verdict.share, data.head, rungs, tokens)
+    return Run(verdict, labels, names, ladder)
+
+
+def _flawless(weights: npt.NDArray[np.float64]) -> Outcomes:
+    """Of a student that makes no mistake, on answers of these weights [n]."""
+    count = len(weights)
+    confidences = np.linspace(1.0, 0.5, count)[:, np.newaxis]
+    return Outcomes(confidences, np.ones((count, 1), dtype=bool), weights)

@@ -1,0 +1,302 @@
+"""Text students: from teacher answers to a language model in service."""
+
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from config.settings import LoopSettings, PolicySettings
+from distill import train_text
+from distill.students.classifier import Calibration
+from distill.students.ladder import Ladder
+from distill.students.text import engine as engines
+from distill.students.text import language, student, training
+from distill.students.text.engine import Engine, Sampling, Written
+from distill.students.text.job import ADAPTER, Job, Recipe
+from distill.students.text.language import LanguageModelError
+from distill.students.text.rung import confidences
+from distill.trainer import Trainer, TrainerSettings
+from telemetry.exchange import StudentRecord
+from telemetry.store import Store
+from tests.distill.language_model import BEGIN, END, pairs
+from tests.distill.synthetic import exchange
+
+LENGTH = 5
+"""Tokens of an answer, the mark of the end included."""
+
+
+@pytest.fixture(scope="module")
+def engine(language_model, tmp_path_factory):
+    """The language model as it would serve."""
+    folder = tmp_path_factory.mktemp("engine")
+    engines.convert(language_model, language.vocabulary(language_model), folder)
+    return Engine(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(language_model, tmp_path_factory):
+    """A student of 300 answers, trained in a process of its own."""
+    texts, answers = zip(*pairs(300), strict=True)
+    scratch = tmp_path_factory.mktemp("trained")
+    return student.train(language_model, scratch, texts, answers, scratch, Recipe(epochs=2))
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=40))
+def test_every_text_comes_back_from_its_tokens(language_model, text):
+    vocabulary = language.vocabulary(language_model)
+    *ids, end = vocabulary.answer(text)
+    assert vocabulary.text(ids) == text
+    assert end == vocabulary.end
+
+
+def test_callers_cannot_write_marks(language_model):
+    vocabulary = language.vocabulary(language_model)
+    begin, *text, end = vocabulary.question(f"a{END}{BEGIN}b")
+    assert (begin, end) == (vocabulary.begin, vocabulary.end)
+    assert not {begin, end} & set(text)
+
+
+def test_a_text_without_utf8_has_tokens(language_model):
+    assert language.vocabulary(language_model).question("half \ud83d a pair")
+
+
+def test_what_serves_says_what_the_model_says(language_model, engine):
+    """The same tokens as transformers, and nearly the same log-probabilities."""
+    vocabulary = language.vocabulary(language_model)
+    model = AutoModelForCausalLM.from_pretrained(language_model)
+    texts = [text for text, _ in pairs(10, seed=2)]
+    for text, written in zip(texts, engine.write(texts, Sampling(12)), strict=True):
+        ids = torch.tensor([vocabulary.question(text)])
+        said = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=12,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        tokens = said.sequences[0, ids.shape[1] :]
+        logprobs = [
+            float(torch.log_softmax(logits[0], -1)[token])
+            for logits, token in zip(said.logits, tokens, strict=True)
+        ]
+        assert written.text == vocabulary.text(tokens.tolist())
+        assert written.logprobs == pytest.approx(logprobs, abs=0.1)
+
+
+def test_questions_of_all_lengths_are_answered_as_if_alone(engine):
+    texts = ["abc 1234", "a 1", "abc 1234 and much more of this, for a while", "h", "hhh 9999"] * 8
+    together = engine.write(texts, Sampling(12))
+    alone = [engine.write([text], Sampling(12))[0] for text in texts[:5]] * 8
+    assert [one.text for one in together] == [one.text for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+
+
+def test_an_answer_ends_at_its_mark_its_limit_or_a_stop_text(engine):
+    (whole,) = engine.write(["abc 1234"], Sampling(12))
+    assert (whole.text, whole.finished, len(whole.logprobs)) == ("1234", True, LENGTH)
+    (cut,) = engine.write(["abc 1234"], Sampling(2))
+    assert (cut.text, cut.finished, len(cut.logprobs)) == ("12", False, 2)
+    (stopped,) = engine.write(["abc 1234"], Sampling(12, stop=("3", "23")))
+    assert (stopped.text, stopped.finished) == ("1", True)
+
+
+def test_answers_are_drawn_at_random_where_that_is_asked_for(engine):
+    # Of a text that it knows nothing of, a model is unsure what to say.
+    texts = ["?!"] * 16
+    assert len({one.text for one in engine.write(texts, Sampling(8))}) == 1
+    assert len({one.text for one in engine.write(texts, Sampling(8, temperature=1.5))}) > 1
+    narrow = engine.write(texts, Sampling(8, temperature=1.5, top_p=1e-6))
+    assert len({one.text for one in narrow}) == 1
+
+
+def test_a_student_is_tested_on_what_it_was_not_trained_on(trained):
+    assert trained.report.examples == 300 - trained.held.sum()
+    assert 30 <= trained.held.sum() <= 90
+    assert trained.agreed[trained.held].mean() > 0.9
+    assert not trained.agreed[~trained.held].any()
+    assert not trained.confidences[~trained.held].any()
+
+
+def test_no_text_of_a_caller_stays_with_a_student(trained):
+    text, answer = pairs(300)[0]
+    for file in trained.rung.folder.rglob("*"):
+        content = file.read_bytes() if file.is_file() else b""
+        assert text.encode() not in content
+        assert answer.encode() not in content
+
+
+def test_the_same_answers_give_the_same_student(language_model, tmp_path):
+    recipe = Recipe(epochs=1, rank=4)
+    for name in ("one", "other"):
+        job = Job(str(language_model), "", pairs(40), str(tmp_path / name), recipe)
+        report = training.train(job)
+        assert report.steps == 3
+    one, other = (
+        load_file(tmp_path / name / ADAPTER / "adapter_model.safetensors")
+        for name in ("one", "other")
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_training_keeps_to_its_time(language_model, tmp_path):
+    recipe = Recipe(epochs=10**6, cpu_s=0.5)
+    report = training.train(Job(str(language_model), "", pairs(40), str(tmp_path), recipe))
+    assert 0.5 <= report.cpu_s < 5
+    assert report.epochs < 10**4
+
+
+def test_only_answers_count_in_the_loss(language_model):
+    """Another question before the same answer changes no target, and padding changes nothing."""
+    vocabulary = language.vocabulary(language_model)
+    (short, long) = training.examples_of([("ab 12", "12"), ("abcdef 123", "a123")], vocabulary)
+    model = training.adapt(AutoModelForCausalLM.from_pretrained(language_model), rank=4)
+    alone = [training.answer_loss(model, [one], vocabulary.end).item() for one in (short, long)]
+    together = training.answer_loss(model, [short, long], vocabulary.end).item()
+    weights = [short.answer, long.answer]
+    assert together == pytest.approx(np.average(alone, weights=weights), rel=1e-4)
+    ids = torch.tensor([short.ids])
+    labels = ids.clone()
+    labels[:, : -short.answer] = -100
+    assert alone[0] == pytest.approx(model(input_ids=ids, labels=labels).loss.item(), rel=1e-4)
+
+
+def test_there_are_models_in_folders_and_packages(language_model, tmp_path, monkeypatch):
+    assert language.find(str(language_model)) == language_model
+    package = tmp_path / "carrying_a_model"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LanguageModelError, match="carrying_a_model"):
+        language.find("carrying_a_model")
+    gguf = package / "small.gguf"
+    gguf.write_bytes(b"")
+    assert language.find("carrying_a_model") == gguf
+    with pytest.raises(LanguageModelError, match=r"small\.gguf"):
+        language.prepare(gguf, tmp_path / "cache")
+    assert not any((tmp_path / "cache").iterdir())
+
+
+def test_a_rung_comes_back_from_its_files(trained, tmp_path):
+    texts = [text for text, _ in pairs(20, seed=3)]
+    before = trained.rung.predict(texts)
+    trained.rung.save(tmp_path)
+    assert type(trained.rung).load(tmp_path).predict(texts) == before
+    assert trained.rung.predict([]) == []
+
+
+def test_a_rung_is_not_sure_of_what_it_does_not_know(trained):
+    known, strange = trained.rung.predict(["bad 1230", "Où est la bibliothèque, s'il vous plaît ?"])
+    assert known.answer == "1230"
+    assert known.confidence > 0.5
+    assert strange.confidence == 0.0
+
+
+def test_an_answer_without_an_end_is_never_sure():
+    calibration = Calibration(1.0, 0.0, 0.0)
+    written = [Written("a", (0.0,), True), Written("a", (0.0,), False)]
+    sure, unsure = confidences(written, np.ones(2), calibration)
+    assert sure > 0.9
+    assert unsure == 0.0
+
+
+@given(st.lists(st.tuples(st.text(max_size=5), st.integers(0, 20)), max_size=60))
+def test_the_test_parts_no_group(rows):
+    texts, groups = [text for text, _ in rows], [group for _, group in rows]
+    held = student.held_out(texts, groups)
+    assert len({*zip(groups, held.tolist(), strict=True)}) == len(set(groups))
+
+
+def test_the_test_keeps_its_texts_as_answers_grow():
+    texts = [text for text, _ in pairs(2000)]
+    held = student.held_out(texts, texts)
+    assert held.mean() == pytest.approx(student.HELD_OUT, abs=0.03)
+    assert (student.held_out(texts[:500], texts[:500]) == held[:500]).all()
+
+
+def test_a_server_without_a_text_student_carries_nothing_of_it():
+    code = "import sys, distill.students.ladder; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "ctranslate2", "tokenizers"} & set(done.stdout.split())
+
+
+def record(answers, serving=False, share=0.0, rungs=("text",)):
+    card = {"data": {"answers": answers}, "rungs": rungs, "gate": {"share": share}}
+    return StudentRecord("v", "task", 0.0, "", serving, "", json.dumps(card))
+
+
+def test_a_text_student_is_trained_where_it_can_pay():
+    assert train_text.is_due([], 500)
+    assert train_text.is_due([record(500, rungs=("ngram",))], 500)
+    assert not train_text.is_due([record(500)], 999)
+    assert train_text.is_due([record(500)], 1000)
+    assert train_text.is_due([record(300, serving=True, share=0.5, rungs=("ngram",))], 500)
+    assert not train_text.is_due([record(300, serving=True, share=0.9, rungs=("ngram",))], 500)
+
+
+def trainer(data, language_model):
+    loop = LoopSettings(encoder=None, language_model=str(language_model))
+    return Trainer(TrainerSettings(data=data, policy=PolicySettings(alpha=0.15), loop=loop))
+
+
+def learn(trainer):
+    """One look for work, and what is trained beside it."""
+    looks = iter([False])
+    trainer.run(lambda: next(looks, True))
+    for thread in threading.enumerate():
+        if thread.name == "text student":
+            thread.join()
+
+
+def test_the_loop_gives_a_task_of_open_answers_a_student(language_model, tmp_path):
+    store = Store(tmp_path)
+    store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))])
+    learn(trainer(tmp_path, language_model))
+    (serving,) = store.serving()
+    card = json.loads(serving.card)
+    assert card["rungs"] == ["text"]
+    assert card["gate"]["share"] > 0.5
+    assert card["data"]["answers"] == 450
+    state = store.task_states()["copy"]
+    assert (state.attempts, state.trained_on) == (1, 450)
+    ladder = Ladder.load(tmp_path / serving.path)
+    (prediction,) = ladder.rungs[0].predict(["dad 4567"])
+    assert prediction.answer == "4567"
+    assert prediction.confidence >= ladder.threshold
+    assert not (tmp_path / "training").exists()
+    assert not ladder.usage.completion
+
+
+def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_model, tmp_path):
+    store = Store(tmp_path)
+    store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(200))])
+    learn(trainer(tmp_path, language_model))
+    assert [json.loads(one.card)["rungs"] for one in store.students("copy")] == [[]]
+
+
+def test_a_text_student_that_fails_harms_nobody(language_model, tmp_path, caplog):
+    missing = trainer(tmp_path, tmp_path / "nothing")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in ("config.json", "tokenizer.json"):
+        (broken / file).write_bytes((language_model / file).read_bytes())
+    store = Store(tmp_path)
+    store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))])
+    learn(missing)
+    learn(trainer(tmp_path, broken))
+    assert "no text students will be trained" in caplog.text
+    # A process of its own has failed, and said why.
+    assert "model.safetensors" in caplog.text.splitlines()[-1]
+    assert store.serving() == []
+    assert store.task_states()["copy"].trained_on == 450
+    assert store.task_states()["copy"].attempts == 0
