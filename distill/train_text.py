@@ -99,7 +99,7 @@ def retrain(
         groups=groups,
         taught=taught,
     )
-    labels = closed_set([answers[i] for i in np.flatnonzero(taught)])
+    labels = closed_set([answers[i] for i in np.flatnonzero(taught).tolist()])
     cheap = label.train(texts, answers, labels, groups=groups, taught=taught) if labels else None
 
     def judged(*made: label.Trained | student.Trained) -> tuple[Verdict, Rungs]:
@@ -121,7 +121,16 @@ def retrain(
         return Run(verdict, labels, names)
     # The teacher's texts are no part of a student's files.
     tokens = replace(usage.fit(data.examples), completion={})
-    ladder = Ladder(version, task, verdict.threshold, verdict.share, data.head, rungs, tokens)
+    ladder = Ladder(
+        version,
+        task,
+        verdict.threshold,
+        verdict.share,
+        data.head,
+        rungs,
+        tokens,
+        data.masked,
+    )
     return Run(verdict, labels, names, ladder)
 
 

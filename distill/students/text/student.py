@@ -65,14 +65,15 @@ def train(
 
     held = held_out(texts, groups or texts)
     learnt = ~held if taught is None else ~held & taught
-    pairs = [(texts[i], answers[i]) for i in np.flatnonzero(learnt)]
+    pairs = [(texts[i], answers[i]) for i in np.flatnonzero(learnt).tolist()]
     report = job.run(Job(str(base), str(cache), pairs, str(scratch), recipe))
     new, surprise = novelty.fit(texts, count_ngrams(texts))
     most_tokens = round(_ROOM * report.most_tokens)
-    tested = np.flatnonzero(held)
+    tested = np.flatnonzero(held).tolist()
     written = Engine(scratch / ENGINE).write([texts[i] for i in tested], Sampling(most_tokens))
     agreed = np.array(
-        [agree(one.text, answers[i]) for one, i in zip(written, tested, strict=True)], dtype=bool
+        [agree(one.text, answers[i]) for one, i in zip(written, tested, strict=True)],
+        dtype=np.bool_,
     )
     raw = np.array([probability(one) for one in written])
     calibration = fitting.calibrate(raw, surprise[tested], agreed)

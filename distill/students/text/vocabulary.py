@@ -71,7 +71,7 @@ class Vocabulary:
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The names of tokens, as engines want them."""
-        return [self.tokenizer.id_to_token(id_) for id_ in ids]
+        return [str(self.tokenizer.id_to_token(id_)) for id_ in ids]
 
     def _encode(self, text: str) -> list[int]:
         # Half a surrogate pair has no UTF-8.
