@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Engine, false, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, Engine, false, func, or_, select, true, tuple_
 
 from telemetry.exchange import Exchange, Route
 from telemetry.schema import exchanges
@@ -20,6 +20,9 @@ _OUTCOMES: dict[Outcome, ColumnElement[bool]] = {
     "failed": exchanges.c.status != 200,
     "judged": or_(exchanges.c.score.is_not(None), exchanges.c.right_answer.is_not(None)),
 }
+
+READ = 100_000
+"""Most exchanges whose texts one search reads."""
 
 _TEXTS = (exchanges.c.request, exchanges.c.answer, exchanges.c.teacher_answer)
 
@@ -37,7 +40,8 @@ class Wanted:
     """Version of the student that was asked."""
     outcome: Outcome | None = None
     text: str | None = None
-    """What the request or an answer has in it, in letters of either case."""
+    """What the request or an answer has in it, in letters of either case. It is looked for in the
+    newest ``READ`` of those that have all else."""
     before: Place | None = None
     """Older than the exchange at this place."""
     limit: int = 50
@@ -53,10 +57,14 @@ def find(engine: Engine, wanted: Wanted) -> list[Exchange]:
             query = query.where(exchanges.c[name] == value)
     if wanted.outcome is not None:
         query = query.where(_OUTCOMES[wanted.outcome])
-    if wanted.text is not None:
-        query = query.where(or_(*(text.icontains(wanted.text, autoescape=True) for text in _TEXTS)))
     if wanted.before is not None:
         query = query.where(tuple_(*place) < tuple_(*wanted.before))
+    if wanted.text is not None:
+        created = exchanges.c.created
+        others = query.with_only_columns(created).order_by(created.desc())
+        first = others.offset(READ - 1).limit(1).scalar_subquery()
+        has_text = (text.icontains(wanted.text, autoescape=True) for text in _TEXTS)
+        query = query.where(created >= func.coalesce(first, 0.0), or_(*has_text))
     query = query.order_by(*(each.desc() for each in place)).limit(wanted.limit)
     with engine.connect() as connection:
         return [Exchange(**row._mapping) for row in connection.execute(query)]

@@ -18,7 +18,7 @@ from router.console.period import CHOICES, Period
 from router.errors import NotFoundError
 from router.whatif.explained import Explained
 from telemetry.exchange import Exchange, Route
-from telemetry.search import Outcome, Wanted, find
+from telemetry.search import READ, Outcome, Wanted, find
 from telemetry.store import Place
 
 _ON_A_PAGE = 50
@@ -67,6 +67,7 @@ async def show_all(page: Page) -> Response:
         exchanges=shown,
         texts={each.id: question(each) for each in shown},
         older=older,
+        read=READ,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from telemetry import search
 from telemetry.exchange import Exchange
 from telemetry.search import Wanted, find
 from telemetry.store import Store
@@ -51,6 +52,14 @@ def ids(found: list[Exchange]) -> str:
 )
 def test_what_is_found(filled: Store, wanted: Wanted, expected: str) -> None:
     assert ids(find(filled.engine, wanted)) == expected
+
+
+def test_a_text_is_looked_for_in_the_newest(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "READ", 5)
+    assert ids(find(filled.engine, Wanted(text="50%"))) == ""
+    assert ids(find(filled.engine, Wanted(text="50%", key="key_1"))) == "e1"
+    monkeypatch.setattr(search, "READ", 6)
+    assert ids(find(filled.engine, Wanted(text="50%"))) == "e1"
 
 
 def test_page_by_page_everything_is_seen_once(filled: Store) -> None:
