@@ -68,6 +68,8 @@ class Result:
     """In service on one thread, of answers alone."""
     steps: int
     epochs: float
+    loss: float
+    """Of the last training steps, in nats a token."""
     minutes: float
     cpu_minutes: float
     load: float
@@ -117,6 +119,7 @@ def _measure(task: str, samples: Sequence[Sample], base: Path, recipe: Recipe) -
         _speed([texts[i] for i in held], scratch, trained.rung.most_tokens),
         report.steps,
         report.epochs,
+        report.loss,
         report.seconds / 60,
         report.cpu_s / 60,
         load,

@@ -20,9 +20,10 @@ from distill import gate
 from distill.data.dataset import Dataset
 from distill.gate import Verdict
 from distill.students import label, usage
+from distill.students.base import TEXT
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
-from distill.students.text import rung, student
+from distill.students.text import student
 from distill.students.text.job import Recipe
 from distill.students.text.rung import TextRung
 from distill.train import MOST, Run, closed_set
@@ -59,7 +60,7 @@ def is_due(records: Sequence[StudentRecord], answers: int) -> bool:
     cards = [(record.serving, json.loads(record.card)) for record in records]
     if any(serving and card["gate"].get("share", 0.0) >= MOST for serving, card in cards):
         return False
-    written = [card for _, card in cards if rung.NAME in card.get("rungs", ())]
+    written = [card for _, card in cards if TEXT in card.get("rungs", ())]
     before = [card["data"]["answers"] for card in written]
     return answers >= _GROWTH * max(before, default=0)
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distill.students.base import Prediction, Rung
+from distill.students.base import TEXT, Prediction, Rung
 from router.polling import Background, keep_fresh
 from telemetry.exchange import StudentRecord
 from telemetry.prices import Usage
@@ -104,12 +104,16 @@ class _Batched:
 class Student:
     """A ladder in service."""
 
-    def __init__(self, ladder: Ladder, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, ladder: Ladder, executor: ThreadPoolExecutor, writer: ThreadPoolExecutor
+    ) -> None:
         self.version = ladder.version
         self.threshold = ladder.threshold
         """The least confidence at which an answer may be given."""
         self._ladder = ladder
-        self._rungs = [_Batched(rung, executor) for rung in ladder.rungs]
+        self._rungs = [
+            _Batched(rung, writer if rung.name == TEXT else executor) for rung in ladder.rungs
+        ]
 
     async def predict(self, text: str) -> Asked:
         """The answer of the cheapest rung that is sure enough, else the surest of all."""
@@ -153,6 +157,8 @@ class Students:
         self._data = data
         # One thread: the rungs' own libraries use what cores there are.
         self._executor = ThreadPoolExecutor(1, "student")
+        # To write a text takes many times longer than to choose a label.
+        self._writer = ThreadPoolExecutor(1, "writer")
         self._serving: dict[str, Student] = {}
         self._unusable: set[str] = set()
         self._refreshing = asyncio.Lock()
@@ -171,6 +177,7 @@ class Students:
     async def stop(self) -> None:
         await self._poll.stop()
         self._executor.shutdown(cancel_futures=True)
+        self._writer.shutdown(cancel_futures=True)
 
     async def refresh(self) -> None:
         """Take over what the store says now. Requests under way keep the student they have."""
@@ -192,7 +199,7 @@ class Students:
         if known or record.version in self._unusable:
             return before
         try:
-            return Student(_ladders().load(self._data / record.path), self._executor)
+            return Student(_ladders().load(self._data / record.path), self._executor, self._writer)
         except Exception:
             _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
             self._unusable.add(record.version)

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+TEXT = "text"
+"""Name of the rung that writes its answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.data.private import Masked, mask
+from distill.students.base import TEXT
 from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung
-from distill.students.text import rung as text
 from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
 
@@ -67,7 +67,7 @@ class Ladder:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         rungs: list[LabelRung | TextRung] = []
         for name in manifest["rungs"]:
-            if name == text.NAME:
+            if name == TEXT:
                 rungs.append(TextRung.load(folder))
                 continue
             encoder = None

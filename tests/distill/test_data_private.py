@@ -137,7 +137,7 @@ def test_a_student_of_masked_texts_answers_in_the_words_of_its_caller(tmp_path):
 
     async def ask():
         with ThreadPoolExecutor(1) as executor:
-            return await Student(ladder, executor).predict(text)
+            return await Student(ladder, executor, executor).predict(text)
 
     prediction = asyncio.run(ask()).prediction
     assert prediction.answer == prediction.alternatives[0][0] == "ann@example.com"

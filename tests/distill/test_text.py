@@ -27,7 +27,8 @@ from distill.trainer import Trainer, TrainerSettings
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 from tests.distill.language_model import BEGIN, END, pairs
-from tests.distill.synthetic import exchange
+from tests.distill.synthetic import exchange, messages
+from tests.router.server import Server
 
 LENGTH = 5
 """Tokens of an answer, the mark of the end included."""
@@ -258,6 +259,17 @@ def learn(trainer):
             thread.join()
 
 
+def served(data):
+    """The route, the model and the text of a real server's answer; its teacher is not there."""
+    where = ("--teacher-base-url", "http://127.0.0.1:9/v1")
+    with Server(data, *where, PROTEGE_LOOP__ENABLED="false") as server:
+        answer = server.client().chat.completions.with_raw_response.create(
+            model="auto", messages=messages("dad 4567"), metadata={"task": "copy"}
+        )
+        headers, content = answer.headers, answer.parse().choices[0].message.content
+        return headers["x-protege-route"], headers["x-protege-model"], content
+
+
 def test_the_loop_gives_a_task_of_open_answers_a_student(language_model, tmp_path):
     store = Store(tmp_path)
     store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))])
@@ -275,6 +287,7 @@ def test_the_loop_gives_a_task_of_open_answers_a_student(language_model, tmp_pat
     assert prediction.confidence >= ladder.threshold
     assert not (tmp_path / "training").exists()
     assert not ladder.usage.completion
+    assert served(tmp_path) == ("student", serving.version, "4567")
 
 
 def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_model, tmp_path):

@@ -29,7 +29,7 @@ class Recipe:
 
     rank: int = 32
     rate: float = 5e-4
-    batch: int = 16
+    batch: int = 8
     epochs: int = 8
     cpu_s: float = 1200.0
     """Most processor seconds: a training is not cut short because others use the machine."""

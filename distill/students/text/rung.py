@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from distill.students import novelty
-from distill.students.base import Prediction
+from distill.students.base import TEXT, Prediction
 from distill.students.classifier import STRANGEST, Array, Calibration
 from distill.students.novelty import Novelty
 from distill.students.text.engine import Engine, Sampling, Written
 from distill.students.text.job import ADAPTER, ENGINE
 from policies.ngrams import count_ngrams
-
-NAME = "text"
 
 _MANIFEST = "text.json"
 _NOVELTY = "novelty.npz"
@@ -40,7 +38,7 @@ class TextRung:
 
     @property
     def name(self) -> str:
-        return NAME
+        return TEXT
 
     @property
     def fast(self) -> bool:
@@ -63,7 +61,7 @@ class TextRung:
 
     def save(self, folder: Path) -> None:
         """Write the rung to a folder of its own in ``folder``."""
-        target = folder / NAME
+        target = folder / TEXT
         target.mkdir(parents=True, exist_ok=True)
         for part in (ENGINE, ADAPTER):
             shutil.copytree(self.folder / part, target / part, dirs_exist_ok=True)
@@ -74,7 +72,7 @@ class TextRung:
     @classmethod
     def load(cls, folder: Path) -> TextRung:
         """The rung that ``save`` wrote to ``folder``."""
-        own = folder / NAME
+        own = folder / TEXT
         manifest = json.loads((own / _MANIFEST).read_text(encoding="utf-8"))
         with np.load(own / _NOVELTY) as arrays:
             new = novelty.from_arrays(arrays)
