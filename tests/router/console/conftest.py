@@ -70,7 +70,7 @@ def site(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
     data = folder / "data"
     store = Store(data)
     fill(store, data, time.time())
-    store.write([_hostile(time.time())])
+    store.write([_hostile(time.time()), _replayed(time.time())])
     secrets = [_key(store, "boss", admin=True), _key(store, f"plain {CANARY}", admin=False)]
     store.close()
     config = folder / "protege.yaml"
@@ -91,6 +91,25 @@ def _key(store: Store, name: str, *, admin: bool) -> str:
     secret = new_secret()
     Keys(store).create(secret, time.time(), name=name, admin=admin)
     return secret.text
+
+
+def _replayed(now: float) -> Exchange:
+    """What the demo leaves behind."""
+    return Exchange(
+        id="req_replayed",
+        created=now,
+        task="replayed",
+        route="teacher",
+        model="replay-of-gpt-5.4",
+        reason="no_student",
+        status=200,
+        stream=False,
+        sampled=True,
+        answer="a recorded answer",
+        finish_reason="stop",
+        cost=10**9,
+        teacher_cost=10**9,
+    )
 
 
 def _hostile(now: float) -> Exchange:
