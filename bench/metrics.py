@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
@@ -48,7 +49,7 @@ _TRIES = 200
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Medians over the rounds, with metrics and without."""
+    """Medians over the rounds, with what is measured and without."""
 
     requests_per_s: tuple[float, float]
     cpu_ms: tuple[float, float]
@@ -99,7 +100,8 @@ def main(
     cores = two_cores()
     try:
         with stub(cores) as upstream:
-            cost = _cost(upstream, cores, seconds, rounds)
+            programs = {"metered": PROTEGE, "unmetered": UNMETERED}
+            cost = compared(upstream, cores, seconds, rounds, programs)
             report = Report(seconds, rounds, cores, _added_us(), cost, _scrapes(upstream))
     except (DemoError, OSError) as error:
         sys.exit(f"bench: {error}")
@@ -108,8 +110,15 @@ def main(
         json_.write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
 
 
-def _cost(upstream: Subject, cores: Cores, seconds: float, rounds: int) -> Cost:
-    """Two servers of one worker each, loaded in turn; which goes first changes every round."""
+def compared(
+    upstream: Subject,
+    cores: Cores,
+    seconds: float,
+    rounds: int,
+    programs: Mapping[str, Sequence[str]],
+) -> Cost:
+    """Two servers of one worker each by name, with and without what is measured, loaded in turn;
+    which goes first changes every round."""
     rates: tuple[list[float], list[float]] = ([], [])
     cpu: tuple[list[float], list[float]] = ([], [])
     failures = 0
@@ -117,7 +126,7 @@ def _cost(upstream: Subject, cores: Cores, seconds: float, rounds: int) -> Cost:
         with on_core(cores.subjects):
             servers = [
                 stack.enter_context(serving(name, upstream, WORK / name, program=program))
-                for name, program in (("metered", PROTEGE), ("unmetered", UNMETERED))
+                for name, program in programs.items()
             ]
         stack.enter_context(on_core(cores.load))
         for server in servers:

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -201,6 +202,7 @@ def _message(record: logging.LogRecord) -> str:
     return said if record.name in _OF_MODELS else nameless(said)
 
 
+@lru_cache(maxsize=1024)
 def nameless(text: str) -> str:
     """``text`` with no more than the hash of tasks that Protege has named.
 

@@ -60,7 +60,7 @@ def stored(store: Store) -> list[Exchange]:
         return [Exchange(**row._mapping) for row in connection.execute(select(exchanges))]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(steps=st.lists(writes | audits | rolls | passes, min_size=5, max_size=15))
 def test_sums_are_exact_whatever_happens_in_whatever_order(store: Store, steps: list[Any]) -> None:
     empty(store)
@@ -129,7 +129,7 @@ def test_processes_that_write_and_sum_up_at_once(store: Store) -> None:
 
     def write(writer: int) -> None:
         rng = random.Random(writer)
-        for number in range(15):
+        for number in range(10):
             age = rng.choice([0.0, 0.0, 1e4, 1e5, 3e5]) * rng.random()
             row = exchange(f"{writer}-{number}", created=now - age, cost=rng.randrange(10**9))
             store.write([dataclasses.replace(row, route="student", task=rng.choice("ab"))])
