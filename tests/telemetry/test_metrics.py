@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from telemetry.exchange import PICO
 from telemetry.metrics import Metrics
-from telemetry.metrics.labels import TaskLabels
+from telemetry.metrics.labels import Labels, TaskLabels
 from tests.telemetry.test_store import exchange
 
 
@@ -89,3 +90,12 @@ def test_a_task_gets_a_label_when_it_matters() -> None:
     assert labels.admit("student's") == "student's"
     assert labels.admit("one too many") == "other"
     assert labels.label("student's") == "student's"
+
+
+def test_processes_agree_on_labels(tmp_path: Path) -> None:
+    one, other = (Labels(2, tmp_path / "tasks") for _ in range(2))
+    assert one.admit("a\nname") == "a\nname"
+    assert "a\nname" in other
+    assert other.admit("b") == "b"
+    assert one.admit("c") == other.admit("c") == "other"
+    assert one.admit("b") == "b"
