@@ -37,7 +37,10 @@ _OURS = ("router", "telemetry", "policies", "distill", "config", "bench", "prote
 _PLAIN = (*_OURS, "uvicorn")
 """Loggers whose messages are harmless; uvicorn's speak of connections and processes."""
 
-_HARMLESS = {"OSError", "ConnectionError", "OperationalError", "InterfaceError", "EncoderError"}
+_HARMLESS = {
+    *("OSError", "ConnectionError", "OperationalError", "InterfaceError"),
+    *("EncoderError", "LanguageModelError"),
+}
 """Exceptions, by name, whose words are about files, connections and databases, and not what is in
 them. The libraries of databases have them in common."""
 
