@@ -194,6 +194,10 @@ class DatasetSettings(_Section):
 
     private: PrivateData = "off"
 
+    suspects: Literal["keep", "drop"] = "keep"
+    """Whether students are taught answers of the teacher that are likely wrong. To drop them helps
+    where a teacher errs, and may harm where it does not (``bench.teacher_errors``)."""
+
     def horizon(self, now: float) -> float:
         """The Unix time before which texts are not kept, at Unix time ``now``."""
         return 0.0 if self.retention_days is None else now - 86400 * self.retention_days

@@ -94,6 +94,7 @@ class Play:
     def __init__(self, settings: Settings, encoder: SentenceEncoder | None, rng: Random) -> None:
         self._policy, self._loop = settings.policy, settings.loop
         self._private = settings.dataset.private
+        self._sifts = settings.dataset.suspects == "drop"
         self._encoder = encoder
         self._rng = rng
         self._position = 0
@@ -234,7 +235,14 @@ class Play:
         data = build(list(self._evidence), self._private)
         try:
             run = retrain(
-                _TASK, data.version, data, self._champion, self._state, self._policy, self._encoder
+                _TASK,
+                data.version,
+                data,
+                self._champion,
+                self._state,
+                self._policy,
+                self._encoder,
+                sift=self._sifts,
             )
         except Exception as error:
             # As in the trainer: the task waits for its next turn.

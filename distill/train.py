@@ -11,6 +11,7 @@ import numpy.typing as npt
 from config.settings import PolicySettings
 from distill import gate
 from distill.data.dataset import Dataset
+from distill.data.suspects import sieve
 from distill.gate import Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
@@ -48,6 +49,8 @@ class Run:
     labels: tuple[str, ...] = ()
     rungs: tuple[str, ...] = ()
     ladder: Ladder | None = None
+    suspects: int = 0
+    """Answers that were not taught, since they are likely wrong."""
 
     def advance(self, state: TaskState, answers: int, now: float) -> TaskState:
         """The task's ``state`` after this run, made at Unix time ``now`` on so many answers."""
@@ -65,6 +68,8 @@ class _Candidate:
 
     rungs: tuple[LabelRung, ...]
     verdict: Verdict
+    suspects: int
+    """Answers that they were not taught, since they are likely wrong."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,12 +86,14 @@ def retrain(
     encoder: SentenceEncoder | None,
     *,
     encoder_comes: bool = False,
+    sift: bool = False,
 ) -> Run:
     """Train the cheapest ladder that can serve the most, and put it to the gate.
 
     A test that has little more evidence than the task's last one is not made, and spends nothing of
     the error budget. While the encoder is still being made ready (``encoder_comes``) the cheap rung
-    is promoted only if it leaves little to gain.
+    is promoted only if it leaves little to gain. With ``sift``, answers that are likely wrong are
+    not taught where that makes a better student.
     """
     if data.evidence < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
@@ -96,7 +103,7 @@ def retrain(
         return Run(Verdict(False, "the answers are not from a small closed set"))
     delta = attempt_delta(policy.delta, state.attempts + 1)
     served = champion.share if champion else 0.0
-    best = _best_candidate(data, labels, served, policy.alpha, delta, encoder)
+    best = _best_candidate(data, labels, served, policy.alpha, delta, encoder, sift)
     verdict, names = best.verdict, best.names
     if verdict.delta is not None:
         # What the other candidates' tests spent, or would have spent.
@@ -105,7 +112,7 @@ def retrain(
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
     if not verdict.promoted or verdict.threshold is None:
-        return Run(verdict, labels, names)
+        return Run(verdict, labels, names, suspects=best.suspects)
     tokens = usage.fit(data.examples)
     ladder = Ladder(
         version,
@@ -117,7 +124,7 @@ def retrain(
         tokens,
         data.masked,
     )
-    return Run(verdict, labels, names, ladder)
+    return Run(verdict, labels, names, ladder, best.suspects)
 
 
 def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
@@ -135,6 +142,7 @@ def _best_candidate(
     alpha: float,
     delta: float,
     encoder: SentenceEncoder | None,
+    sift: bool,
 ) -> _Candidate:
     """The rungs that may serve the most; of those that may serve as much, the cheapest.
 
@@ -148,14 +156,15 @@ def _best_candidate(
 
     def tested(*trained: Trained) -> _Candidate:
         verdict = gate.judge(_outcomes(trained, weights), served, alpha, part)
-        return _Candidate(tuple(one.rung for one in trained), verdict)
+        return _Candidate(tuple(one.rung for one in trained), verdict, cheap.suspects)
 
-    cheap = label.train(texts, answers, labels, groups=groups)
+    doubt = sieve(data, labels) if sift else None
+    cheap = label.train(texts, answers, labels, groups=groups, taught=doubt)
     alone = tested(cheap)
     enough = alone.verdict.share >= _ENOUGH
     if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
-    rich = label.train(texts, answers, labels, encoder=encoder, groups=groups)
+    rich = label.train(texts, answers, labels, encoder=encoder, groups=groups, taught=cheap.taught)
     candidates = (alone, tested(cheap, rich), tested(rich))
     return max(candidates, key=lambda one: (one.verdict.share, one.verdict.delta is not None))
 

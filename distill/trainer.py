@@ -186,6 +186,7 @@ class Trainer:
             self._settings.policy,
             self._encoder,
             encoder_comes=self._encoder_comes,
+            sift=self._settings.dataset.suspects == "drop",
         )
 
     def _text_run(
@@ -256,7 +257,7 @@ def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> s
     """The student's card as JSON."""
     usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
     card = {
-        "data": data | {"since": state.epoch},
+        "data": data | {"since": state.epoch, "suspects": run.suspects},
         "labels": list(run.labels),
         "rungs": list(run.rungs),
         "gate": dataclasses.asdict(run.verdict),

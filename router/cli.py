@@ -17,7 +17,7 @@ from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
-_COMMANDS = {"serve", "keys", "policy", "student", "report", "top", "estimate", "demo"}
+_COMMANDS = {"serve", "keys", "policy", "student", "data", "report", "top", "estimate", "demo"}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -87,6 +87,10 @@ def main() -> None:
         from router.commands.top import top
 
         app.command()(top)
+    if "data" in wanted:
+        from router.commands.data import data_app
+
+        app.add_typer(data_app, name="data")
     if "estimate" in wanted:
         from router.commands.estimate import estimate
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Route = Literal["teacher", "student", "model"]
-"""``model``: another configured model that the caller named. It teaches nobody."""
+Route = Literal["teacher", "student", "model", "imported"]
+"""``model``: another configured model that the caller named. It teaches nobody. ``imported``: no
+request at all, but a pair of a prompt and its answer to learn from."""
 
 Dialect = Literal["chat", "responses", "messages", "completions", "embeddings"]
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Engine, Float, Select, Table, func, select
 
-from telemetry.measures import DAY_H, HOUR, HOUR_S, KEY, MEASURES, total, whole
+from telemetry.measures import DAY_H, HOUR, HOUR_S, KEY, MEASURES, REQUESTS, total, whole
 from telemetry.rollup import summed_until
 from telemetry.schema import daily_sums, exchanges, hourly_sums
 
@@ -116,7 +116,7 @@ def _read(since: float, until: float, by: Sequence[Dimension]) -> Select[Any]:
     }
     groups = [dimensions[name] for name in by]
     within = (exchanges.c.created >= since, exchanges.c.created < until)
-    return select(*groups, *MEASURES).where(*within).group_by(*groups)
+    return select(*groups, *MEASURES).where(*within, REQUESTS).group_by(*groups)
 
 
 def _summed(table: Table, first: int, last: int, by: Sequence[Dimension]) -> Select[Any]:

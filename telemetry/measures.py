@@ -44,6 +44,9 @@ HOUR = whole(_WholeSeconds(exchanges.c.created), HOUR_S)
 
 KEY = func.coalesce(exchanges.c.key, "")
 
+REQUESTS = exchanges.c.route != "imported"
+"""Of the exchanges, those that somebody asked for."""
+
 _BY_STUDENT = exchanges.c.route == "student"
 _AUDITED = exchanges.c.agreed.is_not(None)
 _DISAGREED = exchanges.c.agreed.is_(false())

@@ -47,7 +47,7 @@ def past(store: Store, since: float, until: float, task: str | None = None) -> I
     query = (
         select(*_COLUMNS, exchanges.c.request.is_not(None).label("kept"))
         .where(exchanges.c.created >= since, exchanges.c.created < until)
-        .where(exchanges.c.route != "model")
+        .where(exchanges.c.route.in_(("teacher", "student")))
         .order_by(exchanges.c.created)
     )
     if task is not None:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from telemetry.exchange import Exchange
-from telemetry.measures import DAY_H, HOUR, HOUR_S, KEY, MEASURES
+from telemetry.measures import DAY_H, HOUR, HOUR_S, KEY, MEASURES, REQUESTS
 from telemetry.schema import daily_sums, exchanges, hourly_sums, rolled_up
 from telemetry.upsert import upsert
 
@@ -135,7 +135,7 @@ def _groups(connection: Connection, *which: ColumnElement[bool]) -> Sequence[Row
     """The sums of some exchanges by the hour."""
     of = exchanges.c
     dimensions = (HOUR.label("hour"), of.task, of.route, of.model, KEY.label("key"))
-    query: Select[Any] = select(*dimensions, *MEASURES).where(*which)
+    query: Select[Any] = select(*dimensions, *MEASURES).where(*which, REQUESTS)
     return connection.execute(query.group_by(HOUR, of.task, of.route, of.model, KEY)).all()
 
 

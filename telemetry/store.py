@@ -207,6 +207,14 @@ class Store:
         with self.engine.connect() as connection:
             return {row.task: row.answers for row in connection.execute(query)}
 
+    def imported(self, task: str) -> int:
+        """How many pairs of a prompt and its answer were imported for ``task``."""
+        query = select(func.count()).where(
+            exchanges.c.task == task, exchanges.c.route == "imported"
+        )
+        with self.engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
     def audit_tally(self, version: str) -> AuditTally:
         """Audits of what the student answered because it was sure. What it said because it was
         forced, or because the teacher was down, was never promised to be right."""
@@ -439,7 +447,7 @@ class Store:
                 func.count(case((agreed.is_(true()), 1))).label("agreements"),
             )
             .where(which, exchanges.c.created >= since, *_owned(owner))
-            .where(exchanges.c.route != "model")
+            .where(exchanges.c.route.in_(("teacher", "student")))
             .group_by(exchanges.c.task)
             .order_by(exchanges.c.task)
             .limit(most)

@@ -33,6 +33,7 @@ def card(
         "until": _iso(max(times, default=None)),
         "teachers": dict(teachers.most_common()),
         "audits": sum(exchange.route == "student" for exchange in exchanges),
+        "imported": sum(exchange.route == "imported" for exchange in exchanges),
         "corrected": sum(bool(exchange.right_answer) for exchange in exchanges),
         "near_duplicates": len(data) - len(groups),
         "not_learnt": dict(data.flaws),

@@ -13,12 +13,16 @@ import numpy.typing as npt
 
 
 def likely_wrong(
-    probabilities: npt.NDArray[np.float64], answers: Sequence[str], labels: Sequence[str]
+    probabilities: npt.NDArray[np.float64],
+    answers: Sequence[str],
+    labels: Sequence[str],
+    among: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.int64]:
     """For each of ``answers`` [n] the place of the label that it likely should have been; -1 where
     nothing speaks against it, and for answers that are no label.
 
-    ``probabilities`` [n, labels] are out of sample. A label is confidently another's where its
+    ``probabilities`` [n, labels] are out of sample; rows that are not ``among`` those to be looked
+    at [n] are as if they were not there. A label is confidently another's where its
     probability reaches the mean that it has among its own answers.
 
     >>> likely_wrong(np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.9, 0.1]]), "aabb", "ab")
@@ -26,6 +30,8 @@ def likely_wrong(
     """
     place = {label: i for i, label in enumerate(labels)}
     given = np.array([place.get(answer, -1) for answer in answers])
+    if among is not None:
+        given = np.where(among, given, -1)
     usual = np.array(
         [
             probabilities[given == i, i].mean() if (given == i).any() else np.inf

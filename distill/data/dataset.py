@@ -40,6 +40,10 @@ class Example:
     """Unix time of the request."""
     contradicted: bool = False
     """Whether an audit found that a student had answered it otherwise."""
+    id: str = ""
+    """The exchange's."""
+    vouched: bool = False
+    """Whether a person has said that the answer is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,9 @@ def _examples(read: Sequence[_Read], head: str) -> tuple[Example, ...]:
             one.flaw,
             one.exchange.created,
             one.exchange.agreed is False,
+            one.exchange.id,
+            # One that a person called wrong would not be here.
+            one.exchange.score is not None or bool(one.exchange.right_answer),
         )
         for one, text, group in zip(read, texts, duplicates.groups(texts), strict=True)
     )
@@ -185,9 +192,10 @@ def _weight(exchange: Exchange) -> float:
     """The inverse of the probability that the teacher was asked.
 
     Where a student answered and chance did not choose an audit, a person has put the answer right:
-    people look at answers that are wrong, so those say nothing of the others.
+    people look at answers that are wrong, so those say nothing of the others. And what was imported
+    nobody has asked.
     """
-    if exchange.route == "student" and not exchange.sampled:
+    if exchange.route == "imported" or (exchange.route == "student" and not exchange.sampled):
         return 0.0
     return 1.0 / (exchange.propensity or 1.0)
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from policies.formats import fits
 
-Flaw = Literal["empty", "refusal", "malformed", "private", "suspect"]
+Flaw = Literal["empty", "refusal", "malformed", "private"]
 """``malformed``: not of the format that the request asks for. ``private``: with private data that
-its request does not have. ``suspect``: likely wrong."""
+its request does not have."""
 
 _REFUSAL = re.compile(
     r"""^\W*

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -98,6 +98,12 @@ def mask(text: str) -> Masked:
         end = stop
     values = {placeholder: value for (_, value), placeholder in known.items()}
     return Masked("".join([*parts, text[end:]]), values)
+
+
+def mask_all(texts: Sequence[str]) -> tuple[list[str], Masked]:
+    """Texts that belong together, with the same placeholders for the same; and them as one."""
+    one = mask("\0".join(text.replace("\0", " ") for text in texts))
+    return one.text.split("\0"), one
 
 
 def find(text: str) -> list[Span]:

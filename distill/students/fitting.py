@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,14 @@ _CAUTION = 0.4
 """What one unit of surprise takes off the logarithm of the odds, before data say more."""
 
 
+Rows = npt.NDArray[np.bool_]
+"""[n, folds + 1]: the rows that are taught when each fold is held out, and at last."""
+
+Sieve = Callable[[Array, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
+"""Tells the rows [n] that are better not taught, by out-of-sample probabilities [n, labels], among
+those rows [n] alone that may be looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A classifier and what cross-validation says of it, one entry a training row."""
@@ -53,6 +62,7 @@ class Fitted:
     """Whether that classifier's answer was the teacher's."""
     probabilities: Array
     """[n, labels]: what that classifier gave each label."""
+    taught: Rows
 
 
 def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
@@ -67,42 +77,55 @@ def fit(
     labels: Sequence[str],
     surprise: Array,
     groups: Sequence[Hashable],
-    taught: npt.NDArray[np.bool_] | None = None,
+    taught: Rows | Sieve | None = None,
 ) -> Fitted:
     """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels.
 
     ``surprise`` [n] is at each row against the others. Cross-validation keeps rows of one of the
-    ``groups`` [n] together. Rows that are not ``taught`` [n] are only what it is tested on.
+    ``groups`` [n] together. ``taught`` is what another fit to the same rows has found, or a sieve,
+    which is used where that makes the classifier agree more often with answers that it has not
+    seen; rows that are not taught the classifier is only tested on.
     """
     index = {label: i for i, label in enumerate(labels)}
     y = np.array([index.get(answer, _OTHER) for answer in answers])
-    taught = np.ones(len(y), dtype=bool) if taught is None else taught
-    if len(np.unique(y[taught])) == 1:
-        return _constant(labels, features.shape[1], surprise, y)
+    every = np.ones((len(y), _FOLDS + 1), dtype=bool)
+    if len(np.unique(y)) == 1:
+        return _constant(labels, features.shape[1], surprise, every)
     span, back = _span(features)
-    strength, out_of_fold = _choose_strength(span, y, _folds(groups), taught)
+    folds = _folds(groups)
+    rows = every if taught is None or callable(taught) else taught
+    strength, out_of_fold = _choose_strength(span, y, folds, rows)
+    if callable(taught):
+        sifted = _sift(span, y, folds, strength, out_of_fold[:, : len(labels)], taught)
+        after = _cross_validate(span, y, folds, sifted, strength)
+        # Of few answers a student is sure that the rare ones are wrong.
+        if _agreement(after, y, labels) > _agreement(out_of_fold, y, labels):
+            rows, out_of_fold = sifted, after
     out_of_fold = out_of_fold[:, : len(labels)]
     best = out_of_fold.argmax(axis=1)
     raw = out_of_fold[np.arange(len(y)), best]
     calibration = calibrate(raw, surprise, best == y)
-    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span[taught], y[taught])
+    last = rows[:, -1]
+    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span[last], y[last])
     weights, intercepts = _rows(model, len(labels))
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
     weights = np.ascontiguousarray((weights @ back).T)
     classifier = Classifier(tuple(labels), weights, intercepts, calibration)
-    return Fitted(classifier, calibration(raw, surprise), best == y, out_of_fold)
+    return Fitted(classifier, calibration(raw, surprise), best == y, out_of_fold, rows)
 
 
-def _constant(
-    labels: Sequence[str], width: int, surprise: Array, y: npt.NDArray[np.int64]
-) -> Fitted:
-    """Where every answer taught is the same, so is the student's."""
+def _agreement(probabilities: Array, y: npt.NDArray[np.int64], labels: Sequence[str]) -> float:
+    return float((probabilities[:, : len(labels)].argmax(axis=1) == y).mean())
+
+
+def _constant(labels: Sequence[str], width: int, surprise: Array, taught: Rows) -> Fitted:
+    """Where every answer seen is the same, so is the student's."""
     rows = len(surprise)
     # The surprise at what is usual is 1.
     calibration = Calibration(0.0, math.log(rows + 1) + _CAUTION, _CAUTION)
     classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
-    sure = np.ones(rows)
-    return Fitted(classifier, calibration(sure, surprise), y == 0, sure[:, np.newaxis])
+    sure, agreed = np.ones(rows), np.ones(rows, dtype=bool)
+    return Fitted(classifier, calibration(sure, surprise), agreed, sure[:, np.newaxis], taught)
 
 
 def _span(features: Matrix) -> tuple[Matrix, Matrix]:
@@ -129,18 +152,16 @@ def _folds(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
 
 
 def _choose_strength(
-    features: Matrix,
-    y: npt.NDArray[np.int64],
-    folds: npt.NDArray[np.int64],
-    taught: npt.NDArray[np.bool_],
+    features: Matrix, y: npt.NDArray[np.int64], folds: npt.NDArray[np.int64], taught: Rows
 ) -> tuple[float, Array]:
     """The regularisation with the least cross-validated log loss, and its probabilities."""
-    classes = _with_other_last(y[taught])
-    columns = [classes.index(label) for label in y[taught]]
+    classes = _with_other_last(y)
+    counted = taught[:, -1]
+    columns = [classes.index(label) for label in y[counted]]
     losses = {}
     for strength in _STRENGTHS:
-        probabilities = _cross_validate(features, y, folds, taught, classes, strength)
-        truth = probabilities[taught][np.arange(len(columns)), columns]
+        probabilities = _cross_validate(features, y, folds, taught, strength)
+        truth = probabilities[counted][np.arange(len(columns)), columns]
         losses[strength] = (-np.log(np.clip(truth, SURE, 1)).mean(), probabilities)
     best = min(losses, key=lambda strength: losses[strength][0])
     return best, losses[best][1]
@@ -150,26 +171,76 @@ def _cross_validate(
     features: Matrix,
     y: npt.NDArray[np.int64],
     folds: npt.NDArray[np.int64],
-    taught: npt.NDArray[np.bool_],
-    classes: list[int],
+    taught: Rows,
     strength: float,
 ) -> Array:
     """Out-of-fold probabilities [n, classes]."""
-    probabilities = np.zeros((len(y), len(classes)))
+    probabilities = np.zeros((len(y), len(np.unique(y))))
     for held in np.unique(folds):
-        train, test = (folds != held) & taught, folds == held
-        if not train.any():
-            probabilities[test] = 1 / len(classes)
-            continue
-        seen = np.unique(y[train])
-        columns = [classes.index(label) for label in seen]
-        if len(seen) == 1:
-            probabilities[np.ix_(test, columns)] = 1.0
-            continue
-        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(
-            features[train], y[train]
-        )
-        probabilities[np.ix_(test, columns)] = model.predict_proba(features[test])
+        train, test = (folds != held) & taught[:, held], folds == held
+        probabilities[test] = _predicted(features, y, train, test, strength)
+    return probabilities
+
+
+def _sift(
+    features: Matrix,
+    y: npt.NDArray[np.int64],
+    folds: npt.NDArray[np.int64],
+    strength: float,
+    out_of_fold: Array,
+    sieve: Sieve,
+) -> Rows:
+    """What to teach when a fold is held out, and at last.
+
+    To sift is a part of training: what becomes of a row where a fold is held out must not depend on
+    the answers in that fold, or the test would not be one. So each row is judged by a model that
+    has seen neither its own fold nor the one that is held out.
+    """
+    taught = np.ones((len(y), _FOLDS + 1), dtype=bool)
+    without = {held: np.zeros_like(out_of_fold) for held in np.unique(folds)}
+    for one, other in combinations(without, 2):
+        train = (folds != one) & (folds != other)
+        for held, judged in ((one, folds == other), (other, folds == one)):
+            found = _predicted(features, y, train, judged, strength)
+            without[held][judged] = found[:, : out_of_fold.shape[1]]
+    for held, probabilities in without.items():
+        taught[:, held] = _sifted(y, sieve(probabilities, folds != held))
+    taught[:, -1] = _sifted(y, sieve(out_of_fold, np.ones(len(y), dtype=bool)))
+    return taught
+
+
+def _sifted(y: npt.NDArray[np.int64], doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What is left; of a class that too little would be left of, everything."""
+    left = ~doubtful
+    for one in np.unique(y[doubtful]):
+        if (left & (y == one)).sum() < LEAST_SUPPORT:
+            left |= y == one
+    return left
+
+
+def _predicted(
+    features: Matrix,
+    y: npt.NDArray[np.int64],
+    train: npt.NDArray[np.bool_],
+    test: npt.NDArray[np.bool_],
+    strength: float,
+) -> Array:
+    """Probabilities [tested, classes] of a model of the rows ``train`` for the rows ``test``.
+
+    The class "another", if there is one, is the last.
+    """
+    classes = _with_other_last(y)
+    tested = int(test.sum())
+    if not train.any():
+        return np.full((tested, len(classes)), 1 / len(classes))
+    probabilities = np.zeros((tested, len(classes)))
+    seen = np.unique(y[train])
+    columns = [classes.index(label) for label in seen]
+    if len(seen) == 1:
+        probabilities[:, columns] = 1.0
+        return probabilities
+    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(features[train], y[train])
+    probabilities[:, columns] = model.predict_proba(features[test])
     return probabilities
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from distill.students.classifier import Array, Classifier, Matrix
 from distill.students.encoder import SentenceEncoder
 from distill.students.novelty import Novelty
 from policies.ngrams import TfIdf, count_ngrams
+
+if TYPE_CHECKING:
+    from distill.students.fitting import Rows, Sieve
 
 Reads = Literal["ngram", "embedding", "both"]
 """What of a text a rung reads."""
@@ -76,8 +79,15 @@ class Trained:
     agreed: npt.NDArray[np.bool_]
     probabilities: Array
     """[n, labels]: what it gave each label."""
+    taught: Rows
+    """What it was trained on: [n, folds + 1]."""
     surprise: Array
     """[n]: how unlike the others each text is, as in ``novelty``."""
+
+    @property
+    def suspects(self) -> int:
+        """How many texts it was not taught."""
+        return int((~self.taught[:, -1]).sum())
 
 
 def train(
@@ -88,13 +98,14 @@ def train(
     ngrams: bool = True,
     encoder: SentenceEncoder | None = None,
     groups: Sequence[Hashable] | None = None,
-    taught: npt.NDArray[np.bool_] | None = None,
+    taught: Rows | Sieve | None = None,
 ) -> Trained:
     """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
 
     ``labels`` are the answers it may give. It reads n-grams, or the embeddings of ``encoder``, or
     both. No test parts one of the ``groups`` [n]; without any, texts that are the same. Those that
-    are not ``taught`` [n] it is only tested on.
+    are not ``taught`` it is only tested on: what another rung of the same texts has found, or a
+    sieve that finds it.
     """
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
@@ -109,7 +120,9 @@ def train(
     features = _beside(counted, embeddings)
     fitted = fitting.fit(features, answers, labels, surprise, groups or texts, taught)
     rung = LabelRung(fitted.classifier, tfidf, encoder, new)
-    return Trained(rung, fitted.confidences, fitted.agreed, fitted.probabilities, surprise)
+    return Trained(
+        rung, fitted.confidences, fitted.agreed, fitted.probabilities, fitted.taught, surprise
+    )
 
 
 def _beside(ngrams: sparse.csr_matrix | None, embeddings: Matrix | None) -> Matrix:

@@ -42,6 +42,7 @@ def test_the_card_tells_what_the_data_are():
         "until": "1970-01-01T00:16:45+00:00",
         "teachers": {"teacher": 4, "other": 1},
         "audits": 1,
+        "imported": 0,
         "corrected": 1,
         "near_duplicates": 1,
         "not_learnt": {"refusal": 1},

@@ -1,0 +1,294 @@
+"""``protege data``: what students learn from, out to other tools, in from a seed, and reviewed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from config.settings import Settings
+from distill.data import lessons as pairs
+from distill.data.card import card as data_card
+from distill.data.dataset import Dataset, build
+from distill.data.lessons import Format, LessonError
+from distill.data.private import check_installed
+from distill.data.review import Finding, findings
+from router import seeds
+from router.commands.opened import Config, Data, fail, opened
+from router.estimate.logged import Bad
+from telemetry.exchange import Exchange, TaskState
+from telemetry.store import Store
+
+data_app = typer.Typer(
+    no_args_is_help=True, help="Export, import, review and describe what students learn from."
+)
+
+_WIDTH = 160
+"""Columns for a table where the output is not a terminal."""
+
+_AT_ONCE = 500
+"""Pairs that are written to the store in one transaction."""
+
+_SHOWN = 3
+"""Rows that cannot be used of which the reason is told."""
+
+_Task = Annotated[str, typer.Argument(metavar="TASK")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Ids = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="An exchange's answer; may be given again.")
+]
+
+
+@data_app.command()
+def export(
+    task: _Task,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="File to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="parquet, or openai: JSON lines for its fine-tuning.")
+    ] = "parquet",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write the pairs that a task's students learn from to a file: flawed and suspect answers left
+    out, private data masked where the settings say so."""
+    if form not in get_args(Format):
+        fail(f"--format: expected {' or '.join(get_args(Format))} (got {form!r})")
+    with _task(task, data, config) as of:
+        suspect = set()
+        if of.settings.dataset.suspects == "drop":
+            suspect = {one.id for one in findings(of.data) if one.left_out}
+        kept = (one for one in pairs.lessons(of.data, of.exchanges) if one.id not in suspect)
+        count = pairs.write(kept, output, form)  # type: ignore[arg-type]
+    typer.echo(f"{count} pairs of {task} written to {output}")
+
+
+@data_app.command("import")
+def import_seed(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="JSON lines with `messages` that end in the assistant's, CSV with `text,label` "
+            "(both may end in .gz), or Parquet as exported.",
+        ),
+    ],
+    task: Annotated[str, typer.Option(help="The task that the pairs are for.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Add pairs that were made elsewhere to what a task's students learn from. They teach, but are
+    no evidence for the promise. Pairs that are there already stay as they are."""
+    skipped: list[Bad] = []
+    with _told(data, config) as (_, store):
+        before = store.imported(task)
+        read = 0
+        rows = _good(seeds.read(file, task), skipped)
+        while batch := list(islice(rows, _AT_ONCE)):
+            store.write(batch)
+            read += len(batch)
+        added = store.imported(task) - before
+    for bad in skipped[:_SHOWN]:
+        typer.echo(f"protege: {bad.where}: {bad.reason}", err=True)
+    if not read:
+        fail(f"{file}: no pair in it that can be used")
+    again = f", {read - added} were there already" if read > added else ""
+    left = f", {len(skipped)} rows cannot be used" if skipped else ""
+    typer.echo(f"{added} pairs added to {task}{again}{left}")
+
+
+@data_app.command()
+def review(
+    task: _Task,
+    accept: _Ids = None,
+    drop: _Ids = None,
+    correct: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID=ANSWER", help="What the answer should be; may be given again."),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Answers to list.")] = 20,
+    as_json: _Json = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the teacher's answers that are likely wrong, the surest first; or say what they are:
+    right (--accept), to be forgotten (--drop), or another (--correct)."""
+    opinions = _opinions(accept or [], drop or [], correct or [])
+    if opinions:
+        with _told(data, config) as (_, store):
+            _judge(store, task, opinions)
+        typer.echo(f"{len(opinions)} answers of {task} judged")
+        return
+    with _task(task, data, config) as of:
+        found = findings(of.data, of.exchanges)
+    if as_json:
+        _print_json([dataclasses.asdict(one) for one in found[:most]])
+    elif found:
+        _print_findings(task, found, most)
+    else:
+        typer.echo(f"No answer of {task} is likely wrong")
+
+
+@data_app.command()
+def card(task: _Task, as_json: _Json = False, data: Data = None, config: Config = None) -> None:
+    """Say what a task's students would learn from today, and what is left out and why."""
+    with _task(task, data, config) as of:
+        oldest = min(exchange.created for exchange in of.exchanges)
+        told = data_card(of.data, of.exchanges, of.store.left_out(task, oldest))
+    if as_json:
+        _print_json(told)
+        return
+    table = Table("", escape(task))
+    for name, value in told.items():
+        table.add_row(name.replace("_", " "), escape(_shown(value)))
+    _console().print(table)
+
+
+@data_app.command()
+def forget(data: Data = None, config: Config = None) -> None:
+    """Delete the texts that are older than dataset.retention_days, as a server with a learning loop
+    does by itself."""
+    with _told(data, config) as (settings, store):
+        if settings.dataset.retention_days is None:
+            fail("dataset.retention_days is not set: texts are kept")
+        count = store.forget_before(settings.dataset.horizon(time.time()))
+    typer.echo(f"The texts of {count} exchanges are deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A task's answers, as a training run would read them now."""
+
+    settings: Settings
+    store: Store
+    exchanges: list[Exchange]
+    data: Dataset
+
+
+@contextmanager
+def _task(task: str, data: Path | None, config: Path | None) -> Generator[_Opened, None, None]:
+    with _told(data, config) as (settings, store):
+        if settings.dataset.private != "off":
+            check_installed()
+        state = store.task_states().get(task, TaskState(task))
+        since = max(state.epoch, settings.dataset.horizon(time.time()))
+        exchanges = store.teacher_answers(task, since)
+        if not exchanges:
+            fail(f"there is no answer of the teacher to learn from in the task {task}")
+        yield _Opened(settings, store, exchanges, build(exchanges, settings.dataset.private))
+
+
+@contextmanager
+def _told(data: Path | None, config: Path | None) -> Generator[tuple[Settings, Store], None, None]:
+    """As ``opened``; what is wrong with lessons is told in one line as well."""
+    with opened(data, config) as found:
+        try:
+            yield found
+        except LessonError as error:
+            fail(str(error))
+
+
+def _good(rows: Iterator[Exchange | Bad], skipped: list[Bad]) -> Iterator[Exchange]:
+    for row in rows:
+        if isinstance(row, Bad):
+            skipped.append(row)
+        else:
+            yield row
+
+
+_Opinion = str | None
+"""The right answer, or ``""`` for the teacher's own; None for none."""
+
+
+def _opinions(accept: list[str], drop: list[str], correct: list[str]) -> dict[str, _Opinion]:
+    opinions: dict[str, _Opinion] = dict.fromkeys(accept, "")
+    opinions |= dict.fromkeys(drop)
+    for one in correct:
+        identifier, separator, answer = one.partition("=")
+        if not (separator and answer):
+            fail(f"--correct: expected ID=ANSWER (got {one!r})")
+        opinions[identifier] = answer
+    twice = [name for name, n in Counter([*accept, *drop, *_named(correct)]).items() if n > 1]
+    if twice:
+        fail(f"{twice[0]}: judged twice")
+    return opinions
+
+
+def _named(correct: list[str]) -> list[str]:
+    return [one.partition("=")[0] for one in correct]
+
+
+def _judge(store: Store, task: str, opinions: dict[str, _Opinion]) -> None:
+    """Keep all opinions as a person's feedback, or none."""
+    exchanges = {}
+    for identifier in opinions:
+        exchange = store.exchange(identifier)
+        if exchange is None or exchange.task != task:
+            fail(f"there is no exchange {identifier} in the task {task}")
+        if not exchange.lesson:
+            fail(f"{identifier} has no answer of the teacher that is kept")
+        exchanges[identifier] = exchange
+    for identifier, opinion in opinions.items():
+        if opinion:
+            store.judge(identifier, {"right_answer": opinion})
+            continue
+        # A score is for what the caller got: where a student said otherwise, it tells the opposite
+        # of the teacher's answer.
+        right = (opinion is not None) == (exchanges[identifier].agreed is not False)
+        store.judge(identifier, {"score": float(right)})
+
+
+def _print_findings(task: str, found: list[Finding], most: int) -> None:
+    table = Table("exchange", "text", "answer", "rather", "probability", "why", "learnt")
+    for one in found[:most]:
+        table.add_row(
+            one.id,
+            escape(_clipped(one.text)),
+            escape(_clipped(one.answer)),
+            escape(_clipped(one.suggestion)),
+            f"{one.probability:.0%}",
+            one.doubt,
+            "no" if one.left_out else "yes",
+        )
+    console = _console()
+    console.print(table)
+    more = f" ({most} of them shown)" if len(found) > most else ""
+    console.print(
+        f"{len(found)} answers of {task} are likely wrong{more}. "
+        "Say which: --accept ID, --drop ID, --correct ID=ANSWER",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _clipped(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_clipped(name)}: {count}" for name, count in value.items()) or "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    return console

@@ -1,0 +1,91 @@
+"""Seed sets: pairs of a prompt and its answer that were made elsewhere, for students to learn from.
+
+They are kept as exchanges that nobody asked for. Students learn from them, but they are no evidence
+of how often a student agrees with the teacher.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+import xxhash
+
+from distill.data.lessons import LessonError, read_parquet
+from router.estimate.files import read_file
+from router.estimate.logged import Bad, EstimateError, Logged, logged
+from router.tokens import usage_of
+from telemetry.exchange import Exchange
+
+
+def read(path: Path, task: str) -> Iterator[Exchange | Bad]:
+    """The pairs of a file as exchanges of ``task``, and the rows that are none.
+
+    Parquet as ``protege data export`` writes it, CSV with ``text,label``, or else JSON lines with
+    ``messages``, in any of the forms of ``protege estimate``. The same pair always has the same id.
+    Raises LessonError for a file that is none of these or cannot be read.
+    """
+    now = time.time()
+    try:
+        for row in _rows(path):
+            if isinstance(row, Bad):
+                yield row
+            elif row.answer is None:
+                yield Bad(str(path), "an answer that is no text or was cut off")
+            else:
+                yield _exchange(row, row.answer, task, now)
+    except EstimateError as error:
+        raise LessonError(str(error)) from error
+    except OSError as error:
+        raise LessonError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise LessonError(f"{path}: {error}") from error
+
+
+def _rows(path: Path) -> Iterator[Logged | Bad]:
+    if path.suffix.lower() == ".parquet":
+        yield from _parquet_rows(path)
+        return
+    with path.open("rb") as file:
+        yield from read_file(path, file)
+
+
+def _parquet_rows(path: Path) -> Iterator[Logged | Bad]:
+    for number, row in enumerate(read_parquet(path), start=1):
+        try:
+            messages = orjson.loads(row["messages"] or "")
+            if not isinstance(row["answer"], str):
+                raise ValueError("no answer")
+            yield logged({"messages": messages}, row["answer"], created=row["created"])
+        except ValueError as error:
+            yield Bad(f"{path}:{number}", str(error))
+
+
+def _exchange(row: Logged, answer: str, task: str, now: float) -> Exchange:
+    body = {**row.body, "metadata": {"task": task}}
+    usage = row.usage or usage_of(_messages(row), answer)
+    content = orjson.dumps([task, body["messages"], answer])
+    return Exchange(
+        id=f"seed_{xxhash.xxh3_128_hexdigest(content)}",
+        created=now if row.created is None else row.created,
+        task=task,
+        route="imported",
+        model="imported",
+        reason="imported",
+        status=200,
+        stream=False,
+        sampled=False,
+        request=orjson.dumps(body).decode(),
+        teacher_answer=answer,
+        finish_reason="stop",
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+    )
+
+
+def _messages(row: Logged) -> Sequence[dict[str, object]]:
+    messages: Sequence[dict[str, object]] = row.body["messages"]
+    return messages

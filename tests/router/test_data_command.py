@@ -1,0 +1,209 @@
+"""``protege data`` on a store: out to files, in from them, reviewed and described."""
+
+import csv
+import gzip
+import json
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from config.settings import LoopSettings, PolicySettings
+from distill.trainer import Trainer, TrainerSettings
+from router.commands.data import data_app
+from telemetry.figures import sums
+from telemetry.store import Store
+from tests.distill.synthetic import WORDS, exchange, exchanges, messages, stream
+from tests.router.server import run_cli
+
+REFUSAL = "I'm sorry, but I can't assist with that."
+
+
+def cli(*arguments: str | Path, **environment: str) -> Result:
+    return CliRunner().invoke(data_app, [str(each) for each in arguments], env=environment)
+
+
+def ok(*arguments: str | Path, **environment: str) -> str:
+    done = cli(*arguments, **environment)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def train_once(data: Path) -> None:
+    settings = TrainerSettings(data=data, policy=PolicySettings(), loop=LoopSettings(encoder=None))
+    looks = iter([False])
+    Trainer(settings).run(lambda: next(looks, True))
+
+
+def test_what_goes_out_as_parquet_comes_in_as_a_seed(store, tmp_path):
+    pairs = stream(60)
+    store.write([*exchanges(pairs), exchange(900, "weapons", REFUSAL)])
+    file = tmp_path / "out.parquet"
+    assert "60 pairs of support" in ok("export", "support", "--output", file, "--data", tmp_path)
+    other = tmp_path / "other"
+    assert ok("import", file, "--task", "seeded", "--data", other) == "60 pairs added to seeded\n"
+    again = ok("import", file, "--task", "seeded", "--data", other)
+    assert again == "0 pairs added to seeded, 60 were there already\n"
+    into = Store(other)
+    rows = into.teacher_answers("seeded")
+    assert [(json.loads(row.request or "")["messages"], row.teacher_answer) for row in rows] == [
+        (messages(text), answer) for text, answer in pairs
+    ]
+    assert [row.created for row in rows] == [1000.0 + i for i in range(60)]
+    # Nobody has asked for them.
+    assert sums(into.engine, 0.0, time.time()) == []
+    assert into.tasks_in_use(0.0, "", 10) == []
+    into.close()
+
+
+def test_a_seed_teaches_but_is_no_evidence(store, tmp_path):
+    file = tmp_path / "seed.csv.gz"
+    with gzip.open(file, "wt", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label"])
+        writer.writerows(stream(300))
+    ok("import", file, "--task", "support", "--data", tmp_path)
+    train_once(tmp_path)
+    (record,) = store.students("support")
+    assert not record.serving
+    told = json.loads(record.card)["data"]
+    assert (told["answers"], told["imported"], told["evidence"]) == (300, 300, 0)
+    assert set(told["answers_by_label"]) == set(WORDS)
+
+
+def test_openai_lines_go_out_and_come_in(store, tmp_path):
+    store.write(exchanges(stream(5)))
+    file = tmp_path / "out.jsonl"
+    ok("export", "support", "--format", "openai", "--output", file, "--data", tmp_path)
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    text, answer = stream(5)[0]
+    said = {"role": "assistant", "content": answer}
+    assert lines[0] == {"messages": [*messages(text), said]}
+    with file.open("a", encoding="utf-8") as handle:
+        handle.write('{"messages": []}\nnot JSON\n')
+    done = cli("import", file, "--task", "again", "--data", tmp_path)
+    assert done.stdout == "5 pairs added to again, 2 rows cannot be used\n"
+    assert f"{file}:6" in done.stderr
+    assert f"{file}:7" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["openai", "parquet"])
+def test_private_data_do_not_go_out_where_they_are_masked(store, tmp_path, form):
+    said = [{"role": "system", "content": "Help ann@example.com."}, *messages("ann@example.com?")]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "I am eve@example.com"}]}]
+    store.write(
+        [
+            exchange(0, "", "write to ann@example.com", request=json.dumps({"messages": said})),
+            exchange(1, "", "it is eve@example.com", request=json.dumps({"messages": parts})),
+        ]
+    )
+    file = tmp_path / f"out.{form}"
+    masked = {"PROTEGE_DATASET__PRIVATE": "mask"}
+    arguments = ("export", "support", "--format", form, "--output", file, "--data", tmp_path)
+    ok(*arguments, **masked)
+    assert b"example.com" not in file.read_bytes()
+    ok("import", file, "--task", "seeded", "--data", tmp_path)
+    found = {row.teacher_answer for row in store.teacher_answers("seeded")}
+    assert found == {"write to [EMAIL_1]", "it is [EMAIL_1]"}
+    ok(*arguments)
+    ok("import", file, "--task", "plain", "--data", tmp_path)
+    found = {row.teacher_answer for row in store.teacher_answers("plain")}
+    assert found == {"write to ann@example.com", "it is eve@example.com"}
+
+
+def test_review_lists_what_is_likely_wrong_and_keeps_what_a_person_says(store, tmp_path):
+    """Three prompts that were sent four times each, and once answered otherwise."""
+    sent = [(f"{text} {text[::-1]}", "outage") for text in ("alpha", "beta", "gamma")] * 3
+    rows = exchanges([*stream(60), *sent])
+    rows += [exchange(900 + i, sent[i][0], "billing") for i in range(3)]
+    store.write(rows)
+    found = json.loads(ok("review", "support", "--json", "--data", tmp_path))
+    wrong = {one["id"]: one["suggestion"] for one in found if one["doubt"] == "inconsistent"}
+    assert wrong == {f"support-{900 + i}": "outage" for i in range(3)}
+    shown = ok("review", "support", "--data", tmp_path)
+    assert f"{len(found)} answers of support are likely wrong" in shown
+    judged = ok(
+        *("review", "support", "--accept", "support-900", "--drop", "support-901"),
+        *("--correct", "support-902=outage", "--data", tmp_path),
+    )
+    assert judged == "3 answers of support judged\n"
+    left = json.loads(ok("review", "support", "--json", "--data", tmp_path))
+    assert not wrong.keys() & {one["id"] for one in left}
+    kept = {row.id: row.lesson for row in store.teacher_answers("support")}
+    assert (kept["support-900"], kept["support-902"]) == ("billing", "outage")
+    assert "support-901" not in kept
+
+
+def test_the_program_knows_the_command(tmp_path):
+    process = run_cli("data", "card", "nothing", "--data", str(tmp_path))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err == "protege: there is no answer of the teacher to learn from in the task nothing\n"
+
+
+def test_a_verdict_on_the_teacher_is_the_opposite_where_the_student_said_otherwise(store, tmp_path):
+    audit = {"route": "student", "sampled": True, "agreed": False, "answer": "the student's"}
+    store.write([exchange(i, f"text {i}", "teacher's", **_audited(audit)) for i in range(3)])
+    ok("review", "support", "--accept", "support-0", "--drop", "support-1", "--data", tmp_path)
+    assert {row.id for row in store.teacher_answers("support")} == {"support-0", "support-2"}
+
+
+def _audited(values):
+    return {name: value for name, value in values.items() if name != "answer"}
+
+
+def test_the_card_says_what_is_left_out(store, tmp_path):
+    cut = exchange(900, "cut", "a", finish_reason="length")
+    store.write([*exchanges(stream(30)), exchange(800, "weapons", REFUSAL), cut])
+    told = json.loads(ok("card", "support", "--json", "--data", tmp_path))
+    assert told["not_learnt"] == {"refusal": 1}
+    assert told["left_out"] == {"truncated": 1}
+    shown = ok("card", "support", "--data", tmp_path)
+    assert "truncated: 1" in shown
+
+
+def test_texts_are_forgotten_without_a_server(store, tmp_path):
+    store.write(exchanges(stream(4)))
+    done = ok("forget", "--data", tmp_path, PROTEGE_DATASET__RETENTION_DAYS="30")
+    assert done == "The texts of 4 exchanges are deleted\n"
+    assert store.teacher_answers("support") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("export", "nothing", "--output", "x.parquet"), "no answer of the teacher"),
+        (("export", "support", "--output", "x", "--format", "xml"), "--format: expected parquet"),
+        (("import", "missing.jsonl", "--task", "t"), "missing.jsonl: No such file"),
+        (("import", "missing.parquet", "--task", "t"), "missing.parquet: No such file"),
+        (("import", "broken.parquet", "--task", "t"), "broken.parquet: not valid Parquet"),
+        (("import", "wrong.csv", "--task", "t"), "no column label"),
+        (("import", "empty.jsonl", "--task", "t"), "no pair in it"),
+        (("review", "support", "--accept", "req_no"), "there is no exchange req_no"),
+        (("review", "support", "--correct", "support-0"), "expected ID=ANSWER"),
+        (("review", "support", "--accept", "support-0", "--drop", "support-0"), "judged twice"),
+        (("forget",), "retention_days is not set"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(store, tmp_path, monkeypatch, arguments, reason):
+    store.write(exchanges(stream(3)))
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "wrong.csv").write_text("text\nx\n")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    places = [
+        str(tmp_path / one) if one.endswith((".jsonl", ".parquet", ".csv")) else one
+        for one in arguments
+    ]
+    done = cli(*places, "--data", tmp_path)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert reason in line
