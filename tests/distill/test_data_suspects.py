@@ -1,6 +1,7 @@
 """Which answers of a teacher are suspected, and that tests stay tests where they are left out."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_what_a_person_vouches_for_is_not_suspected(opinion):
 
 def test_a_sure_student_that_says_otherwise_is_worth_a_look():
     rows = exchanges(stream(200))
-    told = {"student_answer": "billing", "confidence": 0.97}
+    told: dict[str, Any] = {"student_answer": "billing", "confidence": 0.97}
     rows.append(exchange(900, "please crash down", "outage", **told))
     rows.append(exchange(901, "please crash down", "outage", **(told | {"confidence": 0.5})))
     found = [one for one in findings(build(rows), rows) if one.doubt == "contradicted"]
