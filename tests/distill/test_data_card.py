@@ -3,10 +3,14 @@
 import json
 import time
 
+import pytest
+
 from config.settings import DatasetSettings, LoopSettings, PolicySettings
+from distill import schedule
 from distill.data.card import card
 from distill.data.dataset import build
 from distill.trainer import Trainer, TrainerSettings
+from telemetry.exchange import TaskState
 from telemetry.store import Store
 from tests.distill.synthetic import exchange, exchanges, stream
 
@@ -82,6 +86,25 @@ def test_what_is_too_old_teaches_nobody_and_is_forgotten(tmp_path):
     forgotten = store.exchange("support-0")
     assert forgotten is not None
     assert (forgotten.request, forgotten.answer) == (None, None)
+
+
+def test_a_student_is_trained_again_when_what_it_learnt_is_gone():
+    loop = LoopSettings(first=100, interval_s=60)
+    states = {"a": TaskState("a", trained_on=300, trained_at=1000.0)}
+    assert schedule.due({"a": 200}, states, 1030.0, loop, {}) == []
+    assert schedule.due({"a": 200}, states, 1060.0, loop, {}) == ["a"]
+    assert schedule.due({"a": 90}, states, 1060.0, loop, {}) == []
+
+
+@pytest.mark.parametrize(("suspects", "some"), [("drop", True), ("keep", False)])
+def test_the_card_counts_the_suspects_that_were_not_taught(tmp_path, suspects, some):
+    store = Store(tmp_path)
+    store.write(exchanges(stream(400, noise=0.35)))
+    train_once(tmp_path, suspects=suspects)
+    (record,) = store.students("support")
+    told = json.loads(record.card)["data"]
+    assert (told["suspects"] > 20) is some
+    assert told["evidence"] == 400
 
 
 def test_without_a_limit_nothing_is_forgotten(tmp_path):
