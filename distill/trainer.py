@@ -26,6 +26,7 @@ from config.settings import DatasetSettings, LogSettings, LoopSettings, PolicySe
 from distill import schedule, train_text
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
+from distill.progress import CancelledError, Progress
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.students.text import language
@@ -33,8 +34,9 @@ from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
 from distill.train import Run, retrain
 from distill.train_text import Start
-from telemetry import runs
+from telemetry import jobs, runs
 from telemetry.exchange import StudentRecord, TaskState
+from telemetry.jobs import Job
 from telemetry.logs import configure
 from telemetry.runs import Outcome, TrainingRun
 from telemetry.store import Store
@@ -81,7 +83,7 @@ class Trainer:
         self._settings = settings
         self._store = Store(settings.data, settings.database)
         self._encoder: SentenceEncoder | None = None
-        self._encoder_comes = False
+        self._encoder_comes = settings.loop.encoder is not None
         self._language = _language(settings.loop.language_model)
         self._writing: str | None = None
         """The task whose text student is being trained, beside all others' work."""
@@ -94,7 +96,6 @@ class Trainer:
         name = self._settings.loop.encoder
         if name is None:
             return
-        self._encoder_comes = True
         try:
             encoder = SentenceEncoder.open(name, self._settings.data / "encoder", remember=True)
             encoder.prepare()
@@ -111,19 +112,23 @@ class Trainer:
             started = time.monotonic()
             try:
                 self._forget()
-                due = self._next_due()
+                turn = self._next_turn()
             except DBAPIError as error:
                 logger.error("the store cannot be read: %s", error.orig)
                 time.sleep(_AWAY_S)
                 continue
-            if due is None:
+            if turn is None:
                 looked = time.monotonic() - started
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))
             else:
+                job, answers = turn
                 started = time.monotonic()
-                self._attempt(*due, "", self._label_run)
-                self._took[due[0]] = time.monotonic() - started
-                self._start_text(*due)
+                if job.model == "ngrams":
+                    self._attempt(job, answers, "-ngrams", self._ngrams_run)
+                else:
+                    self._attempt(job, answers, "", self._label_run)
+                self._took[job.task] = time.monotonic() - started
+                self._start_text(job.task, answers)
 
     def _forget(self) -> None:
         """Delete the texts that have become too old."""
@@ -132,13 +137,19 @@ class Trainer:
             self._store.forget_before(horizon, self._forgotten)
             self._forgotten = horizon
 
-    def _next_due(self) -> tuple[str, int] | None:
-        """The task to retrain next and its number of teacher answers."""
+    def _next_turn(self) -> tuple[Job, int] | None:
+        """The job to do next and its task's number of teacher answers: one that somebody has asked
+        for, or else one that is due."""
+        now, engine = time.time(), self._store.engine
+        # Who asks for a run wants the best student that there can be.
+        asked = None if self._encoder_comes else jobs.claim(engine, now)
         answers = self._store.teacher_answer_counts()
+        if asked is not None:
+            return asked, answers.get(asked.task, 0)
         answers.pop(self._writing or "", None)
         states = self._store.task_states()
-        due = schedule.due(answers, states, time.time(), self._settings.loop, self._took)
-        return (due[0], answers[due[0]]) if due else None
+        due = schedule.due(answers, states, now, self._settings.loop, self._took)
+        return (jobs.begin(engine, due[0], now), answers[due[0]]) if due else None
 
     def _start_text(self, task: str, answers: int) -> None:
         """Train a text student of ``task`` where one is due and no other is being trained. It takes
@@ -153,26 +164,38 @@ class Trainer:
 
     def _write(self, task: str, answers: int) -> None:
         try:
-            self._attempt(task, answers, "-text", self._text_run)
+            job = jobs.begin(self._store.engine, task, time.time(), model="text")
+            self._attempt(job, answers, "-text", self._text_run)
         finally:
             shutil.rmtree(self._settings.data / _SCRATCH, ignore_errors=True)
             self._writing = None
 
-    def _attempt(self, task: str, answers: int, suffix: str, train: Train) -> None:
-        """Retrain ``task``; one that fails waits for its next turn, so that others get theirs."""
+    def _attempt(self, job: Job, answers: int, suffix: str, train: Train) -> None:
+        """Do a job; a task whose job fails waits for its next turn, so that others get theirs."""
         started = time.monotonic()
+        task = job.task
         outcome: Outcome | None = "failed"
-        try:
-            outcome = self._retrain(task, answers, suffix, train)
-        except Exception:
-            logger.exception("training %s failed", task)
-            state = self._store.task_states().get(task, TaskState(task))
-            failed = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
-            self._store.save_task_state(failed)
+        with Progress(self._store.engine, job) as progress:
+            try:
+                outcome = self._retrain(progress, answers, suffix, train)
+            except CancelledError as cancelled:
+                logger.info("%s", cancelled)
+                outcome = None
+                self._put_off(task, answers)
+            except Exception as error:
+                logger.exception("training %s failed", task)
+                progress.fail(f"{type(error).__name__}; the log says more")
+                self._put_off(task, answers)
         if outcome is not None:
             took_s = time.monotonic() - started
             examples = min(answers, MOST_ANSWERS)
             runs.add(self._store.engine, TrainingRun(task, time.time(), took_s, outcome, examples))
+
+    def _put_off(self, task: str, answers: int) -> None:
+        """Let a task wait as if it had been trained."""
+        state = self._store.task_states().get(task, TaskState(task))
+        after = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
+        self._store.save_task_state(after)
 
     def _label_run(
         self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
@@ -189,6 +212,11 @@ class Trainer:
             sift=self._settings.dataset.suspects == "drop",
         )
 
+    def _ngrams_run(
+        self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
+    ) -> Run:
+        return retrain(task, version, data, champion, state, self._settings.policy, None)
+
     def _text_run(
         self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
     ) -> Run | None:
@@ -203,26 +231,42 @@ class Trainer:
         policy = self._settings.policy
         return train_text.retrain(task, version, data, champion, state, policy, start)
 
-    def _retrain(self, task: str, answers: int, suffix: str, train: Train) -> Outcome | None:
-        """What a run came to; None where there was none."""
+    def _retrain(
+        self, progress: Progress, answers: int, suffix: str, train: Train
+    ) -> Outcome | None:
+        """What a run came to; None where there was none. Raises CancelledError."""
         started = time.time()
+        task = progress.job.task
         state = self._store.task_states().get(task, TaskState(task))
         since = max(state.epoch, self._settings.dataset.horizon(started))
         exchanges = self._store.teacher_answers(task, since, MOST_ANSWERS)
+        progress.step()
         data = build(exchanges, self._settings.dataset.private)
         # What is older than the oldest answer that is read is not left out, but out of reach.
         oldest = min((exchange.created for exchange in exchanges), default=since)
         about = data_card(data, exchanges, self._store.left_out(task, oldest))
         version = f"{_slug(task)}-{data.version[:8]}{suffix}"
+        known = self._store.student(version)
+        if known is not None:
+            # The same answers make the same student.
+            progress.tell(f"{version} has been trained on these answers already.")
+            progress.close(known)
+            self._put_off(task, answers)
+            return "kept"
+        progress.tell(f"Training on {len(data)} answers, {data.evidence} of them evidence.")
         run = train(task, version, data, self._champion(task), state)
         if run is None:
+            progress.discard()
             return None
-        kept = self._store.close_run(
-            run.advance(state, answers, started),
-            self._record(task, version, run, _card(about, run, state, started)),
-        )
+        progress.step()
+        record = self._record(task, version, run, _card(about, run, state, started))
+        kept = self._store.close_run(run.advance(state, answers, started), record)
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
+        if kept:
+            progress.close(record)
+        else:
+            progress.fail(verdict)
         return "promoted" if kept and run.ladder is not None else "kept"
 
     def _champion(self, task: str) -> Ladder | None:

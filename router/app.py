@@ -23,6 +23,7 @@ from router.answering import Answering
 from router.api.embeddings import Embeddings
 from router.api.feedback import add_feedback
 from router.api.files import add_files
+from router.api.jobs import add_jobs
 from router.api.keys import add_keys
 from router.api.messages import add_token_counts
 from router.api.models import add_models
@@ -180,6 +181,7 @@ def create(settings: Settings) -> ASGIApp:
     add_responses(app, store)
     add_feedback(app, store, meters)
     add_files(app, store)
+    add_jobs(app, store)
     add_keys(app, keys, ring)
     add_tasks(app, store)
     add_probes(app, store, meters, watch)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     and_,
+    delete,
     insert,
     or_,
     select,
@@ -31,8 +32,9 @@ from telemetry.schema import job_events, jobs
 Origin = Literal["caller", "loop"]
 """Who began it."""
 
-Base = Literal["auto", "ngrams"]
-"""What students are made of: whatever serves the most, or n-grams alone."""
+Base = Literal["auto", "ngrams", "text"]
+"""What students are made of: whichever labels serve the most, labels told by n-grams alone, or a
+language model."""
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Level = Literal["info", "warn", "error"]
@@ -99,9 +101,9 @@ def add(engine: Engine, job: Job, message: str) -> None:
         _tell(connection, job.id, job.created, "info", message)
 
 
-def begin(engine: Engine, task: str, now: float) -> Job:
+def begin(engine: Engine, task: str, now: float, model: Base = "auto") -> Job:
     """A job of the loop's own, claimed from its beginning."""
-    job = Job(new_id(), now, task, "loop", status="running", attempts=1, **_claim(now))
+    job = Job(new_id(), now, task, "loop", model, status="running", attempts=1, **_claim(now))
     add(engine, job, "The learning loop began to train.")
     return job
 
@@ -180,6 +182,13 @@ def finish(
     """End a job; False, and nothing changed, where it was cancelled or is another trainer's."""
     end = {"status": status, "finished": now, "student": student, "error": error}
     return _change(engine, job, **end)
+
+
+def discard(engine: Engine, job: Job) -> None:
+    """Forget a job and its events."""
+    with engine.begin() as connection:
+        connection.execute(delete(job_events).where(job_events.c.job == job.id))
+        connection.execute(delete(jobs).where(jobs.c.id == job.id))
 
 
 # What callers do

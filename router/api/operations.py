@@ -13,6 +13,8 @@ from openai.types import Completion, EmbeddingCreateParams, FileDeleted, FileObj
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionDeleted
 from openai.types.chat import CompletionCreateParams as ChatCompletionCreateParams
 from openai.types.completion_create_params import CompletionCreateParams
+from openai.types.fine_tuning import FineTuningJobEvent
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from openai.types.responses import (
     Response,
     ResponseCreateParams,
@@ -99,11 +101,20 @@ _ORDER = Parameter(
 )
 _PAGING = (_LIMIT, _AFTER, _ORDER)
 _NEWEST_FIRST = replace(_ORDER, schema={**_ORDER.schema, "default": "desc"})
+_METADATA = Parameter(
+    "metadata",
+    "query",
+    "Pairs that an item's metadata must have: metadata[key]=value.",
+    {"type": "object", "additionalProperties": {"type": "string"}},
+    style="deepObject",
+)
 
 _STORED = "/v1/chat/completions"
 _RESPONSE = "/v1/responses/{identifier}"
 _KEY = "/v1/keys/{identifier}"
 _FILE = "/v1/files/{identifier}"
+_JOBS = "/v1/fine_tuning/jobs"
+_JOB = _JOBS + "/{identifier}"
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/v1/chat/completions"): Operation(
@@ -162,13 +173,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         parameters=(
             *_PAGING,
             Parameter("model", "query", "The model that answered.", {"type": "string"}),
-            Parameter(
-                "metadata",
-                "query",
-                "Pairs that the completion's metadata must have: metadata[key]=value.",
-                {"type": "object", "additionalProperties": {"type": "string"}},
-                style="deepObject",
-            ),
+            _METADATA,
         ),
     ),
     ("GET", _STORED + "/{identifier}"): Operation(
@@ -228,6 +233,29 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "What is in a training file", "Learning", gives="application/jsonl"
     ),
     ("DELETE", _FILE): Operation("Delete a training file", "Learning", FileDeleted),
+    ("POST", _JOBS): Operation(
+        "Have a task's student trained", "Learning", shapes.Job, shapes.JobRequest
+    ),
+    ("GET", _JOBS): Operation(
+        "List training runs, the newest first",
+        "Learning",
+        shapes.Listing[shapes.Job],
+        parameters=(_LIMIT, _AFTER, _METADATA),
+    ),
+    ("GET", _JOB): Operation("Show a training run", "Learning", shapes.Job),
+    ("POST", _JOB + "/cancel"): Operation("Cancel a training run", "Learning", shapes.Job),
+    ("GET", _JOB + "/events"): Operation(
+        "What a training run did, the newest first",
+        "Learning",
+        shapes.Listing[FineTuningJobEvent],
+        parameters=(_LIMIT, _AFTER),
+    ),
+    ("GET", _JOB + "/checkpoints"): Operation(
+        "The student that a training run made",
+        "Learning",
+        shapes.Listing[FineTuningJobCheckpoint],
+        parameters=(_LIMIT, _AFTER),
+    ),
     ("POST", "/v1/keys"): Operation("Create a virtual key", "Keys", shapes.NewKey, Grant),
     ("GET", "/v1/keys"): Operation(
         "List virtual keys", "Keys", shapes.Listing[shapes.Key], parameters=_PAGING

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Generic, Literal, TypeVar
 
+from openai.types.fine_tuning import FineTuningJob
 from pydantic import BaseModel
 
+from telemetry.jobs import Origin
 from telemetry.keys import Period
 
 _Item = TypeVar("_Item")
@@ -103,6 +105,30 @@ class FileUpload(BaseModel):
     purpose: Literal["fine-tune"]
     file: bytes
     """Lines of JSON, each with ``messages``, of which the last is the right answer."""
+
+
+class JobRequest(BaseModel):
+    """A training run that somebody wants, in OpenAI's terms."""
+
+    training_file: str
+    """Id of a file, or ``log`` for the task's own answers alone."""
+    model: Literal["auto", "ngrams"]
+    suffix: str | None = None
+    """The task, where ``metadata.task`` does not say."""
+    metadata: dict[str, str] | None = None
+    seed: int | None = None
+    """Nothing depends on it: the same answers give the same student."""
+    hyperparameters: dict[str, Any] | None = None
+    """Each ``auto``."""
+    method: dict[str, Any] | None = None
+
+
+class Job(FineTuningJob):
+    """A training run."""
+
+    task: str
+    origin: Origin
+    """Who began it."""
 
 
 class Key(BaseModel):

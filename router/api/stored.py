@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.metadata import given_metadata, wanted_metadata
 from router.api.wire import (
     Paging,
     answered,
@@ -26,14 +26,10 @@ from router.api.wire import (
     paging,
     text_of,
 )
-from router.errors import InvalidRequestError, NotFoundError
-from router.lookup import exchange_of, is_searchable
+from router.errors import NotFoundError
+from router.lookup import exchange_of
 from telemetry.exchange import Exchange
 from telemetry.store import Place, Store, StoredPage
-
-MOST_PAIRS = 16
-LONGEST_KEY = 64
-LONGEST_VALUE = 512
 
 _PATH = "/v1/chat/completions"
 
@@ -67,7 +63,7 @@ def add_stored(app: FastAPI, store: Store) -> None:
             newest_first=asked.newest_first,
             after=after,
             model=text_of(request.query_params, "model"),
-            metadata=_pairs(request.query_params),
+            metadata=wanted_metadata(request.query_params),
         )
         found = await asyncio.to_thread(store.stored_page, page, owner)
         items = [completion(exchange) for exchange in found[: asked.limit]]
@@ -85,7 +81,7 @@ def add_stored(app: FastAPI, store: Store) -> None:
 
     @app.post(_PATH + "/{identifier}")
     async def annotate_stored(request: Request, identifier: str) -> Response:
-        metadata = _metadata(await object_of(request))
+        metadata = given_metadata(await object_of(request))
         exchange = await find(identifier, owner_of(request))
         await asyncio.to_thread(store.annotate, exchange.id, orjson.dumps(metadata).decode())
         return answered({**completion(exchange), "metadata": metadata})
@@ -166,38 +162,3 @@ async def _place(store: Store, asked: Paging, owner: str | None) -> Place | None
     if place is None:
         raise NotFoundError(f"No stored completion has the id '{asked.after}'.", "after")
     return place
-
-
-def _pairs(query: QueryParams) -> dict[str, str]:
-    """The filters ``metadata[key]=value``. Raises InvalidRequestError."""
-    pairs = {}
-    for name in query:
-        if name.startswith("metadata[") and name.endswith("]"):
-            if not is_searchable(name):
-                raise InvalidRequestError("A key of 'metadata' has a null character.", "metadata")
-            pairs[name[len("metadata[") : -1]] = text_of(query, name) or ""
-    return pairs
-
-
-def _metadata(body: dict[str, Any]) -> dict[str, str]:
-    """Raises InvalidRequestError for metadata that OpenAI would not take."""
-    if "metadata" not in body:
-        raise InvalidRequestError("Missing required parameter: 'metadata'.", "metadata")
-    metadata = {} if body["metadata"] is None else body["metadata"]
-    if not isinstance(metadata, dict) or len(metadata) > MOST_PAIRS:
-        raise InvalidRequestError(
-            f"Invalid value for 'metadata': expected an object of at most {MOST_PAIRS} pairs.",
-            "metadata",
-        )
-    for key, value in metadata.items():
-        if not (_is_word(key, LONGEST_KEY) and _is_word(value, LONGEST_VALUE)):
-            raise InvalidRequestError(
-                f"Invalid value for 'metadata': expected keys of at most {LONGEST_KEY} characters "
-                f"and strings of at most {LONGEST_VALUE} as their values.",
-                f"metadata.{key[:LONGEST_KEY]}",
-            )
-    return metadata
-
-
-def _is_word(value: Any, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest and is_searchable(value)

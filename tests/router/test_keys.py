@@ -324,6 +324,17 @@ def test_only_an_admin_administers(guarded: Guarded) -> None:
         ("PATCH", f"/keys/{key.id}"),
         ("DELETE", f"/keys/{key.id}"),
         ("POST", f"/keys/{key.id}/rotate"),
+        ("POST", "/files"),
+        ("GET", "/files"),
+        ("GET", "/files/file-1"),
+        ("GET", "/files/file-1/content"),
+        ("DELETE", "/files/file-1"),
+        ("POST", "/fine_tuning/jobs"),
+        ("GET", "/fine_tuning/jobs"),
+        ("GET", "/fine_tuning/jobs/ftjob-1"),
+        ("POST", "/fine_tuning/jobs/ftjob-1/cancel"),
+        ("GET", "/fine_tuning/jobs/ftjob-1/events"),
+        ("GET", "/fine_tuning/jobs/ftjob-1/checkpoints"),
     ):
         url = f"{guarded.server.url}{path}"
         answer = guarded.http.request(method, url, headers=bearer(secret))

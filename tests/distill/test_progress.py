@@ -1,0 +1,85 @@
+"""What a trainer does with jobs, its own and others'."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.settings import LoopSettings, PolicySettings
+from distill import trainer as trainers
+from distill.train import retrain
+from distill.trainer import Trainer, TrainerSettings
+from telemetry import jobs, runs
+from telemetry.jobs import Job
+from telemetry.store import Store
+from tests.distill.synthetic import exchanges, stream
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def pass_once(store: Store) -> None:
+    loop = LoopSettings(encoder=None)
+    settings = TrainerSettings(data=store.data, policy=PolicySettings(), loop=loop)
+    looks = iter([False])
+    Trainer(settings).run(lambda: next(looks, True))
+
+
+def test_the_loops_own_runs_are_jobs(store: Store) -> None:
+    store.write(exchanges(stream(300)))
+    pass_once(store)
+    (student,) = store.serving()
+    (job,) = jobs.page(store.engine, 9, None, {})
+    assert (job.origin, job.task, job.status) == ("loop", "support", "succeeded")
+    assert job.student == student.version
+    last, figures, *_ = jobs.events(store.engine, job.id, 9)
+    assert last.message == f"{student.version} was promoted: {student.verdict}."
+    assert figures.data is not None
+    assert figures.data["answered"] > 0
+
+
+def test_what_was_asked_for_goes_before_what_is_due(store: Store) -> None:
+    store.write(exchanges(stream(300), "due") + exchanges(stream(40), "asked"))
+    jobs.add(store.engine, Job(jobs.new_id(), 1.0, "asked", "caller", "ngrams"), "created")
+    pass_once(store)
+    (job,) = jobs.page(store.engine, 9, None, {})
+    assert (job.task, job.finished is not None) == ("asked", True)
+
+
+def test_a_run_that_breaks_is_a_job_that_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(trainers, "retrain", broken)
+    store.write(exchanges(stream(300)))
+    pass_once(store)
+    (job,) = jobs.page(store.engine, 9, None, {})
+    assert (job.status, job.error) == ("failed", "RuntimeError; the log says more")
+    assert [tally.outcome for tally in runs.tallies(store.engine)] == ["failed"]
+
+
+def test_what_is_cancelled_while_it_trains_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(*arguments: Any, **options: Any) -> Any:
+        (job,) = jobs.page(store.engine, 9, None, {})
+        assert jobs.cancel(store.engine, job.id, time.time())
+        return retrain(*arguments, **options)
+
+    monkeypatch.setattr(trainers, "retrain", cancelled)
+    store.write(exchanges(stream(300)))
+    pass_once(store)
+    (job,) = jobs.page(store.engine, 9, None, {})
+    assert (job.status, job.student) == ("cancelled", None)
+    assert store.every_student() == []
+    assert runs.tallies(store.engine) == []
+    # It is not begun again before there are more answers.
+    pass_once(store)
+    assert len(jobs.page(store.engine, 9, None, {})) == 1
