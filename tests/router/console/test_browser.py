@@ -19,6 +19,9 @@ from tests.router.console.conftest import CANARY, HOSTILE, Site
 from tests.router.console.traffic import REPLACED, SERVING, UNTESTED
 from tests.router.server import eventually
 
+# However slow the machine is.
+expect.set_options(timeout=30_000)
+
 NODE = Path(__file__).parent / "node"
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
