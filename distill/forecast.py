@@ -140,7 +140,7 @@ class Play:
             return [None] * len(requests)
         rules = [_rule(champion, request) for request in requests]
         able = [request for request, rule in zip(requests, rules, strict=True) if rule is None]
-        said = iter(_predict(champion, [champion.varying(request.text) for request in able]))
+        said = iter(champion.predict([champion.varying(request.text) for request in able]))
         return [
             _Opinion(None, rule) if rule else _checked(champion, request, next(said))
             for request, rule in zip(requests, rules, strict=True)
@@ -250,7 +250,7 @@ class Play:
             run = Run(Verdict(False, f"training failed: {error}"))
         self._state = run.advance(self._state, self._answers, self._state.trained_at)
         self.verdict = run.verdict.reason
-        if run.ladder is not None:
+        if run.verdict.promoted:
             self.promotions += 1
             self._champion, self._audits = run.ladder, AuditTally(0, 0)
 
@@ -270,15 +270,3 @@ def _checked(champion: Ladder, request: Request, prediction: Prediction) -> _Opi
     usage = champion.usage.estimate(champion.varying(request.text), prediction.answer)
     rule = breaks_limits(request.body, prediction.answer, usage.completion_tokens)
     return _Opinion(prediction, rule)
-
-
-def _predict(ladder: Ladder, texts: Sequence[str]) -> list[Prediction]:
-    """What a served student would say to each varying text: its cheapest rung that is sure enough,
-    else the surest of all."""
-    first, *dearer = ladder.rungs
-    surest = first.predict(texts)
-    for rung in dearer:
-        unsure = [i for i, said in enumerate(surest) if said.confidence < ladder.threshold]
-        for i, said in zip(unsure, rung.predict([texts[i] for i in unsure]), strict=True):
-            surest[i] = max(surest[i], said, key=lambda prediction: prediction.confidence)
-    return surest

@@ -1,10 +1,39 @@
-"""The test that a challenger must pass to replace the champion."""
+"""The test that a challenger must pass to replace the champion, overall and on every slice.
+
+Overall it is ``policies.calibration.walk``: all thresholds that pass hold together, so any of them
+may be used, whatever it is chosen by. It is the laxest one at which
+
+* answers that are shown to be wrong too often are left to the teacher: each label is tested at each
+  threshold, with a part of the error budget for all of these tests. Where both are right, that the
+  answers as a whole keep the bound and that a part of them breaks it, the others keep it too;
+* no slice of the requests is then shown to break the bound, and on none the challenger is shown to
+  be worse than the champion where that answers. These are vetoes, on the safe side of the promise:
+  they spend nothing of the budget, and what is too small to tell raises none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from policies.calibration import Outcomes, walk
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from distill.evaluation.slices import Mask, Slice
+from policies.calibration import Given, Outcomes, Tally, Tested, lower_bound, walk
+
+_FOR_LABELS = 0.2
+"""Part of the error budget for telling which labels are wrong too often."""
+
+_VETO = 0.05
+"""Probability that a challenger without fault is stopped by any slice, for each kind of veto."""
+
+MARGIN = 0.02
+"""Share of the champion's answers that the challenger may get wrong beyond the champion's own."""
+
+_LEAST_PAIRS = 30
+"""Answers of both that are compared at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +55,61 @@ class Verdict:
     """Upper confidence bound on the share of its answers that disagree."""
     delta: float | None = None
     """The part of the error budget that the test spent; None where none was made."""
+    barred: tuple[str, ...] = ()
+    """Labels that it is wrong on too often to answer with."""
+    veto: str | None = None
+    """What of its answers speaks against it although they keep the bound as a whole."""
 
 
-def judge(outcomes: Outcomes, champion_share: float, alpha: float, delta: float) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """What the champion makes of the challenger's n requests, as far as that can be compared."""
+
+    answered: Mask
+    """[n]: which it answers, of those that it was not trained on."""
+    wrong: Mask
+    """[n]: which of these it answers otherwise than the teacher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the evidence, n requests, is divided by."""
+
+    slices: Sequence[Slice]
+    labels: Sequence[str]
+    said: npt.NDArray[np.int64]
+    """[n, rungs]: the label that each rung says."""
+    rival: Rival | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A threshold that keeps the bound as a whole, and what its parts say."""
+
+    tested: Tested
+    tally: Tally
+    share: float
+    barred: tuple[str, ...] = ()
+    veto: str | None = None
+    held_back: str | None = None
+    """What spoke against a laxer one."""
+
+
+def judge(
+    outcomes: Outcomes,
+    champion_share: float,
+    alpha: float,
+    delta: float,
+    parts: Parts | None = None,
+) -> Verdict:
     """Promote the challenger iff it meets the bound and answers more than the champion.
 
     ``outcomes`` are the challenger's on teacher answers that it was not trained on, and
-    ``champion_share`` is the share of the task's requests that the champion answers.
+    ``champion_share`` is the share of the task's requests that the champion answers. Without
+    ``parts`` the answers are tested as a whole.
     """
-    tested = walk(outcomes, alpha, delta)
+    for_labels = 0.0 if parts is None else _FOR_LABELS * delta
+    tested = walk(outcomes, alpha, delta - for_labels)
     if not tested:
         reason = "too little evidence for any test"
         return Verdict(False, reason, evidence=len(outcomes))
@@ -42,19 +117,125 @@ def judge(outcomes: Outcomes, champion_share: float, alpha: float, delta: float)
     if not passed:
         reason = "no threshold meets the bound"
         return Verdict(False, reason, evidence=len(outcomes), delta=delta)
-    best = passed[-1]
-    promoted = best.share > champion_share
-    reason = f"answers {best.share:.0%} of requests" + (
-        " within the bound" if promoted else f", the champion {champion_share:.0%}"
-    )
+    if parts is None:
+        best = _Choice(passed[-1], passed[-1].tally, passed[-1].share)
+    else:
+        best = _choose(outcomes.smoothed(), passed, parts, alpha, for_labels / len(tested))
+    promoted = best.veto is None and best.share > champion_share
     return Verdict(
         promoted,
-        reason,
-        best.threshold,
+        best.veto or _in_words(best, champion_share),
+        best.tested.threshold,
         len(outcomes),
         best.tally.answered,
         best.tally.wrong,
         best.share,
-        best.upper,
+        best.tested.upper,
         delta,
+        best.barred,
+        best.veto,
     )
+
+
+def observed(outcomes: Outcomes, alpha: float) -> float | None:
+    """The laxest threshold at which no more than ``alpha`` of the answers are seen to be wrong.
+
+    It promises nothing: of many thresholds one always looks good. None where there is none.
+    """
+    surest = np.sort(outcomes.surest)[::-1]
+    steps = surest[_LEAST_PAIRS - 1 :: _LEAST_PAIRS].tolist()
+    tallies = ((threshold, outcomes.tally(threshold)) for threshold in steps)
+    good = [each for each, tally in tallies if tally.wrong_weight <= alpha * tally.weight]
+    return good[-1] if good else None
+
+
+def _in_words(best: _Choice, champion_share: float) -> str:
+    words = f"answers {best.share:.0%} of requests"
+    if best.share <= champion_share:
+        words += f", the champion {champion_share:.0%}"
+    else:
+        words += " within the bound"
+    if best.barred:
+        words += f"; leaves {', '.join(map(repr, best.barred))} to the teacher"
+    return f"{words}; if it answered more, {best.held_back}" if best.held_back else words
+
+
+def _choose(
+    evidence: Outcomes, passed: Sequence[Tested], parts: Parts, alpha: float, level: float
+) -> _Choice:
+    """The laxest threshold that no part of the evidence speaks against; the strictest, and what
+    speaks against it, where there is none. ``level`` is for all labels at one threshold."""
+    total = float(evidence.weights.sum())
+    held_back = None
+    for tested in reversed(passed):
+        given = evidence.given(tested.threshold)
+        said = parts.said[np.arange(len(evidence)), given.rungs]
+        bad = _wrong_labels(given, said, len(parts.labels), alpha, level)
+        given = given.without(np.isin(said, bad))
+        tally = given.tally()
+        barred = tuple(parts.labels[label] for label in bad)
+        veto = _broken(given, parts.slices, alpha) or _worse(given, parts)
+        choice = _Choice(tested, tally, tally.weight / total, barred, veto, held_back)
+        if veto is None:
+            break
+        held_back = held_back or veto
+    return choice
+
+
+def _wrong_labels(
+    given: Given, said: npt.NDArray[np.int64], labels: int, alpha: float, level: float
+) -> list[int]:
+    """The labels that are shown to be wrong in more than ``alpha`` of the answers."""
+    return [
+        label
+        for label in range(labels)
+        if lower_bound(given.tally(said == label), level / labels) > alpha
+    ]
+
+
+def _broken(given: Given, slices: Sequence[Slice], alpha: float) -> str | None:
+    """The slice, if any, that is shown to break the bound.
+
+    What the teacher answers says nothing: a request whose answer is unusual is one that the student
+    is wrong on, if it answers at all.
+    """
+    told = [each for each in slices if each.kind != "answer"]
+    for each in told:
+        tally = given.tally(each.rows)
+        if lower_bound(tally, _VETO / len(told)) > alpha:
+            answers = f"{tally.wrong} of {tally.answered} answers"
+            return f"{answers} are wrong where {each.kind} is {each.name}"
+    return None
+
+
+def _worse(given: Given, parts: Parts) -> str | None:
+    """The slice, if any, on which the challenger is shown to be worse than the champion.
+
+    The two are compared on what the champion answers and has not been trained on; a request that
+    the challenger leaves to the teacher is not wrong. The mean difference is taken for normal.
+    """
+    rival = parts.rival
+    if rival is None:
+        return None
+    both = rival.answered
+    told = [(f"where {each.kind} is {each.name}", each.rows) for each in parts.slices]
+    told.append(("of all that it answers", np.ones(len(both), dtype=bool)))
+    for name, rows in told:
+        where = both & rows
+        difference = given.wrong[where].astype(float) - rival.wrong[where]
+        weights = given.weights[where]
+        if _least_mean(difference, weights, _VETO / len(told)) > MARGIN:
+            return f"it is worse than the champion {name}"
+    return None
+
+
+def _least_mean(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], level: float
+) -> float:
+    """Lower confidence bound on a weighted mean; minus infinity where there are too few values."""
+    if len(values) < _LEAST_PAIRS:
+        return float("-inf")
+    shares = weights / weights.sum()
+    mean = float(shares @ values)
+    variance = float(shares**2 @ (values - mean) ** 2)
+    return mean - float(norm.isf(level)) * variance**0.5

@@ -7,11 +7,15 @@ pass the gate; people promote and roll back here. Servers of the same store foll
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from typing import Any
 
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
+
+_KEPT = 3
+"""Students of each kind that keep their files, of a task and beside the one that serves."""
 
 
 class RegistryError(Exception):
@@ -49,7 +53,8 @@ def promote(store: Store, version: str, reason: str, *, force: bool = False) -> 
     verdict = f"promoted by hand: {reason}"
     if doubt is not None:
         verdict += f" (untested: it {doubt})"
-    store.promote(version, verdict, time.time())
+    if not store.promote(record.task, version, verdict, time.time()):
+        raise RegistryError(f"{version} has no files any more")
     return find(store, version)
 
 
@@ -70,11 +75,26 @@ def untested(record: StudentRecord, state: TaskState) -> str | None:
     """Why no test says that a student keeps the promise; None where one does."""
     card = read_card(record)
     gate = card.get("gate", {})
-    if gate.get("threshold") is None:
+    if gate.get("threshold") is None or gate.get("veto"):
         return f"has not passed the gate ({gate.get('reason') or record.verdict})"
     if card.get("data", {}).get("since", state.epoch) < state.epoch:
         return "was tested on answers from before the task's last demotion"
     return None
+
+
+def prune(store: Store, task: str) -> None:
+    """Delete the files of students that nobody will go back to: all but the one that serves, the
+    newest that have served, and the newest that have not. Their figures stay."""
+    idle = [record for record in store.students(task) if record.path and not record.serving]
+    served = sorted((each for each in idle if each.earned is not None), key=_earned)
+    others = [each for each in idle if each.earned is None]
+    for record in (*served[:-_KEPT], *others[:-_KEPT]):
+        if store.give_up_files(task, record.version):
+            shutil.rmtree(store.data / record.path, ignore_errors=True)
+
+
+def _earned(record: StudentRecord) -> float:
+    return record.earned or 0.0
 
 
 def read_card(record: StudentRecord) -> dict[str, Any]:

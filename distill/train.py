@@ -10,14 +10,18 @@ import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
-from distill.data.dataset import Dataset
+from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
-from distill.gate import Verdict
+from distill.evaluation.latency import Latency, measure
+from distill.evaluation.report import Report, report
+from distill.evaluation.slices import Mask, cut
+from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
 from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder
+from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import TaskState
 
@@ -36,6 +40,9 @@ MOST = 0.8
 _CANDIDATES = 3
 """Ladders that are tried where there is an encoder: cheap rung, dear rung, and both."""
 
+_COMPARED = 500
+"""Newest answers that the champion is asked about too."""
+
 _HOPELESS = 4.0
 """Where the cheap rung errs this many times ``alpha`` on the third of requests that it is surest
 of, a dearer one is not tried."""
@@ -43,12 +50,15 @@ of, a dearer one is not tried."""
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a training run came to; ``ladder`` is there iff the verdict promotes it."""
+    """What a training run came to."""
 
     verdict: Verdict
     labels: tuple[str, ...] = ()
     rungs: tuple[str, ...] = ()
     ladder: Ladder | None = None
+    """The student, promoted or not; None where nobody would have any use for it."""
+    report: Report | None = None
+    latency: Latency | None = None
     suspects: int = 0
     """Answers that were not taught, since they are likely wrong."""
 
@@ -66,14 +76,29 @@ class Run:
 class _Candidate:
     """Rungs that were tested together."""
 
-    rungs: tuple[LabelRung, ...]
+    trained: tuple[Trained, ...]
+    outcomes: Outcomes
+    parts: Parts
     verdict: Verdict
     suspects: int
     """Answers that they were not taught, since they are likely wrong."""
 
     @property
+    def rungs(self) -> tuple[LabelRung, ...]:
+        return tuple(each.rung for each in self.trained)
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(rung.name for rung in self.rungs)
+
+    def report(self, threshold: float, contradicted: Mask, alpha: float) -> Report:
+        """Its figures at ``threshold``."""
+        evidence, parts = self.outcomes.smoothed(), self.parts
+        given = evidence.given(threshold)
+        said = parts.said[np.arange(len(evidence)), given.rungs]
+        barred = [parts.labels.index(label) for label in self.verdict.barred]
+        given = given.without(np.isin(said, barred))
+        return report(evidence, given, threshold, parts.slices, contradicted, alpha)
 
 
 def retrain(
@@ -102,29 +127,35 @@ def retrain(
     if not labels:
         return Run(Verdict(False, "the answers are not from a small closed set"))
     delta = attempt_delta(policy.delta, state.attempts + 1)
-    served = champion.share if champion else 0.0
-    best = _best_candidate(data, labels, served, policy.alpha, delta, encoder, sift)
-    verdict, names = best.verdict, best.names
+    best = _best_candidate(data, labels, champion, policy.alpha, delta, encoder, sift)
+    verdict = best.verdict
     if verdict.delta is not None:
         # What the other candidates' tests spent, or would have spent.
         verdict = replace(verdict, delta=delta)
     if verdict.promoted and encoder_comes and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
-    if not verdict.promoted or verdict.threshold is None:
-        return Run(verdict, labels, names, suspects=best.suspects)
-    tokens = usage.fit(data.examples)
+    threshold = verdict.threshold
+    if threshold is None:
+        threshold = gate.observed(best.outcomes, policy.alpha)
+    contradicted = np.array([example.contradicted for example in data.examples if example.weight])
+    figures = best.report(threshold or 0.0, contradicted, policy.alpha)
+    if threshold is None:
+        return Run(verdict, labels, best.names, report=figures, suspects=best.suspects)
     ladder = Ladder(
         version,
         task,
-        verdict.threshold,
+        threshold,
         verdict.share,
         data.head,
         best.rungs,
-        tokens,
+        usage.fit(data.examples),
         data.masked,
+        verdict.barred,
+        max(example.created for example in data.examples),
     )
-    return Run(verdict, labels, names, ladder, best.suspects)
+    latency = measure(ladder, [example.text for example in data.examples])
+    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects)
 
 
 def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
@@ -138,7 +169,7 @@ def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
 def _best_candidate(
     data: Dataset,
     labels: Sequence[str],
-    served: float,
+    champion: Ladder | None,
     alpha: float,
     delta: float,
     encoder: SentenceEncoder | None,
@@ -153,20 +184,53 @@ def _best_candidate(
     weights = np.array([example.weight for example in data.examples])
     groups = [example.group for example in data.examples]
     part = delta if encoder is None else delta / _CANDIDATES
-
-    def tested(*trained: Trained) -> _Candidate:
-        verdict = gate.judge(_outcomes(trained, weights), served, alpha, part)
-        return _Candidate(tuple(one.rung for one in trained), verdict, cheap.suspects)
+    served = champion.share if champion else 0.0
 
     doubt = sieve(data, labels) if sift else None
     cheap = label.train(texts, answers, labels, groups=groups, taught=doubt)
-    alone = tested(cheap)
+    counts = weights > 0
+    tested = [example for example in data.examples if example.weight > 0]
+    slices = cut(
+        [example.text for example in tested],
+        [example.answer for example in tested],
+        labels,
+        cheap.surprise[counts],
+    )
+    rival = None if champion is None else _rival(champion, data.head, tested)
+
+    def judged(*trained: Trained) -> _Candidate:
+        outcomes = _outcomes(trained, weights)
+        said = np.stack([each.probabilities.argmax(axis=1) for each in trained], axis=1)[counts]
+        parts = Parts(slices, labels, said, rival)
+        verdict = gate.judge(outcomes, served, alpha, part, parts)
+        return _Candidate(trained, outcomes, parts, verdict, cheap.suspects)
+
+    alone = judged(cheap)
     enough = alone.verdict.share >= _ENOUGH
     if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
     rich = label.train(texts, answers, labels, encoder=encoder, groups=groups, taught=cheap.taught)
-    candidates = (alone, tested(cheap, rich), tested(rich))
-    return max(candidates, key=lambda one: (one.verdict.share, one.verdict.delta is not None))
+    candidates = (alone, judged(cheap, rich), judged(rich))
+    return max(candidates, key=lambda one: _worth(one.verdict))
+
+
+def _worth(verdict: Verdict) -> tuple[bool, float, bool]:
+    """What goes before what: no veto, then a greater share, then a test at all."""
+    return verdict.veto is None, verdict.share, verdict.delta is not None
+
+
+def _rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
+    """What the champion makes of the newest of the ``tested`` examples, texts without ``head``."""
+    fair = np.array([example.created > champion.trained for example in tested])
+    # One that writes takes seconds for an answer.
+    fair &= all(isinstance(rung, LabelRung) for rung in champion.rungs)
+    compared = np.flatnonzero(fair)[-_COMPARED:]
+    answered, wrong = np.zeros((2, len(tested)), dtype=bool)
+    texts = [champion.varying(head + tested[row].text) for row in compared]
+    for row, prediction in zip(compared, champion.predict(texts), strict=True):
+        answered[row] = prediction.confidence >= champion.threshold
+        wrong[row] = answered[row] and not agree(prediction.answer, tested[row].answer)
+    return Rival(answered, wrong)
 
 
 def _surest_error(trained: Trained) -> float:

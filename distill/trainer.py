@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
 from config.settings import DatasetSettings, LogSettings, LoopSettings, PolicySettings
-from distill import schedule, train_text
+from distill import registry, schedule, train_text
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.progress import CancelledError, Progress
@@ -261,13 +261,14 @@ class Trainer:
         progress.step()
         record = self._record(task, version, run, _card(about, run, state, started))
         kept = self._store.close_run(run.advance(state, answers, started), record)
+        registry.prune(self._store, task)
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
         if kept:
             progress.close(record)
         else:
             progress.fail(verdict)
-        return "promoted" if kept and run.ladder is not None else "kept"
+        return "promoted" if kept and run.verdict.promoted else "kept"
 
     def _champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""
@@ -280,7 +281,7 @@ class Trainer:
         return None
 
     def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:
-        """The run's student, its files written if it is to serve."""
+        """The run's student, its files written if there is any use for them."""
         path = Path("students") / version
         if run.ladder is not None:
             folder = self._settings.data / path
@@ -291,7 +292,7 @@ class Trainer:
             task=task,
             created=time.time(),
             path=str(path) if run.ladder else "",
-            serving=run.ladder is not None,
+            serving=run.verdict.promoted,
             verdict=run.verdict.reason,
             card=card,
         )
@@ -306,6 +307,8 @@ def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> s
         "rungs": list(run.rungs),
         "gate": dataclasses.asdict(run.verdict),
         "usage": usage,
+        "evaluation": run.report and dataclasses.asdict(run.report),
+        "latency": run.latency and dataclasses.asdict(run.latency),
         "training_s": round(time.time() - started, 3),
     }
     return json.dumps(card, ensure_ascii=False, indent=1)

@@ -71,19 +71,45 @@ class Outcomes:
         sums = np.bincount(bins, self.weights, minlength=_BINS)
         return replace(self, weights=(sums / np.maximum(counts, 1))[bins])
 
-    def tally(self, threshold: float) -> Tally:
-        """Who would answer at ``threshold``: the first rung whose confidence reaches it."""
+    def given(self, threshold: float) -> Given:
+        """The answers at ``threshold``: the first rung whose confidence reaches it gives one."""
         confident = self.confidences >= threshold
-        answered = confident.any(axis=1)
-        rung = confident.argmax(axis=1)[answered]
-        wrong = ~self.agreed[answered, rung]
-        weights = self.weights[answered]
+        answered: npt.NDArray[np.bool_] = confident.any(axis=1)
+        rungs = confident.argmax(axis=1)
+        wrong: npt.NDArray[np.bool_] = answered & ~self.agreed[np.arange(len(self)), rungs]
+        return Given(answered, rungs, wrong, self.weights)
+
+    def tally(self, threshold: float) -> Tally:
+        """What the answers at ``threshold`` come to."""
+        return self.given(threshold).tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Which of n requests are answered at one threshold, and how."""
+
+    answered: npt.NDArray[np.bool_]
+    rungs: npt.NDArray[np.int64]
+    """[n]: the rung that answers; where none does it says nothing."""
+    wrong: npt.NDArray[np.bool_]
+    """[n]: answered, and not as the teacher does."""
+    weights: npt.NDArray[np.float64]
+
+    def without(self, rows: npt.NDArray[np.bool_]) -> Given:
+        """The same where these requests are left to the teacher."""
+        return replace(self, answered=self.answered & ~rows, wrong=self.wrong & ~rows)
+
+    def tally(self, rows: npt.NDArray[np.bool_] | None = None) -> Tally:
+        """What the answers to these requests come to; to all, where none are named."""
+        answered = self.answered if rows is None else self.answered & rows
+        wrong = self.wrong if rows is None else self.wrong & rows
+        weights, wrong_weights = self.weights[answered], self.weights[wrong]
         return Tally(
-            int(answered.sum()),
-            int(wrong.sum()),
+            len(weights),
+            len(wrong_weights),
             float(weights.sum()),
-            float(weights[wrong].sum()),
-            float((weights[wrong] ** 2).sum()),
+            float(wrong_weights.sum()),
+            float((wrong_weights**2).sum()),
             float(weights.max(initial=0.0)),
         )
 
@@ -130,6 +156,15 @@ def upper_bound(tally: Tally, delta: float) -> float:
     variance = tally.wrong_square + tally.heaviest**2
     sum_ = gamma.ppf(1 - delta, mean**2 / variance, scale=variance / mean)
     return min(1.0, float(sum_) / tally.weight)
+
+
+def lower_bound(tally: Tally, delta: float) -> float:
+    """Fay and Feuer's lower bound on the share of wrong answers, with confidence ``1 - delta``."""
+    if tally.wrong_weight == 0:
+        return 0.0
+    mean, variance = tally.wrong_weight, tally.wrong_square
+    sum_ = gamma.ppf(delta, mean**2 / variance, scale=variance / mean)
+    return float(sum_) / tally.weight
 
 
 def least_answers(alpha: float, delta: float) -> float:

@@ -129,6 +129,7 @@ class Student:
             if prediction.confidence >= self.threshold:
                 break
         assert surest is not None, "a ladder has at least one rung"
+        surest = self._ladder.settled(surest)
         if self._ladder.masks:
             surest = _restored(surest, self._ladder.masked(text).restore)
         return Asked(surest, compute_s, waiting)

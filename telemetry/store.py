@@ -331,14 +331,18 @@ class Store:
             connection.execute(insert(students), values)
         return True
 
-    def promote(self, version: str, verdict: str, now: float) -> None:
-        """Let a student that is there take over its task at Unix time ``now``."""
+    def promote(self, task: str, version: str, verdict: str, now: float) -> bool:
+        """Let a student of ``task`` that has its files take over at Unix time ``now``; False, and
+        nothing changed, where there is none."""
         with self.engine.begin() as connection:
-            task = connection.scalar(select(students.c.task).where(students.c.version == version))
-            _lock(connection, task or "")
-            others = (students.c.task == task, students.c.version != version)
-            _retire(connection, and_(*others), _replaced(version))
+            _lock(connection, task)
+            able = (students.c.version == version, students.c.task == task, students.c.path != "")
+            if connection.execute(select(students.c.version).where(*able)).first() is None:
+                return False
+            others = and_(students.c.task == task, students.c.version != version)
+            _retire(connection, others, _replaced(version))
             _install(connection, version, verdict, earned=now)
+        return True
 
     def roll_back(self, task: str, verdict: str) -> tuple[StudentRecord | None, ...]:
         """Take the student of ``task`` out of service, and let the one that served before it take
@@ -382,6 +386,14 @@ class Store:
     def student(self, version: str) -> StudentRecord | None:
         found = self._students(students.c.version == version)
         return found[0] if found else None
+
+    def give_up_files(self, task: str, version: str) -> bool:
+        """Note that a student has no files any more; False, and not noted, where it serves."""
+        with self.engine.begin() as connection:
+            _lock(connection, task)
+            idle = (students.c.version == version, not_(students.c.serving))
+            given_up = connection.execute(update(students).where(*idle).values(path=""))
+        return given_up.rowcount > 0
 
     def demote(self, task: str, version: str, verdict: str, now: float) -> bool:
         """Take a student out of service; the task's evidence counts afresh from ``now`` on.

@@ -52,6 +52,10 @@ class SentenceEncoder:
         memory = EmbeddingMemory(cache / "embeddings.db") if remember else None
         return cls(_find(name), cache, memory)
 
+    def forgetful(self) -> SentenceEncoder:
+        """The same encoder, which embeds a text that it is asked about again."""
+        return SentenceEncoder(self._folder, self._exported.parent, None)
+
     def prepare(self) -> None:
         """Export the encoder if that has not been done; takes some seconds. Raises EncoderError."""
         if self._exported.exists():

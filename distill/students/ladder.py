@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill.data.private import Masked, mask
-from distill.students.base import TEXT
+from distill.students.base import TEXT, Prediction
 from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung
 from distill.students.text.rung import TextRung
@@ -32,10 +34,31 @@ class Ladder:
     usage: UsageModel
     masks: bool = False
     """Whether it reads placeholders in the place of private data, as it was taught."""
+    barred: tuple[str, ...] = ()
+    """Answers that are left to the teacher, however sure the rungs are of them."""
+    trained: float = math.inf
+    """Unix time of the newest request that it was trained on; infinite where nobody noted it."""
 
     def masked(self, text: str) -> Masked:
         """``text`` as it is read, and what its placeholders stand for."""
         return mask(text) if self.masks else Masked(text)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """What is said to each varying text by its cheapest rung that is sure enough, else by the
+        surest of all."""
+        first, *dearer = self.rungs
+        surest = first.predict(texts)
+        for rung in dearer:
+            unsure = [i for i, said in enumerate(surest) if said.confidence < self.threshold]
+            for i, said in zip(unsure, rung.predict([texts[i] for i in unsure]), strict=True):
+                surest[i] = max(surest[i], said, key=lambda prediction: prediction.confidence)
+        return [self.settled(prediction) for prediction in surest]
+
+    def settled(self, prediction: Prediction) -> Prediction:
+        """The deciding rung's ``prediction`` as the ladder's own."""
+        return (
+            replace(prediction, confidence=0.0) if prediction.answer in self.barred else prediction
+        )
 
     def varying(self, text: str) -> str:
         """``text`` as it is read, without the constant beginning."""
@@ -57,6 +80,8 @@ class Ladder:
             "masks": self.masks,
             "rungs": [rung.name for rung in self.rungs],
             "usage": dataclasses.asdict(self.usage),
+            "barred": self.barred,
+            "trained": self.trained if math.isfinite(self.trained) else None,
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
@@ -84,6 +109,8 @@ class Ladder:
             tuple(rungs),
             UsageModel(**manifest["usage"]),
             manifest.get("masks", False),
+            tuple(manifest.get("barred", ())),
+            math.inf if manifest.get("trained") is None else manifest["trained"],
         )
 
 

@@ -1,0 +1,150 @@
+"""What a student's evidence says of it: by slice, its calibration, its speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta
+
+from distill.evaluation.slices import Mask, Slice
+from policies.calibration import Given, Outcomes
+
+Array = npt.NDArray[np.float64]
+
+Standing = Literal["kept", "broken", "open"]
+"""What a slice's interval says of the bound: all of it within, all of it beyond, or neither."""
+
+_LEVEL = 0.95
+_BINS = 10
+"""Bins of like confidence, with as many answers each, of the calibration error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFigures:
+    """What becomes of one slice's requests."""
+
+    kind: str
+    name: str
+    evidence: int
+    """Teacher answers in it."""
+    share: float
+    """Share of the task's requests that are in it."""
+    answered: int
+    """How many of the evidence the student answers at its threshold,"""
+    wrong: int
+    """and how many of these disagree."""
+    agreement: float | None
+    """Share of its answers that agree, each weighted by the requests it stands for; None where it
+    gives none."""
+    low: float
+    """Interval of the agreement: exact binomial (Clopper and Pearson 1934), at 95%; where weights
+    differ, with the effective number of answers (Korn and Graubard 1998)."""
+    high: float
+    bound: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Regressions:
+    """Requests on which a student of the task was caught to be wrong, and what this one, trained
+    without them, makes of them. Every audit that disagrees adds one."""
+
+    right: int
+    left: int
+    """Left to the teacher."""
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A student's figures at one threshold."""
+
+    threshold: float
+    slices: tuple[SliceFigures, ...]
+    """All requests first, as a slice of its own kind."""
+    calibration_error: float
+    """Expected calibration error: the mean distance of confidence and agreement, in bins."""
+    brier: float
+    """Mean square of the distance of confidence and agreement."""
+    regressions: Regressions
+
+
+def report(
+    outcomes: Outcomes,
+    given: Given,
+    threshold: float,
+    slices: Sequence[Slice],
+    contradicted: Mask,
+    alpha: float,
+) -> Report:
+    """Figures of the answers ``given`` at ``threshold`` to n requests with these ``outcomes``.
+
+    ``contradicted`` [n] are those on which an audit found a student to be wrong.
+    """
+    everything = Slice("all", "all requests", np.ones(len(outcomes), dtype=bool))
+    error, brier = _calibration(outcomes)
+    return Report(
+        threshold,
+        tuple(_figures(each, given, alpha) for each in (everything, *slices)),
+        error,
+        brier,
+        Regressions(
+            int((contradicted & given.answered & ~given.wrong).sum()),
+            int((contradicted & ~given.answered).sum()),
+            int((contradicted & given.wrong).sum()),
+        ),
+    )
+
+
+def _figures(part: Slice, given: Given, alpha: float) -> SliceFigures:
+    answered = given.answered & part.rows
+    wrong = given.wrong & part.rows
+    weights = given.weights[answered]
+    total = float(weights.sum())
+    agreement = 1 - float(given.weights[wrong].sum()) / total if total else None
+    low, high = interval(agreement or 0.0, weights)
+    return SliceFigures(
+        part.kind,
+        part.name,
+        int(part.rows.sum()),
+        float(given.weights[part.rows].sum() / given.weights.sum()),
+        len(weights),
+        int(wrong.sum()),
+        agreement,
+        low,
+        high,
+        "kept" if low >= 1 - alpha else "broken" if high < 1 - alpha else "open",
+    )
+
+
+def interval(share: float, weights: Array) -> tuple[float, float]:
+    """The interval of a weighted share at 95%; all that is possible where there are no weights.
+
+    >>> tuple(round(end, 4) for end in interval(0.9, np.ones(10)))
+    (0.555, 0.9975)
+    """
+    if not len(weights):
+        return 0.0, 1.0
+    count = float(weights.sum() ** 2 / (weights**2).sum())
+    hits, tail = share * count, (1 - _LEVEL) / 2
+    low = float(beta.ppf(tail, hits, count - hits + 1)) if share > 0 else 0.0
+    high = float(beta.isf(tail, hits + 1, count - hits)) if share < 1 else 1.0
+    return low, high
+
+
+def _calibration(outcomes: Outcomes) -> tuple[float, float]:
+    """Calibration error and Brier score of the surest rung."""
+    surest = outcomes.confidences.argmax(axis=1)
+    rows = np.arange(len(outcomes))
+    confidences = outcomes.confidences[rows, surest]
+    agreed = outcomes.agreed[rows, surest].astype(float)
+    weights = outcomes.weights / outcomes.weights.sum()
+    order = np.argsort(confidences, kind="stable")
+    error = sum(
+        abs(float(weights[part] @ (confidences[part] - agreed[part])))
+        for part in np.array_split(order, _BINS)
+    )
+    return error, float(weights @ (confidences - agreed) ** 2)
