@@ -235,8 +235,8 @@ class _Axis:
         end: float = _TOP,
     ) -> _Axis:
         """With round ticks, and room for a value where all are the same."""
-        if most <= least:
-            most = least + (abs(least) or 1.0)
+        if most - least <= 1e-9 * max(abs(least), abs(most), 1e-3):
+            most = least + max(abs(least), 1.0)
         step = _round_step((most - least) / _TICKS)
         first, last = ceil(least / step - 1e-9), floor(most / step + 1e-9)
         return cls(least, most, tuple(n * step for n in range(first, last + 1)), begin, end)

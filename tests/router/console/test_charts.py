@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.console import charts, words
@@ -18,7 +18,8 @@ from telemetry.figures import sums
 from telemetry.store import Store
 from tests.telemetry.test_store import exchange
 
-amounts = st.floats(0, 1e18) | st.just(0.0)
+amounts = st.floats(1e-3, 1e18) | st.just(0.0)
+"""Picodollars, or as good as nothing."""
 
 
 def drawn(chart: charts.Chart) -> ElementTree.Element:
@@ -66,7 +67,9 @@ def test_any_audits_can_be_drawn(found: list[tuple[int, int] | None], promise: f
     assert len(chart.rows) == sum(each.running is not None for each in audited)
 
 
-@given(st.lists(st.tuples(amounts, st.floats(0, 1)), min_size=1, max_size=60))
+@given(st.lists(st.tuples(st.floats(0, 1e18), st.floats(0, 1)), min_size=1, max_size=60))
+@example([(0.0, 1.0), (5e-324, 1.0)])
+@example([(1e18, 1.0), (1e18 + 128, 0.0)])
 def test_any_curve_can_be_drawn(points: list[tuple[float, float]]) -> None:
     marks = [Mark("m", cost, quality, quality, quality) for cost, quality in points]
     picture = drawn(charts.curve("t", marks, marks[0], 0.95, "are right"))
