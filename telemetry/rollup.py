@@ -39,7 +39,7 @@ LATE_S = 600.0
 SETTLED_S = 3600.0
 """An hour is summed up so long after its end. Until then its exchanges are read themselves."""
 
-_MOST_HOURS = 6
+_MOST_HOURS = 2
 """Hours that one transaction sums up: others wait for it."""
 
 _GROUP = ("task", "route", "model", "key")
