@@ -111,6 +111,8 @@ def summary(record: StudentRecord) -> dict[str, Any]:
     card = read_card(record)
     gate, data = card.get("gate", {}), card.get("data", {})
     answered, wrong = gate.get("answered"), gate.get("wrong")
+    evaluation, latency = card.get("evaluation") or {}, card.get("latency") or {}
+    regressions = evaluation.get("regressions") or {}
     return {
         "version": record.version,
         "task": record.task,
@@ -127,6 +129,13 @@ def summary(record: StudentRecord) -> dict[str, Any]:
         "share": gate.get("share"),
         "disagreement": wrong / answered if answered else None,
         "upper": gate.get("upper"),
+        "barred": ", ".join(gate.get("barred", ())),
+        "calibration_error": evaluation.get("calibration_error"),
+        "brier": evaluation.get("brier"),
+        "regressions": sum(regressions.values()) if regressions else None,
+        "regressions_wrong": regressions.get("wrong"),
+        "p50_ms": latency.get("p50_ms"),
+        "p95_ms": latency.get("p95_ms"),
         "training_s": card.get("training_s"),
     }
 

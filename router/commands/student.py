@@ -5,7 +5,7 @@ A server that uses the same store follows within a second.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +77,9 @@ def show(
     for name, value in told.items():
         table.add_row(name.replace("_", " "), _figure(name, value))
     _console().print(table)
+    slices = (registry.read_card(record).get("evaluation") or {}).get("slices", ())
+    if slices:
+        _console().print("", _slices(slices))
 
 
 @student_app.command()
@@ -162,6 +165,22 @@ def _table(*titles: str) -> Table:
 
 def _print_json(content: Any) -> None:
     typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("slice", "", "of requests", "answers", "wrong", "agree", "95% interval", "bound")
+    for each in slices:
+        table.add_row(
+            each["kind"],
+            each["name"],
+            _percent(each["share"]),
+            str(each["answered"]),
+            str(each["wrong"]),
+            _percent(each["agreement"]),
+            f"{each['low']:.1%} to {each['high']:.1%}" if each["answered"] else "",
+            each["bound"],
+        )
+    return table
 
 
 _PERCENT = {"share", "disagreement", "upper"}

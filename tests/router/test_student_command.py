@@ -76,6 +76,21 @@ def test_a_server_follows_within_a_second(server: Server) -> None:
     assert eventually(lambda: answers(server) not in ("animals-1", "animals-2"), WITHIN_S)
 
 
+def test_show_has_the_slices(data: Path) -> None:
+    store = Store(data)
+    part = {"kind": "rarity", "name": "long tail", "share": 0.1, "answered": 40, "wrong": 2}
+    part |= {"agreement": 0.95, "low": 0.83, "high": 0.994, "bound": "open"}
+    regressions = {"right": 1, "left": 2, "wrong": 3}
+    card = {"evaluation": {"slices": [part], "regressions": regressions}}
+    record = StudentRecord("sliced", "other", 1.0, "", False, "kept", json.dumps(card))
+    assert store.close_run(TaskState("other"), record)
+    store.close()
+    _, out, _ = run(data, "show", "sliced")
+    assert "rarity long tail 10.0% 40 2 95.0% 83.0% to 99.4% open" in " ".join(out.split())
+    told = json.loads(run(data, "show", "sliced", "--json")[1])
+    assert (told["regressions"], told["regressions_wrong"]) == (6, 3)
+
+
 def test_list(data: Path) -> None:
     _, out, _ = run(data, "list")
     states = [line.split()[4] for line in out.splitlines()[1:]]
