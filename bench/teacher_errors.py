@@ -34,7 +34,7 @@ from distill.students import label
 from distill.students.fitting import frequent_labels
 from router.demo.evals import Evals, default_cache, fetch
 
-EVALS = ("sarcasm", "soc_codes")
+EVALS = ("sarcasm",)
 RATES = (0.0, 0.05, 0.1, 0.2)
 
 Pairs = list[tuple[str, str]]
