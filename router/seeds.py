@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-import xxhash
 
 from distill.data.lessons import LessonError, read_parquet
 from router.estimate.files import read_file
 from router.estimate.logged import Bad, EstimateError, Logged, logged
-from router.tokens import usage_of
+from router.imported import imported
 from telemetry.exchange import Exchange
 
 
@@ -65,27 +64,5 @@ def _parquet_rows(path: Path) -> Iterator[Logged | Bad]:
 
 
 def _exchange(row: Logged, answer: str, task: str, now: float) -> Exchange:
-    body = {**row.body, "metadata": {"task": task}}
-    usage = row.usage or usage_of(_messages(row), answer)
-    content = orjson.dumps([task, body["messages"], answer])
-    return Exchange(
-        id=f"seed_{xxhash.xxh3_128_hexdigest(content)}",
-        created=now if row.created is None else row.created,
-        task=task,
-        route="imported",
-        model="imported",
-        reason="imported",
-        status=200,
-        stream=False,
-        sampled=False,
-        request=orjson.dumps(body).decode(),
-        teacher_answer=answer,
-        finish_reason="stop",
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-    )
-
-
-def _messages(row: Logged) -> Sequence[dict[str, object]]:
-    messages: Sequence[dict[str, object]] = row.body["messages"]
-    return messages
+    created = now if row.created is None else row.created
+    return imported(row.body, answer, task, created, row.usage)

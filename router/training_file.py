@@ -6,20 +6,15 @@ would not learn is refused, not ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
-import xxhash
 
 from policies.rules import needs_teacher
 from router.checks import refuse_others
 from router.errors import InvalidRequestError
 from router.jsonl import fields_of
 from router.request import check_messages
-from router.tokens import usage_of
-from telemetry.exchange import Exchange
 
 MOST_EXAMPLES = 10_000
 """Half of what a training run reads, so that a file leaves room for the evidence."""
@@ -31,7 +26,7 @@ _PARAM = "file"
 class Pair:
     """A conversation and the answer to it."""
 
-    messages: Sequence[dict[str, Any]]
+    messages: list[dict[str, Any]]
     answer: str
 
 
@@ -41,29 +36,6 @@ def read_pairs(content: bytes) -> list[Pair]:
     if not pairs:
         raise InvalidRequestError("The file has no examples.", _PARAM)
     return pairs
-
-
-def as_exchange(pair: Pair, task: str, now: float) -> Exchange:
-    """A pair as an imported exchange of ``task``. The same pair always has the same id."""
-    messages = list(pair.messages)
-    usage = usage_of(messages, pair.answer)
-    content = orjson.dumps([task, messages, pair.answer])
-    return Exchange(
-        id=f"seed_{xxhash.xxh3_128_hexdigest(content)}",
-        created=now,
-        task=task,
-        route="imported",
-        model="imported",
-        reason="imported",
-        status=200,
-        stream=False,
-        sampled=False,
-        request=orjson.dumps({"messages": messages, "metadata": {"task": task}}).decode(),
-        teacher_answer=pair.answer,
-        finish_reason="stop",
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-    )
 
 
 def _pairs(content: bytes) -> Iterator[Pair]:

@@ -24,9 +24,10 @@ from router.api.metadata import given_metadata, wanted_metadata
 from router.api.wire import answered, limit_of, listing, object_of, text_of
 from router.checks import Checks, check_given, is_mapping, is_text, refuse_others, require
 from router.errors import InvalidRequestError, NotFoundError, UnsupportedError
+from router.imported import imported
 from router.keys.access import check_operator
 from router.lookup import is_searchable
-from router.training_file import as_exchange, read_pairs
+from router.training_file import read_pairs
 from telemetry import files, jobs
 from telemetry.exchange import StudentRecord
 from telemetry.jobs import Event, Job
@@ -165,7 +166,10 @@ def _begin(store: Store, job: Job) -> Job:
     message = "Created on the task's answers alone."
     if job.file is not None:
         pairs = read_pairs(files.content(store.engine, job.file) or b"")
-        examples = [as_exchange(pair, job.task, job.created) for pair in pairs]
+        examples = [
+            imported({"messages": pair.messages}, pair.answer, job.task, job.created)
+            for pair in pairs
+        ]
         before = store.imported(job.task)
         for start in range(0, len(examples), _AT_ONCE):
             store.write(examples[start : start + _AT_ONCE])
