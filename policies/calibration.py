@@ -74,7 +74,7 @@ class Outcomes:
     def given(self, threshold: float) -> Given:
         """The answers at ``threshold``: the first rung whose confidence reaches it gives one."""
         confident = self.confidences >= threshold
-        answered: npt.NDArray[np.bool_] = confident.any(axis=1)
+        answered: npt.NDArray[np.bool_] = np.logical_or.reduce(confident, axis=1)
         rungs = confident.argmax(axis=1)
         wrong: npt.NDArray[np.bool_] = answered & ~self.agreed[np.arange(len(self)), rungs]
         return Given(answered, rungs, wrong, self.weights)
