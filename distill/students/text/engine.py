@@ -13,7 +13,10 @@ from typing import Any
 from distill.students.text.vocabulary import Vocabulary
 
 _BATCH = 32
-"""Most questions that are answered at once; of more, those of like length are together."""
+"""Most questions that are answered at once,"""
+_SPREAD = 8
+"""and how many tokens longer than the shortest of them they may be: what is longer is read token by
+token, at the pace of writing."""
 
 _QUANTISATION = "int8_float32"
 
@@ -88,10 +91,8 @@ class Engine:
         """An answer to each of ``texts``; they are answered together."""
         drafts = [_Draft(self._vocabulary, sampling.stop) for _ in texts]
         questions = [self._vocabulary.question(text) for text in texts]
-        # Of different lengths, all but the shortest question would be read token by token.
-        order = sorted(range(len(texts)), key=lambda i: len(questions[i]))
-        for start in range(0, len(order), _BATCH):
-            self._write(order[start : start + _BATCH], questions, drafts, sampling)
+        for batch in _batches([len(question) for question in questions]):
+            self._write(batch, questions, drafts, sampling)
         return [draft.written() for draft in drafts]
 
     def _write(
@@ -117,6 +118,18 @@ class Engine:
             sampling_temperature=sampling.temperature if random else 1.0,
             callback=take,
         )
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Positions in ``lengths``, in batches of like length."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        last = batches[-1] if batches else []
+        if last and len(last) < _BATCH and lengths[i] <= lengths[last[0]] + _SPREAD:
+            last.append(i)
+        else:
+            batches.append([i])
+    return batches
 
 
 def convert(model: Path, vocabulary: Vocabulary, target: Path) -> None:

@@ -29,8 +29,8 @@ class Recipe:
 
     rank: int = 32
     rate: float = 5e-4
-    batch: int = 8
-    epochs: int = 8
+    batch: int = 16
+    epochs: int = 16
     cpu_s: float = 1200.0
     """Most processor seconds: a training is not cut short because others use the machine."""
     threads: int = 1
