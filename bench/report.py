@@ -14,8 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -59,17 +60,17 @@ def main(
     store = Store(folder, SecretStr(database) if database else None)
     now = time.time()
     _forget(store)
-    read = [_timed(lambda by=by: _sums(store, now, by)) for by in GROUPINGS]
-    summing_s = _timed(lambda: roll_up(store.engine, now))
+    read = [_timed(partial(_sums, store, now, by)) for by in GROUPINGS]
+    summing_s = _timed(partial(roll_up, store.engine, now))
     shown = Table(title=f"{_stored(store):,} exchanges, {'PostgreSQL' if database else 'SQLite'}")
     for heading in ("figures of 30 days", "median, s", "slowest, s", "without sums, s"):
         shown.add_column(heading, justify="left" if "days" in heading else "right")
     for by, without in zip(GROUPINGS, read, strict=True):
-        took = [_timed(lambda by=by: _sums(store, now, by)) for _ in range(rounds)]
+        took = [_timed(partial(_sums, store, now, by)) for _ in range(rounds)]
         name = f"sums by {', '.join(by)}" if by else "sums of all"
         shown.add_row(name, *(f"{each:.3f}" for each in (median(took), max(took), without)))
     for format_ in FORMATS:
-        took = [_timed(lambda to=format_: _report(folder, database, to)) for _ in range(rounds)]
+        took = [_timed(partial(_report, folder, database, format_)) for _ in range(rounds)]
         name = f"protege report --format {format_}"
         shown.add_row(name, f"{median(took):.3f}", f"{max(took):.3f}")
     Console(width=None if os.isatty(1) else 100).print(shown)
@@ -96,14 +97,19 @@ def _report(folder: Path, database: str | None, format_: str) -> None:
 def _ingest(store: Store, rounds: int) -> tuple[float, float, float]:
     """Exchanges a second without sums, with them, and while they are made; medians, in turn."""
     rates: list[list[float]] = [[], [], []]
+    ways: Sequence[Callable[[], AbstractContextManager[None]]] = (
+        _without_sums,
+        nullcontext,
+        partial(_summing_up, store),
+    )
     for place in range(rounds):
         new = list(islice(exchanges(2_000, time.time(), seed=place), 2_000))
         # Not the dates of a month, which would all be late.
         at = time.time()
-        for which, around in enumerate((_without_sums, nullcontext, lambda: _summing_up(store))):
+        for which, around in enumerate(ways):
             rows = [_renewed(row, f"bench_{place}_{which}_{row.id}", at) for row in new]
             with around():
-                took = _timed(lambda rows=rows: _write(store, rows))
+                took = _timed(partial(_write, store, rows))
             rates[which].append(len(rows) / took)
     with store.engine.begin() as connection:
         connection.execute(delete(table).where(table.c.id.startswith("bench_")))
