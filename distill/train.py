@@ -120,6 +120,9 @@ def retrain(
     is promoted only if it leaves little to gain. With ``sift``, answers that are likely wrong are
     not taught where that makes a better student.
     """
+    if not data.evidence:
+        # All of it was imported, or put right by people.
+        return Run(Verdict(False, "no evidence: the teacher has answered no request of the task"))
     if data.evidence < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
