@@ -121,8 +121,7 @@ def retrain(
     not taught where that makes a better student.
     """
     if not data.evidence:
-        # All of it was imported, or put right by people.
-        return Run(Verdict(False, "no evidence: the teacher has answered no request of the task"))
+        return _untested(task, version, data, policy.alpha, encoder)
     if data.evidence < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
@@ -145,20 +144,55 @@ def retrain(
     figures = best.report(threshold or 0.0, contradicted, policy.alpha)
     if threshold is None:
         return Run(verdict, labels, best.names, report=figures, suspects=best.suspects)
-    ladder = Ladder(
+    ladder = _ladder(task, version, data, threshold, best.rungs, verdict)
+    latency = measure(ladder, [example.text for example in data.examples])
+    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects)
+
+
+def _untested(
+    task: str, version: str, data: Dataset, alpha: float, encoder: SentenceEncoder | None
+) -> Run:
+    """A student of answers that were all imported, or put right by people. No test can be made of
+    it, so that it serves only if a person insists."""
+    labels = closed_set([example.answer for example in data.examples if example.flaw is None])
+    if not labels:
+        return Run(Verdict(False, "the answers are not from a small closed set"))
+    verdict = Verdict(False, "no evidence: the teacher has answered no request of the task")
+    trained = label.train(
+        [example.text for example in data.examples],
+        [example.answer for example in data.examples],
+        labels,
+        encoder=encoder,
+        groups=[example.group for example in data.examples],
+    )
+    names = (trained.rung.name,)
+    threshold = gate.observed(_outcomes([trained], np.ones(len(data))), alpha)
+    if threshold is None:
+        return Run(verdict, labels, names)
+    ladder = _ladder(task, version, data, threshold, (trained.rung,), verdict)
+    return Run(verdict, labels, names, ladder)
+
+
+def _ladder(
+    task: str,
+    version: str,
+    data: Dataset,
+    threshold: float,
+    rungs: tuple[LabelRung, ...],
+    verdict: Verdict,
+) -> Ladder:
+    return Ladder(
         version,
         task,
         threshold,
         verdict.share,
         data.head,
-        best.rungs,
+        rungs,
         usage.fit(data.examples),
         data.masked,
         verdict.barred,
         max(example.created for example in data.examples),
     )
-    latency = measure(ladder, [example.text for example in data.examples])
-    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects)
 
 
 def closed_set(answers: Sequence[str]) -> tuple[str, ...]:

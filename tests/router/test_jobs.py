@@ -13,6 +13,7 @@ import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 
+from distill.registry import UntestedError, promote
 from telemetry import jobs
 from telemetry.store import Store
 from tests.distill.synthetic import exchanges, messages, stream
@@ -124,11 +125,17 @@ def test_examples_of_a_file_teach_but_are_no_evidence(learning: Server) -> None:
     said = words(client, job.id)
     assert said[0] == f"Added 200 of the 200 examples of {file} to the task's answers."
     assert said[1] == "Training on 200 answers, 0 of them evidence."
-    assert "does not serve: too little evidence for any test. Imported examples" in said[-1]
+    assert "does not serve: no evidence: the teacher has answered no request" in said[-1]
+    assert "Imported examples are no evidence" in said[-1]
     store = learning.store()
     assert all(student.task != "seeded" for student in store.serving())
     assert store.task_use("seeded", 0.0) is None
-    assert [student.version for student in store.students("seeded")] == [job.fine_tuned_model]
+    (student,) = store.students("seeded")
+    assert student.version == job.fine_tuned_model
+    # A person may still insist on it.
+    with pytest.raises(UntestedError):
+        promote(store, student.version, "for a try")
+    promote(store, student.version, "for a try", force=True)
     store.close()
 
     more = started(client, "seeded", file, model="ngrams")
