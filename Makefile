@@ -20,8 +20,9 @@ demo: $(INSTALLED)
 serve: $(INSTALLED)
 	@$(BIN)/protege serve $(ARGS)
 
+# Threads that wait for each other take the processor from the servers under test.
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

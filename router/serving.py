@@ -161,6 +161,8 @@ class Students:
         # To write a text takes many times longer than to choose a label.
         self._writer = ThreadPoolExecutor(1, "writer")
         self._serving: dict[str, Student] = {}
+        self._versions: frozenset[str] = frozenset()
+        """What the store said last."""
         self._unusable: set[str] = set()
         self._refreshing = asyncio.Lock()
         self._poll = Background()
@@ -183,8 +185,11 @@ class Students:
     async def refresh(self) -> None:
         """Take over what the store says now. Requests under way keep the student they have."""
         async with self._refreshing:
-            records = await asyncio.to_thread(self._store.serving)
-            self._serving = await asyncio.to_thread(self._load, records)
+            versions = await asyncio.to_thread(self._store.serving_versions)
+            if versions != self._versions:
+                records = await asyncio.to_thread(self._store.serving)
+                self._serving = await asyncio.to_thread(self._load, records)
+                self._versions = versions
 
     def _load(self, records: list[StudentRecord]) -> dict[str, Student]:
         before = self._serving

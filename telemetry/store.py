@@ -375,6 +375,12 @@ class Store:
         """The students that take traffic now, at most one a task."""
         return self._students(students.c.serving)
 
+    def serving_versions(self) -> frozenset[str]:
+        """Their versions alone: cards are long, and this is asked several times a second."""
+        with self.engine.connect() as connection:
+            query = select(students.c.version).where(students.c.serving)
+            return frozenset(connection.scalars(query))
+
     def students(self, task: str) -> list[StudentRecord]:
         """All students of ``task``, oldest first."""
         return self._students(students.c.task == task)

@@ -172,6 +172,27 @@ def test_only_answers_count_in_the_loss(language_model):
     assert alone[0] == pytest.approx(model(input_ids=ids, labels=labels).loss.item(), rel=1e-4)
 
 
+def test_a_batch_in_parts_teaches_the_same(language_model, monkeypatch):
+    vocabulary = language.vocabulary(language_model)
+    batch = training.examples_of([(text * 3, answer) for text, answer in pairs(7)], vocabulary)
+
+    def learnt():
+        model = AutoModelForCausalLM.from_pretrained(language_model)
+        adapted = training.adapt(model, rank=4)
+        torch.manual_seed(0)
+        for weight in (one for one in adapted.parameters() if one.requires_grad):
+            torch.nn.init.normal_(weight, std=0.1)
+        loss = training._learn(adapted, batch, vocabulary.end)
+        gradients = [one.grad for one in adapted.parameters() if one.requires_grad]
+        return loss, torch.cat([one.ravel() for one in gradients])
+
+    whole, gradient = learnt()
+    monkeypatch.setattr(training, "_AT_ONCE", 2 * max(len(example.ids) for example in batch))
+    in_parts, added_up = learnt()
+    assert in_parts == pytest.approx(whole, rel=1e-4)
+    torch.testing.assert_close(added_up, gradient, rtol=1e-3, atol=1e-5)
+
+
 def test_there_are_models_in_folders_and_packages(language_model, tmp_path, monkeypatch):
     assert language.find(str(language_model)) == language_model
     package = tmp_path / "carrying_a_model"

@@ -34,6 +34,9 @@ from distill.students.text.vocabulary import Vocabulary
 MOST_TOKENS = 1024
 """An example with more, question and answer together, is left out of the training."""
 
+_AT_ONCE = 2048
+"""Tokens, padding included, that go through the model together: bounds the memory that it takes."""
+
 _BUCKET = 8
 """Batches that are filled by length from one random draw."""
 _WARM = 0.05
@@ -112,12 +115,10 @@ def _fit(model: Any, examples: list[Example], end: int, recipe: Recipe) -> Repor
             break
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * min((progress + 1 / steps) / _WARM, 1 - progress)
-        loss = answer_loss(model, batch, end)
-        loss.backward()
+        losses.append(_learn(model, batch, end))
         torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
         if len(losses) % 20 == 0:
             took = time.monotonic() - started
             print(
@@ -133,6 +134,20 @@ def _fit(model: Any, examples: list[Example], end: int, recipe: Recipe) -> Repor
         sum(last) / len(last),
         max(example.answer for example in examples),
     )
+
+
+def _learn(model: Any, batch: Sequence[Example], end: int) -> float:
+    """Add the gradient of a batch's loss, and return that."""
+    answers = sum(example.answer for example in batch)
+    size = max(1, _AT_ONCE // max(len(example.ids) for example in batch))
+    total = 0.0
+    for at in range(0, len(batch), size):
+        part = batch[at : at + size]
+        share = sum(example.answer for example in part) / answers
+        loss = answer_loss(model, part, end) * share
+        loss.backward()
+        total += loss.item()
+    return total
 
 
 def _batches(examples: Sequence[Example], recipe: Recipe) -> Iterator[list[Example]]:
