@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,9 +284,10 @@ def learn(trainer):
 def served(data):
     """The route, the model and the text of a real server's answer; its teacher is not there."""
     where = ("--teacher-base-url", "http://127.0.0.1:9/v1")
+    asked: Any = messages("dad 4567")
     with Server(data, *where, PROTEGE_LOOP__ENABLED="false") as server:
         answer = server.client().chat.completions.with_raw_response.create(
-            model="auto", messages=messages("dad 4567"), metadata={"task": "copy"}
+            model="auto", messages=asked, metadata={"task": "copy"}
         )
         headers, content = answer.headers, answer.parse().choices[0].message.content
         return headers["x-protege-route"], headers["x-protege-model"], content
