@@ -124,6 +124,22 @@ VALID: dict[str, dict[str, Any]] = {
     "/v1/chat/completions/{identifier}": {"metadata": {"a": "b"}},
     "/v1/responses/{identifier}/cancel": {},
     "/v1/feedback": {"exchange": EXCHANGE, "score": 0.5, "answer": "dog", "comment": "no"},
+    "/v1/files": {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "a cat"}]},
+            {"role": "assistant", "content": "cat"},
+        ]
+    },
+    "/v1/fine_tuning/jobs": {
+        "model": "auto",
+        "training_file": "log",
+        "suffix": "s",
+        "seed": 1,
+        "hyperparameters": {"n_epochs": "auto"},
+        "method": {"type": "supervised"},
+        "metadata": {"task": "fuzz"},
+    },
+    "/v1/fine_tuning/jobs/{identifier}/cancel": {},
     "/v1/keys": {
         "name": "k",
         "budget_usd": 1.5,
@@ -159,13 +175,21 @@ class Target:
         )
         store.close()
         self._root = server.url.removesuffix("/v1")
-        headers = {"authorization": f"Bearer {secret.text}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {secret.text}"}
         self._http = httpx.Client(headers=headers, timeout=30)
 
     def send(self, path: str, body: bytes, **headers: str) -> httpx.Response:
         identifier = _IDENTIFIERS.get(path, self._key)
         url = self._root + path.replace("{identifier}", identifier)
         method = "POST" if ("POST", path) in OPERATIONS else "PATCH"
+        if (
+            path == "/v1/files"
+            and headers.get("content-type", CONTENT_TYPES[0]) == CONTENT_TYPES[0]
+        ):
+            # It comes as the file of a form.
+            form, part = {"purpose": "fine-tune"}, {"file": ("tickets.jsonl", body)}
+            return self._http.post(url, data=form, files=part)
+        headers = {"content-type": CONTENT_TYPES[0], **headers}
         return self._http.request(method, url, content=body, headers=headers)
 
 
