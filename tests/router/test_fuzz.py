@@ -182,14 +182,11 @@ class Target:
         identifier = _IDENTIFIERS.get(path, self._key)
         url = self._root + path.replace("{identifier}", identifier)
         method = "POST" if ("POST", path) in OPERATIONS else "PATCH"
-        if (
-            path == "/v1/files"
-            and headers.get("content-type", CONTENT_TYPES[0]) == CONTENT_TYPES[0]
-        ):
+        headers = {"content-type": CONTENT_TYPES[0], **headers}
+        if path == "/v1/files" and headers["content-type"] == CONTENT_TYPES[0]:
             # It comes as the file of a form.
             form, part = {"purpose": "fine-tune"}, {"file": ("tickets.jsonl", body)}
             return self._http.post(url, data=form, files=part)
-        headers = {"content-type": CONTENT_TYPES[0], **headers}
         return self._http.request(method, url, content=body, headers=headers)
 
 
