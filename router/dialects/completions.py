@@ -96,7 +96,9 @@ class CompletionWriter:
     def _choice(self, choice: Object, said: Object) -> Object:
         """A choice, or the next part of one; ``said`` is its message or delta."""
         index = choice.get("index") or 0
-        text = (said.get("content") or "") + (said.get("refusal") or "")
+        # Whatever else an upstream sends in their place, this dialect has no room for it.
+        parts = (said.get("content"), said.get("refusal"))
+        text = "".join(part for part in parts if isinstance(part, str))
         if index not in self._lengths:
             self._lengths[index] = 0
             text = self._prefix + text

@@ -214,6 +214,14 @@ def test_reasons_that_legacy_clients_do_not_know() -> None:
     assert (said["text"], said["finish_reason"]) == ("", "stop")
 
 
+def test_what_is_no_text_is_left_out() -> None:
+    message = {"content": {"text": "a cat"}, "refusal": "no"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    written = CompletionWriter("cmpl-1", "").whole(orjson.dumps({"choices": [choice]}))
+    [said] = orjson.loads(written)["choices"]
+    assert said["text"] == "no"
+
+
 def test_comments_pass() -> None:
     assert CompletionWriter("cmpl-1", "").events(b": alive\n\n") == b": alive\n\n"
 
