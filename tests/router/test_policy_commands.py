@@ -322,7 +322,6 @@ async def test_a_replay_covers_what_really_running_the_policy_shows(
         # Both runs draw their audits anew: one in twenty values is to be outside, but not far.
         slack = high - low
         assert low - slack <= happened[figure]["value"] <= high + slack
-    assert happened["disagreement"]["value"] > 0
 
     process = run_cli("policy", "explain", identifiers[0], "--data", str(logged))
     shown, errors = process.communicate(timeout=60)
