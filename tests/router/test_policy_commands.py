@@ -266,6 +266,11 @@ def moody(text: str) -> str:
     return opposite(text) if zlib.crc32(text.encode()) % 5 == 0 else label(text)
 
 
+def asked(exchange: Exchange) -> str:
+    text: str = json.loads(exchange.request or "")["messages"][0]["content"]
+    return text
+
+
 async def serve(server: Server, prompts: list[str]) -> list[str]:
     """Send all of them; the ids of their exchanges."""
     gate = asyncio.Semaphore(8)
@@ -305,7 +310,7 @@ async def test_a_replay_covers_what_really_running_the_policy_shows(
     upstream.answer = moody
     logged, other = tmp_path / "logged", tmp_path / "other"
     identifiers = await really_run(logged, upstream, threshold=0.85)
-    await really_run(other, upstream, threshold=0.8)
+    others = await really_run(other, upstream, threshold=0.8)
 
     monkeypatch.setenv("PROTEGE_POLICY__AUDIT_RATE", "0.4")
     out = tmp_path / "out.json"
@@ -322,6 +327,11 @@ async def test_a_replay_covers_what_really_running_the_policy_shows(
         # Both runs draw their audits anew: one in twenty values is to be outside, but not far.
         slack = high - low
         assert low - slack <= happened[figure]["value"] <= high + slack
+    # Whatever the audits drew of it, there is something to disagree about.
+    store = Store(other)
+    served = [each for each in map(store.exchange, others) if each and each.route == "student"]
+    store.close()
+    assert any(each.answer != moody(asked(each)) for each in served)
 
     process = run_cli("policy", "explain", identifiers[0], "--data", str(logged))
     shown, errors = process.communicate(timeout=60)
