@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from math import hypot, nan, sqrt
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
 
+from policies.binomial import clopper_pearson
 from policies.history import Bools, Floats, History
 
 LEVEL = 0.95
@@ -128,9 +129,8 @@ def quantile(level: float, *branches: tuple[Floats, Floats, Floats]) -> Estimate
 
     below = value <= at(level)
     squares = probability * weight**2
-    low, high = _clopper_pearson(
-        level, _size(level, float(squares @ (below - level) ** 2), float(squares.sum()), total)
-    )
+    size = _size(level, float(squares @ (below - level) ** 2), float(squares.sum()), total)
+    low, high = clopper_pearson(level, size, 1 - LEVEL)
     return Estimate(at(level), at(low), at(high))
 
 
@@ -152,7 +152,8 @@ def _rate(chance: Floats, outcome: Floats, weight: Floats) -> Estimate:
     if not squares:
         return Estimate(rate, 0.0, 1.0)
     spread = float(chance @ (outcome - rate) ** 2) * (float(chance @ weight) / answers) ** 2
-    low, high = _clopper_pearson(rate, _size(rate, spread, squares, float(chance @ weight)))
+    size = _size(rate, spread, squares, float(chance @ weight))
+    low, high = clopper_pearson(rate, size, 1 - LEVEL)
     return Estimate(rate, low, high)
 
 
@@ -164,15 +165,6 @@ def _size(rate: float, spread: float, squares: float, total: float) -> float:
     rarest = (1 / most) * (1 - 1 / most) if most > 1 else 0.25
     variance = spread / total**2
     return min(most, max(rate * (1 - rate), rarest) / variance) if variance else most
-
-
-def _clopper_pearson(rate: float, size: float) -> tuple[float, float]:
-    """For a ``rate`` among ``size`` independent trials, which need not be a whole number."""
-    tail = (1 - LEVEL) / 2
-    hits, misses = rate * size, (1 - rate) * size
-    low = float(betaincinv(hits, misses + 1, tail)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, misses, 1 - tail)) if misses > 0 else 1.0
-    return min(low, rate), max(high, rate)
 
 
 def _together(parts: list[tuple[float, Estimate]]) -> Estimate:

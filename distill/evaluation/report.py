@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
 
 from distill.evaluation.slices import Mask, Slice
+from policies.binomial import clopper_pearson
 from policies.calibration import Given, Outcomes
 
 Array = npt.NDArray[np.float64]
@@ -129,10 +129,7 @@ def interval(share: float, weights: Array) -> tuple[float, float]:
     if not len(weights):
         return 0.0, 1.0
     count = float(weights.sum() ** 2 / (weights**2).sum())
-    hits, tail = share * count, (1 - _LEVEL) / 2
-    low = float(beta.ppf(tail, hits, count - hits + 1)) if share > 0 else 0.0
-    high = float(beta.isf(tail, hits + 1, count - hits)) if share < 1 else 1.0
-    return low, high
+    return clopper_pearson(share, count, 1 - _LEVEL)
 
 
 def _calibration(outcomes: Outcomes) -> tuple[float, float]:

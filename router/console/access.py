@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import time
 from dataclasses import dataclass
 from secrets import token_urlsafe
@@ -23,7 +22,7 @@ from starlette.responses import Response
 from router.console.application import ROOT
 from router.errors import ForbiddenError
 from router.keys.access import check_admin
-from router.keys.keyring import Keyring
+from router.keys.keyring import Keyring, is_loopback
 from telemetry.keys import Key
 from telemetry.sessions import LIFE_S, Sessions
 
@@ -92,12 +91,7 @@ def is_this_machine(request: Request) -> bool:
     server says (DNS rebinding), but it cannot choose what the browser calls the server.
     """
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(host)
 
 
 def remember(request: Request, response: Response, token: str) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from config.settings import PolicySettings
-from router.console import charts, words
+from router.console import words
+from router.console.drawn import drawn
 from router.console.page import Page, link
 from router.console.period import CHOICES, Course, Period, Total
 from telemetry.figures import sums
@@ -51,8 +52,6 @@ async def show(page: Page) -> Response:
     course, tasks, models = await asyncio.to_thread(_figures, store, period)
     whole = Total.of(course.sums)
     promised = page.parts.settings.policy
-    spending, alone = course.spending()
-    labels = period.labels
     return page.render(
         "overview.html",
         period=period,
@@ -63,17 +62,7 @@ async def show(page: Page) -> Response:
         models=models,
         advice=_advice(whole, tasks, promised),
         replayed=any(words.is_replay(name) for name, _ in models),
-        spending=charts.stacked("Spent, by who answered", labels, spending, words.usd, alone),
-        requests=charts.stacked(
-            "Requests, by who answered", labels, course.requests(), words.count
-        ),
-        quality=charts.agreement(
-            "Audited answers of students that agree with the teacher",
-            labels,
-            course.audited(promised.delta),
-            1 - promised.alpha,
-            1 - promised.delta,
-        ),
+        **drawn(course, promised, "Audited answers of students that agree with the teacher"),
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from starlette.responses import Response
 
 from distill import registry
-from router.console import charts, words
+from router.console import charts
 from router.console.charts import Chart, Mark
+from router.console.drawn import drawn
 from router.console.exchanges import newest, question
 from router.console.overview import TaskTotal, by_task
 from router.console.page import Page
@@ -86,8 +87,6 @@ async def show_one(page: Page) -> Response:
         raise NotFoundError("No such task has had any request.")
     course = Course(period, view.sums)
     promised = page.parts.settings.policy
-    spending, alone = course.spending()
-    labels = period.labels
     serving = view.serving
     return page.render(
         "task.html",
@@ -101,17 +100,7 @@ async def show_one(page: Page) -> Response:
         slices=slices_of(serving) if serving else [],
         texts={each.id: question(each) for each in (*view.last, *view.disagreements)},
         curve=await asyncio.to_thread(_curve, page, task),
-        spending=charts.stacked("Spent, by who answered", labels, spending, words.usd, alone),
-        requests=charts.stacked(
-            "Requests, by who answered", labels, course.requests(), words.count
-        ),
-        quality=charts.agreement(
-            "Audited answers of the student that agree with the teacher",
-            labels,
-            course.audited(promised.delta),
-            1 - promised.alpha,
-            1 - promised.delta,
-        ),
+        **drawn(course, promised, "Audited answers of the student that agree with the teacher"),
     )
 
 

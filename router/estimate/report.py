@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
-from scipy.stats import beta
 
+from policies.binomial import clopper_pearson
 from router.demo.report import ROUTES, Row
 from router.estimate.figures import POINTS, Control, Figures, Tally, TaskFigures, total
 from telemetry.exchange import PICO
@@ -49,10 +49,8 @@ class Estimate:
 
 def interval(wrong: int, answers: int, delta: float) -> tuple[float, float]:
     """Where the share of wrong answers lies with confidence ``1 - delta``, were the answers seen a
-    random sample (Clopper and Pearson 1934)."""
-    low = float(beta.ppf(delta / 2, wrong, answers - wrong + 1)) if wrong else 0.0
-    high = float(beta.ppf(1 - delta / 2, wrong + 1, answers - wrong)) if wrong < answers else 1.0
-    return low, high
+    random sample."""
+    return clopper_pearson(wrong / answers, answers, delta)
 
 
 # JSON
