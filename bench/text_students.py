@@ -34,7 +34,8 @@ from distill.students.fitting import frequent_labels
 from distill.students.text import language, student
 from distill.students.text.engine import Engine, Sampling
 from distill.students.text.job import ENGINE, Recipe
-from distill.students.text.student import Trained
+from distill.students.text.lesson import Lesson
+from distill.students.text.student import Start, Trained
 from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta
 from router.demo import evals
@@ -101,7 +102,8 @@ def _measure(task: str, samples: Sequence[Sample], base: Path, recipe: Recipe) -
     answers = [sample.answer for sample in samples]
     groups = duplicates.groups(texts)
     scratch = _WORK / "text" / task
-    trained = student.train(base, _WORK, texts, answers, scratch, recipe, groups=groups)
+    lessons = [Lesson(*pair) for pair in zip(texts, answers, strict=True)]
+    trained = student.train(Start(base, _WORK, scratch, recipe), lessons, groups=groups)
     load = os.getloadavg()[0]
     held = np.flatnonzero(trained.held)
     verdict = _judge(trained)

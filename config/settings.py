@@ -177,6 +177,12 @@ class LoopSettings(_Section):
     language_model: str | None = None
     """Where text students start from: a folder in Hugging Face layout or with a GGUF file, or an
     installed package that carries either; null leaves them out."""
+    language_layers: int | None = Field(default=None, ge=2)
+    """How many of its layers text students keep, which makes them as much faster; null keeps all.
+    """
+    local_teacher: str | None = None
+    """The teacher's own weights, where they are at hand: a folder in Hugging Face layout, with the
+    tokens of ``language_model``. Text students then learn from what it thinks of every token."""
     text_minutes: float = Field(default=20.0, gt=0)
     """Processor minutes that one training of a text student may take."""
 

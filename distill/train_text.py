@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,9 @@ from distill.students.base import TEXT
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.text import student
-from distill.students.text.job import Recipe
+from distill.students.text.lesson import lesson
 from distill.students.text.rung import TextRung
+from distill.students.text.student import Start
 from distill.train import MOST, Run, closed_set
 from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
@@ -38,20 +38,6 @@ _CANDIDATES = 2
 
 
 Rungs = tuple[LabelRung | TextRung, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a text student is made of."""
-
-    base: Path
-    """The language model, as ``distill.students.text.language.find`` found it,"""
-    cache: Path
-    """the folder to prepare it in,"""
-    scratch: Path
-    """the folder to train in,"""
-    recipe: Recipe
-    """and how."""
 
 
 def is_due(records: Sequence[StudentRecord], answers: int) -> bool:
@@ -83,6 +69,10 @@ def retrain(
     delta = attempt_delta(policy.delta, state.attempts + 1)
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
+    lessons = [
+        lesson(one.text, one.answer, one.request if start.teacher else None, one.choices)
+        for one in data.examples
+    ]
     groups = [example.group for example in data.examples]
     taught = np.array([example.flaw is None for example in data.examples])
     weights = np.array([example.weight for example in data.examples])
@@ -91,12 +81,8 @@ def retrain(
     if not gate.judge(flawless, served, policy.alpha, delta / _CANDIDATES).promoted:
         return None
     written = student.train(
-        start.base,
-        start.cache,
-        texts,
-        answers,
-        start.scratch,
-        start.recipe,
+        start,
+        lessons,
         groups=groups,
         taught=taught,
     )

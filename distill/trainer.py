@@ -32,8 +32,8 @@ from distill.students.ladder import Ladder
 from distill.students.text import language
 from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
+from distill.students.text.student import Start
 from distill.train import Run, retrain
-from distill.train_text import Start
 from telemetry import jobs, runs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.jobs import Job
@@ -84,7 +84,8 @@ class Trainer:
         self._store = Store(settings.data, settings.database)
         self._encoder: SentenceEncoder | None = None
         self._encoder_comes = settings.loop.encoder is not None
-        self._language = _language(settings.loop.language_model)
+        self._language = _language(settings.loop.language_model, "no text students will be trained")
+        self._teacher = _language(settings.loop.local_teacher, "it will not score answers")
         self._writing: str | None = None
         """The task whose text student is being trained, beside all others' work."""
         self._took: dict[str, float] = {}
@@ -227,6 +228,8 @@ class Trainer:
             folder / "language",
             folder / _SCRATCH,
             Recipe(cpu_s=60 * loop.text_minutes),
+            loop.language_layers,
+            self._teacher,
         )
         policy = self._settings.policy
         return train_text.retrain(task, version, data, champion, state, policy, start)
@@ -314,12 +317,13 @@ def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> s
     return json.dumps(card, ensure_ascii=False, indent=1)
 
 
-def _language(name: str | None) -> Path | None:
-    """The language model by that name; None, and a word in the log, where there is none."""
+def _language(name: str | None, without: str) -> Path | None:
+    """The language model by that name; None where there is none, and a word in the log of how it
+    goes on ``without``."""
     try:
         return None if name is None else language.find(name)
     except LanguageModelError as error:
-        logger.error("%s; no text students will be trained", error)
+        logger.error("%s; %s", error, without)
         return None
 
 

@@ -44,6 +44,10 @@ class Example:
     """The exchange's."""
     vouched: bool = False
     """Whether a person has said that the answer is right."""
+    request: str | None = None
+    """The whole request, and all that the teacher gave, as the exchange keeps them: left out where
+    private data are masked, for these have them."""
+    choices: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def build(exchanges: Sequence[Exchange], private: PrivateData = "off") -> Datase
     if private == "mask":
         read = _mask(read)
     head = common_head([one.text for one in read])
-    examples = _examples(read, head)
+    examples = _examples(read, head, whole=private != "mask")
     version = _version(read, examples)
     return Dataset(version, head, examples, dict(dropped), dict(found), private == "mask")
 
@@ -156,8 +160,9 @@ def _mask(read: Sequence[_Read]) -> list[_Read]:
     return masked
 
 
-def _examples(read: Sequence[_Read], head: str) -> tuple[Example, ...]:
-    """An example each, without the ``head`` of its text."""
+def _examples(read: Sequence[_Read], head: str, *, whole: bool) -> tuple[Example, ...]:
+    """An example each, without the ``head`` of its text; with all that was said, where they are to
+    be ``whole``."""
     texts = [one.text[len(head) :] for one in read]
     wording = _wordings([one.answer for one in read])
     return tuple(
@@ -174,6 +179,8 @@ def _examples(read: Sequence[_Read], head: str) -> tuple[Example, ...]:
             one.exchange.id,
             # One that a person called wrong would not be here.
             one.exchange.score is not None or bool(one.exchange.right_answer),
+            one.exchange.request if whole else None,
+            one.exchange.choices if whole else None,
         )
         for one, text, group in zip(read, texts, duplicates.groups(texts), strict=True)
     )

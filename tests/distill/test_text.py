@@ -21,9 +21,13 @@ from distill.students.ladder import Ladder
 from distill.students.text import engine as engines
 from distill.students.text import language, student, training
 from distill.students.text.engine import Engine, Sampling, Written
+from distill.students.text.examples import examples_of
 from distill.students.text.job import ADAPTER, Job, Recipe
 from distill.students.text.language import LanguageModelError
+from distill.students.text.lesson import Lesson
+from distill.students.text.objective import objective
 from distill.students.text.rung import confidences
+from distill.students.text.student import Start
 from distill.trainer import Trainer, TrainerSettings
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
@@ -46,9 +50,13 @@ def engine(language_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(language_model, tmp_path_factory):
     """A student of 300 answers, trained in a process of its own."""
-    texts, answers = zip(*pairs(300), strict=True)
     scratch = tmp_path_factory.mktemp("trained")
-    return student.train(language_model, scratch, texts, answers, scratch, Recipe(epochs=2))
+    start = Start(language_model, scratch, scratch, Recipe(epochs=2))
+    return student.train(start, lessons(300))
+
+
+def lessons(count):
+    return [Lesson(*pair) for pair in pairs(count)]
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
@@ -140,7 +148,7 @@ def test_no_text_of_a_caller_stays_with_a_student(trained):
 def test_the_same_answers_give_the_same_student(language_model, tmp_path):
     recipe = Recipe(epochs=1, rank=4)
     for name in ("one", "other"):
-        job = Job(str(language_model), "", pairs(40), str(tmp_path / name), recipe)
+        job = Job(str(language_model), "", lessons(40), str(tmp_path / name), recipe)
         report = training.train(job)
         assert report.steps == 3
     one, other = (
@@ -153,7 +161,7 @@ def test_the_same_answers_give_the_same_student(language_model, tmp_path):
 
 def test_a_training_keeps_to_its_time(language_model, tmp_path):
     recipe = Recipe(epochs=10**6, cpu_s=0.5)
-    report = training.train(Job(str(language_model), "", pairs(40), str(tmp_path), recipe))
+    report = training.train(Job(str(language_model), "", lessons(40), str(tmp_path), recipe))
     assert 0.5 <= report.cpu_s < 5
     assert report.epochs < 10**4
 
@@ -161,21 +169,21 @@ def test_a_training_keeps_to_its_time(language_model, tmp_path):
 def test_only_answers_count_in_the_loss(language_model):
     """Another question before the same answer changes no target, and padding changes nothing."""
     vocabulary = language.vocabulary(language_model)
-    (short, long) = training.examples_of([("ab 12", "12"), ("abcdef 123", "a123")], vocabulary)
-    model = training.adapt(AutoModelForCausalLM.from_pretrained(language_model), rank=4)
-    alone = [training.answer_loss(model, [one], vocabulary.end).item() for one in (short, long)]
-    together = training.answer_loss(model, [short, long], vocabulary.end).item()
+    (short, long) = examples_of([Lesson("ab 12", "12"), Lesson("abcdef 123", "a123")], vocabulary)
+    causal = AutoModelForCausalLM.from_pretrained(language_model)
+    alone = [objective(causal, [one], vocabulary.end).item() for one in (short, long)]
+    together = objective(causal, [short, long], vocabulary.end).item()
     weights = [short.answer, long.answer]
     assert together == pytest.approx(np.average(alone, weights=weights), rel=1e-4)
     ids = torch.tensor([short.ids])
     labels = ids.clone()
     labels[:, : -short.answer] = -100
-    assert alone[0] == pytest.approx(model(input_ids=ids, labels=labels).loss.item(), rel=1e-4)
+    assert alone[0] == pytest.approx(causal(input_ids=ids, labels=labels).loss.item(), rel=1e-4)
 
 
 def test_a_batch_in_parts_teaches_the_same(language_model, monkeypatch):
     vocabulary = language.vocabulary(language_model)
-    batch = training.examples_of([(text * 3, answer) for text, answer in pairs(7)], vocabulary)
+    batch = examples_of([Lesson(text * 3, answer) for text, answer in pairs(7)], vocabulary)
 
     def learnt():
         model = AutoModelForCausalLM.from_pretrained(language_model)
@@ -183,7 +191,7 @@ def test_a_batch_in_parts_teaches_the_same(language_model, monkeypatch):
         torch.manual_seed(0)
         for weight in (one for one in adapted.parameters() if one.requires_grad):
             torch.nn.init.normal_(weight, std=0.1)
-        loss = training._learn(adapted, batch, vocabulary.end)
+        loss = training._learn(adapted, batch, vocabulary.end, None, 0.0)
         gradients = [one.grad for one in adapted.parameters() if one.requires_grad]
         return loss, torch.cat([one.ravel() for one in gradients])
 

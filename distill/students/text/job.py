@@ -12,6 +12,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from distill.students.text.lesson import Lesson
+
 ENGINE = "engine"
 """Folder of a trained student that the engine reads,"""
 ADAPTER = "adapter"
@@ -28,6 +30,7 @@ class Recipe:
     nearer; a training that the clock does not end is the same whenever it is run."""
 
     rank: int = 32
+    """Of the low-rank updates."""
     rate: float = 5e-4
     batch: int = 16
     epochs: int = 16
@@ -35,6 +38,11 @@ class Recipe:
     """Most processor seconds: a training is not cut short because others use the machine."""
     threads: int = 1
     seed: int = 0
+    beta: float = 0.0
+    """What is lost to a local teacher: 0 is the forward divergence, 1 the reverse one, and between
+    them lies the generalised Jensen-Shannon divergence."""
+    on_policy: float = 0.0
+    """Share of the batches whose answers the student writes, for a local teacher to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,14 @@ class Job:
     """The language model, as ``language.find`` found it,"""
     cache: str
     """and the folder to prepare it in."""
-    pairs: list[tuple[str, str]]
-    """Varying texts and the teacher's answers."""
+    lessons: list[Lesson]
     target: str
     """Folder that the trained student is written to."""
     recipe: Recipe
+    layers: int | None = None
+    """How many of the model's layers to keep; None keeps all."""
+    teacher: str | None = None
+    """Hugging Face folder of a local teacher, which scores the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +104,5 @@ def run(job: Job) -> Report:
 def read(file: Path) -> Job:
     """The job that ``run`` has written."""
     raw = json.loads(file.read_text(encoding="utf-8"))
-    return Job(**{**raw, "recipe": Recipe(**raw["recipe"])})
+    lessons = [Lesson(**one) for one in raw["lessons"]]
+    return Job(**{**raw, "lessons": lessons, "recipe": Recipe(**raw["recipe"])})

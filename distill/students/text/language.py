@@ -61,6 +61,30 @@ def prepare(source: Path, cache: Path) -> Path:
     return target
 
 
+def thinned(model: Any, count: int) -> Any:
+    """The ``model`` with ``count`` of its layers alone, the first, the last and others between them
+    at even distances (Sanh et al. 2019, "DistilBERT"). Changes the model.
+
+    Raises ValueError where it does not have so many.
+    """
+    from torch.nn import ModuleList
+
+    layers = model.base_model.layers
+    last = len(layers) - 1
+    if not 2 <= count <= len(layers):
+        raise ValueError(f"of {len(layers)} layers, {count} cannot be kept")
+    kept = [round(i * last / (count - 1)) for i in range(count)]
+    model.base_model.layers = ModuleList(layers[i] for i in kept)
+    # Each has its place in the cache of what was read.
+    for i, layer in enumerate(model.base_model.layers):
+        layer.self_attn.layer_idx = i
+    model.config.num_hidden_layers = count
+    kinds = getattr(model.config, "layer_types", None)
+    if kinds:
+        model.config.layer_types = [kinds[i] for i in kept]
+    return model
+
+
 def vocabulary(folder: Path) -> Vocabulary:
     """Of the model in a Hugging Face folder. Raises LanguageModelError."""
     try:

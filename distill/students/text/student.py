@@ -16,6 +16,7 @@ from distill.students.classifier import Array
 from distill.students.text import job
 from distill.students.text.engine import Engine, Sampling
 from distill.students.text.job import ENGINE, Job, Recipe, Report
+from distill.students.text.lesson import Lesson
 from distill.students.text.rung import TextRung, confidences, probability
 from policies.agreement import agree
 from policies.ngrams import count_ngrams
@@ -42,37 +43,61 @@ class Trained:
     report: Report
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a text student is made of."""
+
+    base: Path
+    """The language model, as ``language.find`` found it,"""
+    cache: Path
+    """the folder to prepare it in,"""
+    scratch: Path
+    """the folder to train in, where its files lie until it is saved,"""
+    recipe: Recipe
+    """and how."""
+    layers: int | None = None
+    """How many of its layers to keep; None keeps all."""
+    teacher: Path | None = None
+    """The Hugging Face folder of a local teacher, if there is one."""
+
+
 def train(
-    base: Path,
-    cache: Path,
-    texts: Sequence[str],
-    answers: Sequence[str],
-    scratch: Path,
-    recipe: Recipe,
+    start: Start,
+    lessons: Sequence[Lesson],
     *,
     groups: Sequence[Hashable] | None = None,
     taught: npt.NDArray[np.bool_] | None = None,
 ) -> Trained:
-    """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
+    """Train a rung on ``lessons``.
 
-    It starts from the language model ``base``, as ``language.find`` found it, prepared in
-    ``cache``; its files lie in ``scratch`` until it is saved. ``groups`` [n] stay together on one
-    side of the test, and those that are not ``taught`` [n] are at most tested on. Raises
-    TrainingError.
+    ``groups`` [n] stay together on one side of the test, and those that are not ``taught`` [n] are
+    at most tested on. Raises TrainingError.
     """
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
 
+    texts = [lesson.text for lesson in lessons]
     held = held_out(texts, groups or texts)
     learnt = ~held if taught is None else ~held & taught
-    pairs = [(texts[i], answers[i]) for i in np.flatnonzero(learnt).tolist()]
-    report = job.run(Job(str(base), str(cache), pairs, str(scratch), recipe))
+    report = job.run(
+        Job(
+            str(start.base),
+            str(start.cache),
+            [lessons[i] for i in np.flatnonzero(learnt).tolist()],
+            str(start.scratch),
+            start.recipe,
+            start.layers,
+            str(start.teacher) if start.teacher else None,
+        )
+    )
     new, surprise = novelty.fit(texts, count_ngrams(texts))
     most_tokens = round(_ROOM * report.most_tokens)
     tested = np.flatnonzero(held).tolist()
-    written = Engine(scratch / ENGINE).write([texts[i] for i in tested], Sampling(most_tokens))
+    written = Engine(start.scratch / ENGINE).write(
+        [texts[i] for i in tested], Sampling(most_tokens)
+    )
     agreed = np.array(
-        [agree(one.text, answers[i]) for one, i in zip(written, tested, strict=True)],
+        [agree(one.text, lessons[i].answer) for one, i in zip(written, tested, strict=True)],
         dtype=np.bool_,
     )
     raw = np.array([probability(one) for one in written])
@@ -81,7 +106,9 @@ def train(
     sure[tested] = confidences(written, surprise[tested], calibration)
     right = np.zeros(len(texts), dtype=bool)
     right[tested] = agreed
-    return Trained(TextRung(scratch, most_tokens, calibration, new), held, sure, right, report)
+    return Trained(
+        TextRung(start.scratch, most_tokens, calibration, new), held, sure, right, report
+    )
 
 
 def held_out(texts: Sequence[str], groups: Sequence[Hashable]) -> npt.NDArray[np.bool_]:

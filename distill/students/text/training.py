@@ -1,7 +1,9 @@
 """Training of a text student: low-rank updates of a language model on the teacher's answers.
 
 LoRA (Hu et al. 2021) on every linear layer but the output, merged into the weights afterwards, so
-that what serves is as fast as the model it started from. The loss is on the answers' tokens alone.
+that what serves is as fast as the model it started from. The loss is on the answers' tokens alone
+(``distill.students.text.objective``). Where a local teacher can score whatever is written, the
+student may write a share of the answers itself (GKD, Agarwal et al. 2024).
 
 Runs in a process of its own: ``python -m distill.students.text.training JOB.json`` trains what
 ``distill.students.text.job`` has written there.
@@ -18,21 +20,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from distill.students.text import engine, job, language
+from distill.students.text.examples import MOST_TOKENS, Example, examples_of, reasons_of
 from distill.students.text.job import ADAPTER, ENGINE, Job, Recipe, Report
-from distill.students.text.vocabulary import Vocabulary
-
-MOST_TOKENS = 1024
-"""An example with more, question and answer together, is left out of the training."""
+from distill.students.text.objective import objective
+from distill.students.text.scorer import Scorer
 
 _AT_ONCE = 2048
 """Tokens, padding included, that go through the model together: bounds the memory that it takes."""
@@ -42,36 +42,36 @@ _BUCKET = 8
 _WARM = 0.05
 """Share of the training in which the learning rate rises."""
 _CLIP = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A question and its answer as tokens."""
-
-    ids: list[int]
-    answer: int
-    """How many of the last ids are the answer's."""
+_ROOM = 4
+"""Tokens by which what a student writes may be longer than the teacher's longest answer."""
 
 
 def train(job: Job) -> Report:
     """Fine-tune a language model and write what was learnt, and what serves, to ``job.target``.
 
     The logits of the model must be a linear map of its last hidden states, as those of Llama,
-    Mistral and Qwen are. Raises LanguageModelError, and ValueError where no example is short enough
-    or the engine does not know this kind of model.
+    Mistral and Qwen are. Raises LanguageModelError, and ValueError where no example is short
+    enough, the engine does not know this kind of model, or a local teacher has other tokens.
     """
     recipe, target = job.recipe, Path(job.target)
     base = language.prepare(Path(job.base), Path(job.cache))
     vocabulary = language.vocabulary(base)
-    examples = examples_of(job.pairs, vocabulary)
-    if not examples:
-        raise ValueError(f"no example has at most {MOST_TOKENS} tokens")
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    teacher = None
+    if job.teacher:
+        folder = language.prepare(Path(job.teacher), Path(job.cache))
+        teacher = Scorer(folder, vocabulary, device, dtype)
+    examples = examples_of(job.lessons, vocabulary, teacher.question if teacher else None)
+    if not examples:
+        raise ValueError(f"no example has at most {MOST_TOKENS} tokens")
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
+    if job.layers is not None:
+        model = language.thinned(model, job.layers)
     adapted = adapt(model.to(device), recipe.rank)
-    report = _fit(adapted, examples, vocabulary.end, recipe)
+    reasons = reasons_of(job.lessons, vocabulary)
+    report = _fit(adapted, examples, reasons, vocabulary.end, recipe, teacher)
     adapted.save_pretrained(target / ADAPTER)
     with tempfile.TemporaryDirectory(dir=target) as merged:
         adapted.merge_and_unload().save_pretrained(merged)
@@ -89,25 +89,25 @@ def adapt(model: Any, rank: int) -> Any:
     )
 
 
-def examples_of(pairs: Sequence[tuple[str, str]], vocabulary: Vocabulary) -> list[Example]:
-    """The ``pairs`` of a text and an answer that are short enough."""
-    examples = []
-    for text, answer in pairs:
-        question, said = vocabulary.question(text), vocabulary.answer(answer)
-        if len(question) + len(said) <= MOST_TOKENS:
-            examples.append(Example(question + said, len(said)))
-    return examples
-
-
-def _fit(model: Any, examples: list[Example], end: int, recipe: Recipe) -> Report:
+def _fit(
+    model: Any,
+    examples: Sequence[Example],
+    reasons: Sequence[Example],
+    end: int,
+    recipe: Recipe,
+    teacher: Scorer | None,
+) -> Report:
+    """Train ``model`` on answers and on the reasoning before them."""
     parameters = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=0.0)
-    steps = recipe.epochs * math.ceil(len(examples) / recipe.batch)
+    steps = recipe.epochs * math.ceil((len(examples) + len(reasons)) / recipe.batch)
+    longest = max(example.answer for example in examples)
+    chance = random.Random(recipe.seed)
     started, used = time.monotonic(), time.process_time()
     parent = os.getppid()
     losses: list[float] = []
     model.train()
-    for batch in _batches(examples, recipe):
+    for batch in _batches([*examples, *reasons], recipe):
         progress, clock = len(losses) / steps, (time.process_time() - used) / recipe.cpu_s
         # A clock that is not ahead must change nothing, or no two trainings were the same.
         progress = clock if clock > progress + 1 / steps else progress
@@ -115,7 +115,9 @@ def _fit(model: Any, examples: list[Example], end: int, recipe: Recipe) -> Repor
             break
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * min((progress + 1 / steps) / _WARM, 1 - progress)
-        losses.append(_learn(model, batch, end))
+        if teacher is not None and chance.random() < recipe.on_policy:
+            batch = written(model, batch, longest + _ROOM, end)
+        losses.append(_learn(model, batch, end, teacher, recipe.beta))
         torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
         optimizer.step()
         optimizer.zero_grad()
@@ -132,22 +134,52 @@ def _fit(model: Any, examples: list[Example], end: int, recipe: Recipe) -> Repor
         round(time.monotonic() - started, 1),
         round(time.process_time() - used, 1),
         sum(last) / len(last),
-        max(example.answer for example in examples),
+        longest,
     )
 
 
-def _learn(model: Any, batch: Sequence[Example], end: int) -> float:
+def _learn(
+    model: Any, batch: Sequence[Example], end: int, teacher: Scorer | None, beta: float
+) -> float:
     """Add the gradient of a batch's loss, and return that."""
-    answers = sum(example.answer for example in batch)
+    weight = sum(example.weight for example in batch)
     size = max(1, _AT_ONCE // max(len(example.ids) for example in batch))
     total = 0.0
     for at in range(0, len(batch), size):
         part = batch[at : at + size]
-        share = sum(example.answer for example in part) / answers
-        loss = answer_loss(model, part, end) * share
+        share = sum(example.weight for example in part) / weight
+        loss = objective(model.get_base_model(), part, end, teacher, beta) * share
         loss.backward()
         total += loss.item()
     return total
+
+
+@torch.no_grad()
+def written(model: Any, batch: Sequence[Example], most: int, end: int) -> list[Example]:
+    """The questions of a batch, with what the student answers now in at most so many tokens. It is
+    drawn at random, or it would always hear the same."""
+    questions = [example.ids[: -example.answer] for example in batch]
+    length = max(map(len, questions))
+    # What is written goes on from the last token, so padding comes first.
+    ids = torch.tensor([[end] * (length - len(one)) + one for one in questions])
+    seen = torch.tensor([[0] * (length - len(one)) + [1] * len(one) for one in questions])
+    said = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=seen.to(model.device),
+        max_new_tokens=most,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    examples = []
+    for example, question, answer in zip(batch, questions, said[:, length:].tolist(), strict=True):
+        until = answer.index(end) + 1 if end in answer else len(answer)
+        new = replace(example, ids=question + answer[:until], answer=until, told=(), own=True)
+        examples.append(new)
+    return examples
 
 
 def _batches(examples: Sequence[Example], recipe: Recipe) -> Iterator[list[Example]]:
@@ -164,25 +196,6 @@ def _batches(examples: Sequence[Example], recipe: Recipe) -> Iterator[list[Examp
             ]
         rng.shuffle(batches)
         yield from batches
-
-
-def answer_loss(model: Any, batch: Sequence[Example], end: int) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens.
-
-    Padding comes last, where no token sees it, so no mask is needed; and logits are computed
-    where an answer is predicted alone: the vocabulary is what costs most.
-    """
-    causal = model.get_base_model()
-    length = max(len(example.ids) for example in batch)
-    ids = torch.full((len(batch), length), end, dtype=torch.long)
-    predicted = torch.zeros((len(batch), length), dtype=torch.bool)
-    for row, example in enumerate(batch):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        predicted[row, len(example.ids) - example.answer : len(example.ids)] = True
-    ids, predicted = ids.to(causal.device), predicted.to(causal.device)
-    hidden = causal.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = causal.get_output_embeddings()(hidden[:, :-1][predicted[:, 1:]])
-    return functional.cross_entropy(logits.float(), ids[:, 1:][predicted[:, 1:]])
 
 
 def main() -> None:
