@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from config.settings import ConfigError, Settings, load
+from router.commands.listening import address_of, listen
 from router.commands.opened import fail
 from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
@@ -118,13 +118,12 @@ def _serve(settings: Settings) -> None:
     create = f"protege keys create --data {settings.data}"
     if not has_keys and not is_loopback(settings.host):
         fail(f"without any key it may listen on loopback only, not on {settings.host}: {create}")
-    listener = _listen(settings.host, settings.port)
-    port = listener.getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    listener = listen(settings.host, settings.port)
+    address = address_of(settings.host, listener)
 
     def announce() -> None:
-        typer.echo(f"Protege serves on http://{host}:{port}/v1")
-        typer.echo(f"Its console is at http://{host}:{port}/console")
+        typer.echo(f"Protege serves on http://{address}/v1")
+        typer.echo(f"Its console is at http://{address}/console")
         if not has_keys:
             typer.echo(f"protege: no keys: all of this machine may use it ({create})", err=True)
 
@@ -148,17 +147,6 @@ def _prepare_data(settings: Settings) -> bool:
         fail(f"cannot write to {settings.data}: {error.strerror}")
     except StoreError as error:
         fail(str(error))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        fail(f"cannot listen on {host}:{port}: {error.strerror}")
-    listener.set_inheritable(True)
-    return listener
 
 
 if __name__ == "__main__":

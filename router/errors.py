@@ -70,6 +70,14 @@ class StudentUnableError(ProtegeError):
     """The student was forced and the request asks for what no student can do."""
 
 
+class StudentUnsureError(ProtegeError):
+    """The student is alone and not sure enough of its answer, but that much."""
+
+    def __init__(self, message: str, confidence: float) -> None:
+        super().__init__(message)
+        self.confidence = confidence
+
+
 class TooDearError(ProtegeError):
     """No answer is to be had within the budget of the request."""
 
@@ -192,6 +200,7 @@ SHAPES: dict[type[ProtegeError], Shape] = {
     NotFoundError: Shape(404, "invalid_request_error", "not_found"),
     MethodNotAllowedError: Shape(405, "invalid_request_error", "method_not_allowed"),
     BodyTooLargeError: Shape(413, "invalid_request_error", "request_too_large"),
+    StudentUnsureError: Shape(422, "invalid_request_error", "student_unsure"),
     OverloadedError: Shape(429, "server_error", "overloaded"),
     RateLimitedError: Shape(429, "rate_limit_error", "rate_limit_exceeded"),
     BudgetSpentError: Shape(429, "insufficient_quota", "insufficient_quota"),

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from distill.students.base import Rung
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
-from distill.students.text.rung import TextRung
 
 _ASKED = 32
 """Texts that a student is asked about, one at a time."""
@@ -39,8 +39,8 @@ def measure(ladder: Ladder, texts: Sequence[str]) -> Latency:
     return Latency(p50, p95)
 
 
-def _forgetful(rung: LabelRung | TextRung) -> LabelRung | TextRung:
+def _forgetful(rung: Rung) -> Rung:
     """The rung with an encoder, if any, that has not seen the texts before."""
-    if isinstance(rung, TextRung) or rung.encoder is None:
+    if not isinstance(rung, LabelRung) or rung.encoder is None:
         return rung
     return replace(rung, encoder=rung.encoder.forgetful())

@@ -36,7 +36,7 @@ class SentenceEncoder:
     """Mean-pooled, unit-length sentence embeddings of a Hugging Face encoder folder."""
 
     def __init__(self, folder: Path, cache: Path, memory: EmbeddingMemory | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._exported = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
         self._memory = memory
 
@@ -54,7 +54,7 @@ class SentenceEncoder:
 
     def forgetful(self) -> SentenceEncoder:
         """The same encoder, which embeds a text that it is asked about again."""
-        return SentenceEncoder(self._folder, self._exported.parent, None)
+        return SentenceEncoder(self.folder, self._exported.parent, None)
 
     def prepare(self) -> None:
         """Export the encoder if that has not been done; takes some seconds. Raises EncoderError."""
@@ -63,11 +63,16 @@ class SentenceEncoder:
         # In a process of its own: torch and transformers take half a gigabyte to load.
         command = [sys.executable, "-m", "distill.students.export"]
         done = subprocess.run(
-            [*command, self._folder, self._exported], capture_output=True, text=True, check=False
+            [*command, self.folder, self._exported], capture_output=True, text=True, check=False
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise EncoderError(f"cannot export the encoder in {self._folder}: {last}")
+            raise EncoderError(f"cannot export the encoder in {self.folder}: {last}")
+
+    def graph(self) -> Path:
+        """The exported encoder. Raises EncoderError."""
+        self.prepare()
+        return self._exported
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embeddings [n, dim] of ``texts``; may be called from several threads, a core each."""
@@ -84,12 +89,11 @@ class SentenceEncoder:
         return np.stack([known[key] for key in keys])
 
     def _compute(self, texts: Sequence[str]) -> Embeddings:
-        self.prepare()
-        encodings = _tokenizer(self._folder / "tokenizer.json").encode_batch(list(texts))
+        session = _session(self.graph())
+        encodings = _tokenizer(self.folder / "tokenizer.json").encode_batch(list(texts))
         # Texts of like length together: padding costs as much as text.
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        session = _session(self._exported)
         parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
         result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         result[order] = np.concatenate(parts)

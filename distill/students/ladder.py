@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill.data.private import Masked, mask
-from distill.students.base import TEXT, Prediction
+from distill.students.base import TEXT, Prediction, Rung
 from distill.students.encoder import SentenceEncoder
 from distill.students.label import LabelRung
 from distill.students.text.rung import TextRung
@@ -30,7 +30,7 @@ class Ladder:
     """Share of the task's requests that it answers, as it was foretold when it was promoted."""
     head: str
     """What the task's texts begin with, which no rung reads."""
-    rungs: tuple[LabelRung | TextRung, ...]
+    rungs: tuple[Rung, ...]
     usage: UsageModel
     masks: bool = False
     """Whether it reads placeholders in the place of private data, as it was taught."""
@@ -69,6 +69,7 @@ class Ladder:
         # A run that was killed before it registered the ladder may have left it here.
         folder.mkdir(parents=True, exist_ok=True)
         for rung in self.rungs:
+            assert isinstance(rung, LabelRung | TextRung), "an exported ladder stays as it is"
             rung.save(folder)
         manifest = {
             "version": self.version,
@@ -90,7 +91,7 @@ class Ladder:
     def load(cls, folder: Path) -> Ladder:
         """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files."""
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        rungs: list[LabelRung | TextRung] = []
+        rungs: list[Rung] = []
         for name in manifest["rungs"]:
             if name == TEXT:
                 rungs.append(TextRung.load(folder))

@@ -19,13 +19,13 @@ from scipy import sparse
 
 Array = npt.NDArray[np.float64]
 
-_TAIL = 0.1
+TAIL = 0.1
 """Share of training texts beyond which the tail begins."""
 
 _LEAST_SCALE = 0.01
 """Least mean excess of a tail: of a hundred n-grams one more is new."""
 
-_FOUND = 0.02
+FOUND = 0.02
 """Added to the share of a text's n-grams that are known, so that it has a logarithm."""
 
 
@@ -51,7 +51,7 @@ class Novelty:
     def surprise(self, strangeness: Array) -> Array:
         below = np.searchsorted(self.usual, strangeness, side="left") / len(self.usual)
         beyond = np.maximum(strangeness - self.usual[-1], 0.0) / self.scale
-        surprise: Array = beyond - np.log(1 - (1 - _TAIL) * below)
+        surprise: Array = beyond - np.log(1 - (1 - TAIL) * below)
         return surprise
 
 
@@ -66,7 +66,7 @@ def fit(texts: Sequence[str], counts: sparse.csr_matrix) -> tuple[Novelty, Array
     # What only one text has would be new in it, had it not been there.
     strangeness = _strangeness(counts, having > 1)
     ordered = np.sort(strangeness)
-    kept = max(1, round((1 - _TAIL) * len(ordered)))
+    kept = max(1, round((1 - TAIL) * len(ordered)))
     excess = ordered[kept:] - ordered[kept - 1]
     scale = max(float(excess.mean()) if len(excess) else 0.0, _LEAST_SCALE)
     novelty = Novelty(having > 0, ordered[:kept], scale)
@@ -98,5 +98,5 @@ def _strangeness(counts: sparse.csr_matrix, known: npt.NDArray[np.bool_]) -> Arr
     found = np.bincount(kind, known[counts.indices], minlength=2 * rows)
     # A text without any is not strange.
     shares = np.where(total > 0, found / np.maximum(total, 1), 1.0).reshape(rows, 2).mean(axis=1)
-    strangeness: Array = -np.log(shares + _FOUND)
+    strangeness: Array = -np.log(shares + FOUND)
     return strangeness

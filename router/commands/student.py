@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import registry
+from distill.export.folder import ExportError, Format
 from distill.registry import RegistryError, UntestedError
+from router.commands.listening import address_of, listen
 from router.commands.opened import Config, Data, fail, opened
+from router.keys.keyring import is_loopback
 from telemetry.store import Store
 
 student_app = typer.Typer(
-    no_args_is_help=True, help="List, compare, promote and roll back students."
+    no_args_is_help=True, help="List, compare, promote, roll back and export students."
 )
 
 _WIDTH = 160
@@ -137,6 +140,54 @@ def rollback(
         typer.echo(f"No student served {task} before: its teacher answers.")
     else:
         typer.echo(f"{before.version} serves the task {task} again.")
+
+
+@student_app.command()
+def export(
+    name: Annotated[
+        str, typer.Argument(metavar="TASK|VERSION", help="A task's serving student, or any.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", help="What serves it there.")],
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new or empty folder.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write a student to a folder of its own, with all it takes to ask it without a server."""
+    from distill.export import export as exporting
+
+    with opened(data, config) as (settings, store):
+        try:
+            record = exporting.find(store, name)
+            exporting.export(settings, record, format_, to)
+        except ExportError as error:
+            fail(str(error))
+    typer.echo(f"{record.version} is in {to}: protege student run {to}")
+
+
+@student_app.command()
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="An exported student.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8080,
+    always: Annotated[
+        bool, typer.Option("--always", help="Answer also what it is not sure of.")
+    ] = False,
+) -> None:
+    """Serve an exported student alone: OpenAI's API, offline, with no teacher and no store."""
+    from distill.export.loading import load
+    from router import edge
+
+    try:
+        ladder = load(folder)
+    except ExportError as error:
+        fail(str(error))
+    listener = listen(host, port)
+    listener.listen()
+    if not is_loopback(host):
+        typer.echo(f"protege: whoever reaches {host} may ask it: it has no keys", err=True)
+    address = address_of(host, listener)
+    typer.echo(f"{ladder.version} serves the task {ladder.task} on http://{address}/v1")
+    edge.serve(edge.create(ladder, always=always), listener)
 
 
 @contextmanager

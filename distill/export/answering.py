@@ -1,0 +1,129 @@
+"""Ask an exported label student: ``python student.py "a prompt" "another one"``.
+
+Its folder carries this file as ``student.py`` and, beside it, ``ngrams.py``, by which texts become
+the input of its ONNX graphs. Both need numpy, onnxruntime and xxhash, and ``tokenizers`` where the
+student has an encoder; nothing of the router.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+Count: TypeAlias = Callable[[str], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+"""The buckets of a text's n-grams, each once, and how many are in each: ``ngrams.count``."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Sentence embeddings."""
+
+    folder: Path
+    """Where ``encoder.onnx`` and ``tokenizer.json`` lie."""
+    most_tokens: int
+    """Tokens that are read of a text."""
+
+    def __call__(self, text: str) -> npt.NDArray[np.float32]:
+        """The embedding [d] of a text."""
+        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
+        asked = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        embedding: npt.NDArray[np.float32] = self._session.run(None, asked)[0][0]
+        return embedding
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        tokenizer.enable_truncation(self.most_tokens)
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _session(self) -> Any:
+        return session(self.folder / "encoder.onnx")
+
+
+@dataclass(frozen=True)
+class LabelModel:
+    """One rung of a student."""
+
+    graph: Path
+    count: Count
+    encoder: Encoder | None
+
+    def ask(self, text: str) -> tuple[npt.NDArray[np.float64], float]:
+        """The probability of each label [k], and the confidence in the likeliest one."""
+        buckets, counts = self.count(text)
+        asked: dict[str, npt.NDArray[Any]] = {"buckets": buckets}
+        if "counts" in self._inputs:
+            asked["counts"] = counts.astype(np.float64)
+        if self.encoder is not None:
+            asked["embedding"] = self.encoder(text)
+        probabilities, confidence = self._session.run(None, asked)
+        return probabilities, float(confidence)
+
+    @cached_property
+    def _session(self) -> Any:
+        return session(self.graph)
+
+    @cached_property
+    def _inputs(self) -> frozenset[str]:
+        return frozenset(one.name for one in self._session.get_inputs())
+
+
+def session(graph: Path) -> Any:
+    """An ONNX graph, ready to run on one thread: a second one slows a small graph down."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+
+def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]:
+    """What the student in ``folder`` says to each of ``texts``, and whether it is sure of that.
+
+    The cheapest rung that is sure enough answers; else the surest of all.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    encoder = Encoder(folder, manifest["encoder_tokens"]) if manifest["encoder_tokens"] else None
+    rungs = [
+        (
+            LabelModel(
+                folder / f"{rung['name']}.onnx", count, encoder if rung["name"] != "ngram" else None
+            ),
+            rung["labels"],
+        )
+        for rung in manifest["rungs"]
+    ]
+    threshold, barred = manifest["threshold"], manifest["barred"]
+    said = []
+    for text in texts:
+        best: tuple[float, str] = (-1.0, "")
+        for model, labels in rungs:
+            probabilities, confidence = model.ask(text.removeprefix(manifest["head"]))
+            if confidence > best[0]:
+                best = (confidence, labels[int(probabilities.argmax())])
+            if confidence >= threshold:
+                break
+        confidence = 0.0 if best[1] in barred else best[0]
+        sure = confidence >= threshold
+        said.append({"answer": best[1], "confidence": confidence, "sure": sure})
+    return said
+
+
+if __name__ == "__main__":
+    # Or the folder would hold a file that is no part of it.
+    sys.dont_write_bytecode = True
+    for line in answer(Path(__file__).parent, sys.argv[1:], import_module("ngrams").count):
+        print(json.dumps(line, ensure_ascii=False))

