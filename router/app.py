@@ -43,6 +43,7 @@ from router.dialects.messages.errors import is_anthropics, rendered
 from router.dialects.responses.dialect import ResponsesDialect
 from router.endpoint import Endpoint, Engine
 from router.errors import (
+    SHAPES,
     InvalidKeyError,
     MethodNotAllowedError,
     ProtegeError,
@@ -55,7 +56,7 @@ from router.keys.failover import Failover
 from router.keys.file import FileCounters
 from router.keys.keyring import Keyring, is_loopback
 from router.keys.limits import Limits
-from router.ledger import Ledger, code_of
+from router.ledger import CODES, Ledger, code_of
 from router.load import Load
 from router.models import Models
 from router.paying import Paying
@@ -95,8 +96,8 @@ _log = logging.getLogger(__name__)
 def create(settings: Settings) -> ASGIApp:
     """The application of one server process."""
     store = Store(settings.data, settings.database)
-    writer = Writer(store)
-    meters = Metrics()
+    writer = Writer(store, settings.workers)
+    meters = Metrics(codes=CODES, statuses={shape.status for shape in SHAPES.values()})
     models = Models(settings)
     scores = Scores()
     keys = Keys(store)
@@ -203,8 +204,9 @@ def create(settings: Settings) -> ASGIApp:
                 scope["key"] = ring.caller(scope["headers"])
         except InvalidKeyError as error:
             refusal = _error(Request(scope), error)
-            meters.rejected(refusal.status_code)
-            requests.rejected(refusal.headers["x-request-id"], refusal.status_code, code_of(error))
+            code = code_of(error)
+            meters.rejected(refusal.status_code, code)
+            requests.rejected(refusal.headers["x-request-id"], refusal.status_code, code)
             await refusal(scope, receive, send)
             return
         await (endpoint or app)(scope, receive, send)

@@ -114,5 +114,4 @@ class Auditor:
         verdict = f"demoted: {tally.disagreements} of {tally.audits} audits disagree"
         demote = self._store.demote
         if await asyncio.to_thread(demote, task, student.version, verdict, time.time()):
-            self._ledger.metrics.demoted(task)
             await self._students.refresh()

@@ -83,9 +83,9 @@ class Endpoint:
         await engine.answering.answer(turn, models, receive, reply)
 
     async def _refuse(self, arrival: Arrival, error: ProtegeError, reply: Reply) -> None:
-        status = self.dialect.error(error).status
-        self.engine.metrics.rejected(status)
-        requests.rejected(arrival.id, status, code_of(error))
+        status, code = self.dialect.error(error).status, code_of(error)
+        self.engine.metrics.rejected(status, code)
+        requests.rejected(arrival.id, status, code)
         if reply.streaming:
             await reply.break_off(error)
         else:

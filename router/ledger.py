@@ -19,7 +19,7 @@ import orjson
 from policies.scores import Scores
 from router.budgets import Budgets
 from router.completion import identifier
-from router.errors import SHAPES, ProtegeError, StoreUnavailableError, render
+from router.errors import SHAPES, ProtegeError, Shape, StoreUnavailableError, render
 from router.keys.limits import Limits
 from router.models import Model
 from router.turn import Arrival, Opinion, Turn
@@ -245,5 +245,12 @@ def code_of(failure: Exception) -> str:
     """The code that names ``failure`` in the store."""
     if not isinstance(failure, ProtegeError):
         return CALLER_GONE_CODE
-    shape = SHAPES[type(failure)]
+    return _code(SHAPES[type(failure)])
+
+
+def _code(shape: Shape) -> str:
     return shape.code or shape.type
+
+
+CODES = frozenset({CALLER_GONE_CODE, *map(_code, SHAPES.values())})
+"""All that there are."""

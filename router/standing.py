@@ -14,7 +14,8 @@ from policies.promise import drift, interval
 from router.budgets import Budgets
 from router.keys.keyring import Keyring
 from router.keys.limits import Limits
-from telemetry import quality, runs
+from telemetry import changes, quality, runs
+from telemetry.changes import ChangeTally
 from telemetry.metrics.standing import BudgetStanding, Standing, StudentStanding
 from telemetry.quality import InService
 from telemetry.store import Store
@@ -30,6 +31,7 @@ class _Stored:
     students: list[StudentStanding]
     without: list[str]
     runs: list[runs.RunTally]
+    changes: list[ChangeTally]
     sizes: dict[str, int]
 
 
@@ -60,6 +62,7 @@ class Standings:
             stored.students,
             stored.without,
             stored.runs,
+            stored.changes,
             stored.sizes,
             await self._key_budgets(now),
             await self._policy_budgets(now),
@@ -79,6 +82,7 @@ class Standings:
             [self._student(one) for one in serving],
             quality.without_student(engine),
             runs.tallies(engine),
+            changes.tallies(engine),
             runs.sizes(engine),
         )
 

@@ -156,6 +156,16 @@ training_runs = Table(
     Index("training_runs_task", "task", "id"),
 )
 
+service_changes = Table(
+    "service_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("changed", Float, nullable=False),
+    Column("change", String, nullable=False),
+    Column("cause", String, nullable=False),
+)
+
 files = Table(
     "files",
     metadata,

@@ -39,7 +39,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from telemetry import migrations
+from telemetry import changes, migrations
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.pairs import has_pair
 from telemetry.rollup import corrected, late
@@ -327,13 +327,14 @@ class Store:
             earned = record.created if record.serving else None
             if record.serving:
                 _retire(connection, students.c.task == record.task, _replaced(record.version))
+                changes.note(connection, record.task, "promoted", "loop", record.created)
             values = {**dataclasses.asdict(record), "earned": earned}
             connection.execute(insert(students), values)
         return True
 
     def promote(self, task: str, version: str, verdict: str, now: float) -> bool:
-        """Let a student of ``task`` that has its files take over at Unix time ``now``; False, and
-        nothing changed, where there is none."""
+        """Let a student of ``task`` that has its files take over by hand at Unix time ``now``;
+        False, and nothing changed, where there is none."""
         with self.engine.begin() as connection:
             _lock(connection, task)
             able = (students.c.version == version, students.c.task == task, students.c.path != "")
@@ -342,6 +343,7 @@ class Store:
             others = and_(students.c.task == task, students.c.version != version)
             _retire(connection, others, _replaced(version))
             _install(connection, version, verdict, earned=now)
+            changes.note(connection, task, "promoted", "hand", now)
         return True
 
     def roll_back(self, task: str, verdict: str) -> tuple[StudentRecord | None, ...]:
@@ -367,6 +369,7 @@ class Store:
             if before is not None:
                 again = f"serves again: {now.version} was rolled back"
                 _install(connection, before.version, again)
+            changes.note(connection, task, "rolled_back", "hand", time.time())
         return tuple(
             None if row is None else StudentRecord(**row._mapping) for row in (now, before)
         )
@@ -412,6 +415,7 @@ class Store:
             if demoted:
                 # The error budget is for the task's life: a new epoch does not refill it.
                 _save(connection, TaskState(task, epoch=now, attempts=state.attempts))
+                changes.note(connection, task, "demoted", "audits", now)
         return demoted
 
     # Task states

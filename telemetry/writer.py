@@ -30,7 +30,10 @@ then on, records fail at once until it is back."""
 RETRY_S = 0.1
 
 GATHER_S = 0.002
-"""How long records gather for a transaction where the last one held several."""
+"""How long records gather for a transaction where the last one held several, for each process that
+shares the database."""
+MOST_GATHERING = 4
+"""Processes beyond so many do not make it longer."""
 
 Record = Exchange | Audit
 
@@ -50,10 +53,15 @@ class _Item:
 
 
 class Writer:
-    """Writes to ``store`` from one thread of its own, for the tasks of one event loop."""
+    """Writes to ``store`` from one thread of its own, for the tasks of one event loop.
 
-    def __init__(self, store: Store) -> None:
+    So many ``processes`` share the callers, and so the records: each gathers longer, or it would
+    take more transactions, and with them processor time, for the same number of records.
+    """
+
+    def __init__(self, store: Store, processes: int = 1) -> None:
         self._store = store
+        self._gather_s = GATHER_S * min(processes, MOST_GATHERING)
         self._executor = ThreadPoolExecutor(1, "exchange-writer")
         self._waiting: list[_Item] = []
         self._batch: list[_Item] = []
@@ -97,7 +105,7 @@ class Writer:
         while self._waiting:
             if several:
                 # Many callers at once: a transaction costs as much as several answers do.
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(self._gather_s)
             batch, self._waiting = self._waiting, []
             self._batch = batch
             several = len(batch) > 1

@@ -172,9 +172,9 @@ class Embeddings:
         return passed(embedded.content, arrival.id, {**headers, **turn.headers(cost)})
 
     def _refuse(self, arrival: Arrival, error: ProtegeError) -> Response:
-        response = refused(error, arrival.id)
-        self.engine.metrics.rejected(response.status_code)
-        requests.rejected(arrival.id, response.status_code, code_of(error))
+        response, code = refused(error, arrival.id), code_of(error)
+        self.engine.metrics.rejected(response.status_code, code)
+        requests.rejected(arrival.id, response.status_code, code)
         return response
 
     def _model(self, request: EmbeddingsRequest) -> Model:

@@ -7,37 +7,23 @@ some fifteen of them for every request takes a twentieth of a request's time.
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from prometheus_client import Counter, Histogram
-from prometheus_client.samples import Exemplar
 
-
-class Example(NamedTuple):
-    """An exchange that an observation was made of."""
-
-    value: float
-    exchange: str
-    created: float
-    """Unix time."""
+from telemetry.metrics.exemplars import Examples
 
 
 class BatchHistogram(Histogram):
     """A histogram that takes many observations at once."""
 
-    def add(self, counts: Sequence[int], total: float, examples: Mapping[int, Example]) -> None:
-        """Add so many observations to each of the buckets, ``total`` in sum, with an example of
-        some of them."""
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Add so many observations to each of the buckets, ``total`` in sum."""
         self._sum.inc(total)
         for place, count in enumerate(counts):
             if count:
                 self._buckets[place].inc(count)
-        for place, (value, exchange, created) in examples.items():
-            exemplar = Exemplar({"exchange_id": exchange}, value, created)
-            self._buckets[place].set_exemplar(exemplar)
 
 
 class Amount:
@@ -58,13 +44,22 @@ class Amount:
 
 
 class Observations:
-    """What waits to be observed by a histogram with the upper ``bounds`` of its buckets."""
+    """What waits to be observed by a histogram with the upper ``bounds`` of its buckets.
 
-    __slots__ = ("_bounds", "_counts", "_examples", "_histogram", "_total")
+    ``examples`` are told of the last exchange in each bucket.
+    """
 
-    def __init__(self, histogram: BatchHistogram, bounds: Sequence[float]) -> None:
+    __slots__ = ("_bounds", "_counts", "_examples", "_histogram", "_latest", "_total")
+
+    def __init__(
+        self,
+        histogram: BatchHistogram,
+        bounds: Sequence[float],
+        examples: Examples | None = None,
+    ) -> None:
         self._histogram = histogram
         self._bounds = bounds
+        self._examples = examples
         self._clear()
 
     def add(self, value: float, exchange: str | None = None) -> None:
@@ -73,17 +68,17 @@ class Observations:
         self._counts[place] += 1
         self._total += value
         if exchange is not None:
-            self._examples[place] = (value, exchange)
+            self._latest[place] = (value, exchange)
 
     def flush(self) -> None:
         if any(self._counts):
-            counts, total, latest = self._counts, self._total, self._examples
+            counts, total, latest = self._counts, self._total, self._latest
             self._clear()
-            now = time.time()
-            examples = {place: Example(*seen, now) for place, seen in latest.items()}
-            self._histogram.add(counts, total, examples)
+            self._histogram.add(counts, total)
+            if self._examples is not None:
+                self._examples.tell(latest)
 
     def _clear(self) -> None:
         self._counts = [0] * (len(self._bounds) + 1)
         self._total = 0.0
-        self._examples: dict[int, tuple[float, str]] = {}
+        self._latest: dict[int, tuple[float, str]] = {}

@@ -1,21 +1,19 @@
-"""What a scraper is sent: one process's metrics, or the sum over all workers.
-
-Exemplars, which lead from a histogram's bucket to an exchange, are part of OpenMetrics alone
-(https://prometheus.io/docs/specs/om/open_metrics_spec/), and prometheus_client keeps none where
-there are several processes.
-"""
+"""What a scraper is sent: one process's metrics, or the sum over all workers."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import prometheus_client
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from telemetry.metrics.exemplars import Exemplars
 
 # When each series was created doubles the output and nobody reads it.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -34,14 +32,58 @@ def shared_folder() -> Path | None:
     return None if folder is None else Path(folder)
 
 
-def expose(own: CollectorRegistry, standing: Collector, accept: str) -> Exposition:
-    """Everything counted, and how things stand, in the format that ``accept`` asks for.
+class Zeros(NamedTuple):
+    """Label values of a counter whose series are there before anything is counted in them: of a
+    rare event the first would else be missed, since nobody saw the zero before it."""
 
-    ``own`` holds what this process counts, where it is the only one.
+    labels: Sequence[str]
+    values: Iterable[tuple[str, ...]]
+
+
+class Counted(Collector):
+    """What all processes have counted; ``own`` holds what this one has, where it is the only one.
+
+    ``zeros`` are by the counters' names, without ``_total``.
     """
+
+    def __init__(
+        self, own: CollectorRegistry, exemplars: Exemplars, zeros: Mapping[str, Zeros]
+    ) -> None:
+        self._own = own
+        self._exemplars = exemplars
+        self._zeros = zeros
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        families = list(_counted(self._own).collect())
+        self._exemplars.show(families)
+        named = {family.name: family for family in families}
+        for name, zeros in self._zeros.items():
+            if name not in named:
+                # Where there are several processes, what nobody has counted is in no file.
+                named[name] = Metric(name, _WORDS, "counter")
+            _fill_up(named[name], zeros)
+        return named.values()
+
+
+_WORDS = "Nothing has been counted yet."
+
+
+def _fill_up(family: Metric, zeros: Zeros) -> None:
+    seen = {tuple(map(sample.labels.get, zeros.labels)) for sample in family.samples}
+    for values in zeros.values:
+        if values not in seen:
+            labels = dict(zip(zeros.labels, values, strict=True))
+            family.add_sample(f"{family.name}_total", labels, 0.0)
+
+
+def expose(counted: Collector, standing: Collector, accept: str) -> Exposition:
+    """Everything counted, and how things stand, in the format that ``accept`` asks for."""
     registry = CollectorRegistry()
     registry.register(standing)
-    registry.register(_counted(own))
+    registry.register(counted)
     encode, content_type = choose_encoder(accept)
     return Exposition(encode(registry), content_type)
 

@@ -39,6 +39,12 @@ class Labels:
             self._named |= self._shared.news()
         return name in self._named
 
+    def names(self) -> set[str]:
+        """All that have a label of their own."""
+        if self._shared is not None and not self.full:
+            self._named |= self._shared.news()
+        return set(self._named)
+
     @property
     def full(self) -> bool:
         return len(self._named) >= self._most
@@ -126,6 +132,10 @@ class TaskLabels:
         if self._seen[task] >= self._least or len(self._labels) < self._free:
             return self.admit(task)
         return OTHER
+
+    def names(self) -> set[str]:
+        """The tasks that have a label of their own."""
+        return self._labels.names()
 
     def admit(self, task: str) -> str:
         """The label of a task that a student has or had."""

@@ -6,8 +6,10 @@ Every process of a server, and every replica on the same database, tells the sam
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from prometheus_client import Metric
 from prometheus_client.core import (
@@ -17,10 +19,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from telemetry.changes import Cause, Change, ChangeTally
 from telemetry.exchange import PICO
 from telemetry.metrics.labels import OTHER, Labels, TaskLabels
-from telemetry.runs import WITHIN_S, RunTally
+from telemetry.runs import WITHIN_S, Outcome, RunTally
 
+_PROMOTERS: tuple[Cause, ...] = ("loop", "hand")
 MOST_KEYS = 200
 MOST_SLICES = 20
 """Slices of a task that are shown."""
@@ -72,6 +76,8 @@ class Standing:
     without: Sequence[str] = ()
     """Tasks that students were trained for and that none serves."""
     runs: Sequence[RunTally] = ()
+    changes: Sequence[ChangeTally] = ()
+    """Of who serves."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """What each task's last training run had to learn from."""
     keys: Sequence[BudgetStanding] = ()
@@ -94,6 +100,7 @@ class StandingCollector(Collector):
         yield from self._serving(students)
         yield from _agreement(students)
         yield from self._training()
+        yield from self._changes()
         yield from self._key_budgets()
         yield from self._policy_budgets()
 
@@ -123,27 +130,59 @@ class StandingCollector(Collector):
         runs = CounterMetricFamily(
             "protege_training_runs", "Training runs that have ended.", labels=["task", "outcome"]
         )
-        promotions = CounterMetricFamily(
-            "protege_promotions", "Students that the learning loop put in service.", labels=["task"]
-        )
         examples = _gauge(
             "dataset_examples", "Teacher answers that the last training run learnt from.", "task"
         )
-        counts: dict[tuple[str, str], int] = {}
-        promoted: dict[str, int] = {}
+        counts: Tally[tuple[str, str]] = Tally()
         for tally in self.now.runs:
-            task = self._tasks.admit(tally.task)
-            counts[task, tally.outcome] = counts.get((task, tally.outcome), 0) + tally.runs
-            if tally.outcome == "promoted":
-                promoted[task] = promoted.get(task, 0) + tally.runs
+            counts[self._tasks.admit(tally.task), tally.outcome] += tally.runs
+        for task in self._known():
+            for outcome in get_args(Outcome):
+                counts[task, outcome] += 0
         for (task, outcome), count in counts.items():
             runs.add_metric([task, outcome], count)
-        for task, count in promoted.items():
-            promotions.add_metric([task], count)
         for task, size in self.now.sizes.items():
             if self._tasks.admit(task) != OTHER:
                 examples.add_metric([task], size)
-        yield from (runs, promotions, examples, _durations(self.now.runs))
+        yield from (runs, examples, _durations(self.now.runs))
+
+    def _changes(self) -> Iterator[Metric]:
+        promotions = CounterMetricFamily(
+            "protege_promotions",
+            "Students put in service, by the learning loop or by hand.",
+            labels=["task", "cause"],
+        )
+        demotions = CounterMetricFamily(
+            "protege_demotions", "Students taken out of service by their audits.", labels=["task"]
+        )
+        rollbacks = CounterMetricFamily(
+            "protege_rollbacks", "Students taken out of service by hand.", labels=["task"]
+        )
+        counts: Tally[tuple[str, Change, Cause]] = Tally()
+        last: dict[tuple[str, Change], float] = {}
+        for tally in self.now.changes:
+            task = self._tasks.admit(tally.task)
+            counts[task, tally.change, tally.cause] += tally.count
+            if task != OTHER:
+                last[task, tally.change] = max(last.get((task, tally.change), 0.0), tally.last)
+        tasks = {*self._known(), *(task for task, _, _ in counts)}
+        for task in sorted(tasks):
+            for cause in _PROMOTERS:
+                promotions.add_metric([task, cause], counts[task, "promoted", cause])
+            demotions.add_metric([task], counts[task, "demoted", "audits"])
+            rollbacks.add_metric([task], counts[task, "rolled_back", "hand"])
+        changed = _gauge(
+            "student_changed_timestamp_seconds",
+            "When a student of the task was last promoted, demoted or rolled back.",
+            *("task", "change"),
+        )
+        for (task, change), when in last.items():
+            changed.add_metric([task, change], when)
+        yield from (promotions, demotions, rollbacks, changed)
+
+    def _known(self) -> Sequence[str]:
+        """The tasks of which it is shown that something has not happened yet."""
+        return sorted(self._tasks.names())
 
     def _key_budgets(self) -> Iterator[Metric]:
         total = _gauge("key_budget_usd", "What a key may spend in a period.", "key", "name")

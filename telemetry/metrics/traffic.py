@@ -9,15 +9,16 @@ What is named ``gen_ai`` follows OpenTelemetry's semantic conventions for genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from telemetry.exchange import PICO, Dialect, Exchange, Route
 from telemetry.metrics.batches import Amount, BatchHistogram, Observations
-from telemetry.metrics.exposition import Exposition, expose, shared_folder
-from telemetry.metrics.labels import Labels, TaskLabels
+from telemetry.metrics.exemplars import Exemplars
+from telemetry.metrics.exposition import Counted, Exposition, Zeros, expose, shared_folder
+from telemetry.metrics.labels import OTHER, Labels, TaskLabels
 from telemetry.metrics.standing import Standing, StandingCollector
 
 MOST_MODELS = 50
@@ -30,6 +31,11 @@ _GEN_AI_SECONDS = tuple(0.01 * 2**power for power in range(14))
 _GEN_AI_FIRST = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
+
+_ROUTES: tuple[Route, ...] = ("teacher", "student", "model")
+"""Of answers to callers."""
+_VERDICTS = ("good", "bad", "corrected", "comment")
+"""What people may say of an answer."""
 
 _OPERATIONS = {"embeddings": "embeddings", "completions": "text_completion"}
 """OpenTelemetry's names of what is done in a dialect; all else is a chat."""
@@ -91,9 +97,15 @@ class _Series:
 
 
 class Metrics:
-    """All metrics of one server process."""
+    """All metrics of one server process.
 
-    def __init__(self) -> None:
+    ``codes`` are those of the errors that there may be, and ``statuses`` of the answers to requests
+    that are turned away.
+    """
+
+    def __init__(self, codes: Collection[str] = (), statuses: Collection[int] = ()) -> None:
+        self._codes = frozenset(codes)
+        self._statuses = sorted(statuses)
         self._series: dict[tuple[Route, str, str, int, Dialect], _Series] = {}
         self._changed: list[_Series] = []
         """Since the last flush."""
@@ -104,7 +116,7 @@ class Metrics:
         self._tasks = TaskLabels(file=folder and folder / "tasks")
         self._models = Labels(MOST_MODELS, folder and folder / "models")
         self._standing = StandingCollector(self._tasks)
-        self._exemplars = folder is None
+        self._exemplars = Exemplars(folder)
         self._count_traffic()
         self._count_learning()
         self._measure_calls()
@@ -130,6 +142,9 @@ class Metrics:
         )
         self._rejected = self._counter(
             "rejected_requests", "Requests that ended without an exchange.", "status"
+        )
+        self._errors = self._counter(
+            "errors", "Requests that ended with an error, turned away or not.", "code"
         )
         self._lost = self._counter(
             "lost_exchanges", "Answers given to callers that could not be stored.", "route"
@@ -166,9 +181,6 @@ class Metrics:
         self._audits = self._counter("audits", "Student answers put to the teacher too.", "task")
         self._disagreements = self._counter(
             "audit_disagreements", "Audits in which the teacher said something else.", "task"
-        )
-        self._demotions = self._counter(
-            "demotions", "Students taken out of service by their audits.", "task"
         )
 
     def _measure_calls(self) -> None:
@@ -214,7 +226,7 @@ class Metrics:
         series.completion_tokens.pending += exchange.completion_tokens
         series.cost.pending += exchange.cost
         series.teacher_cost.pending += exchange.teacher_cost
-        example = exchange.id if self._exemplars else None
+        example = exchange.id
         times, calls, first_token_s = series.times, series.calls, exchange.first_token_s
         times.duration.add(exchange.latency_s, example)
         times.router.add(router_s, example)
@@ -229,12 +241,16 @@ class Metrics:
                 calls.first_token.add(first_token_s)
         if exchange.reason == "teacher_down":
             self._fallbacks.labels(task).inc()
+        if exchange.error is not None:
+            self._err(exchange.error)
 
     def flush(self) -> None:
         """Let what was counted since the last time be seen."""
         changed, self._changed = self._changed, []
         for series in changed:
             series.flush()
+        if changed:
+            self._exemplars.share()
 
     def _new_series(
         self, route: Route, model: str, task: str, status: int, dialect: Dialect
@@ -255,11 +271,17 @@ class Metrics:
         times = self._times.get(route)
         if times is None:
             times = self._times[route] = _Times(
-                duration=Observations(self._duration.labels(route), _SECONDS),
-                first_token=Observations(self._first_token.labels(route), _SECONDS),
-                router=Observations(self._router.labels(route), _OWN_SECONDS),
+                duration=self._timed(self._duration, route, _SECONDS),
+                first_token=self._timed(self._first_token, route, _SECONDS),
+                router=self._timed(self._router, route, _OWN_SECONDS),
             )
         return times
+
+    def _timed(
+        self, histogram: BatchHistogram, route: Route, bounds: Sequence[float]
+    ) -> Observations:
+        examples = self._exemplars.of(histogram.describe()[0].name, route, bounds)
+        return Observations(histogram.labels(route), bounds, examples)
 
     def _calls_of(self, dialect: Dialect, model: str) -> _Calls:
         operation = _OPERATIONS.get(dialect, "chat")
@@ -282,9 +304,13 @@ class Metrics:
             )
         return calls
 
-    def rejected(self, status: int) -> None:
-        """Count a request of which there is no exchange."""
+    def rejected(self, status: int, code: str) -> None:
+        """Count a request of which there is no exchange, by the error that its caller was told."""
         self._rejected.labels(status).inc()
+        self._err(code)
+
+    def _err(self, code: str) -> None:
+        self._errors.labels(code if code in self._codes else OTHER).inc()
 
     def lost(self, route: Route) -> None:
         """Count an exchange of which there is no record."""
@@ -301,10 +327,6 @@ class Metrics:
     def feedback(self, task: str, verdict: str) -> None:
         """Count feedback: ``good``, ``bad``, ``corrected`` or a ``comment`` alone."""
         self._feedback.labels(self._tasks.admit(task), verdict).inc()
-
-    def demoted(self, task: str) -> None:
-        """Audits have taken the task's student out of service."""
-        self._demotions.labels(self._tasks.admit(task)).inc()
 
     def load(self, requests: int) -> None:
         """So many requests are being answered."""
@@ -326,7 +348,23 @@ class Metrics:
 
     def render(self, accept: str = "") -> Exposition:
         """All metrics in the format that an HTTP ``Accept`` header asks for."""
-        return expose(self._registry, self._standing, accept)
+        counted = Counted(self._registry, self._exemplars, self._zeros())
+        return expose(counted, self._standing, accept)
+
+    def _zeros(self) -> Mapping[str, Zeros]:
+        """What is shown as 0 before it first happens: what is rare, for every task that has a label
+        of its own."""
+        tasks = [(task,) for task in sorted(self._tasks.names())]
+        by_task = ("audits", "audit_disagreements", "audit_cost_usd", "fallbacks")
+        said = [(*task, verdict) for task in tasks for verdict in _VERDICTS]
+        zeros = {
+            **{name: Zeros(("task",), tasks) for name in by_task},
+            "feedback": Zeros(("task", "verdict"), said),
+            "lost_exchanges": Zeros(("route",), [(route,) for route in _ROUTES]),
+            "rejected_requests": Zeros(("status",), [(str(one),) for one in self._statuses]),
+            "errors": Zeros(("code",), [(code,) for code in sorted(self._codes)]),
+        }
+        return {f"protege_{name}": zero for name, zero in zeros.items()}
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
         return Counter(f"protege_{name}_total", words, labels, registry=self._registry)

@@ -138,6 +138,7 @@ def test_what_audits_say_of_a_student(scraped: Scraped) -> None:
         "protege_student_serving": 1,
         "protege_dataset_examples": len(SENTENCES),
         "protege_promotions_total": 1,
+        "protege_demotions_total": 0,
     }.items():
         assert scraped.value(name, task=TASK) == pytest.approx(value), name
     drift = scraped.value("protege_drift_score", task=TASK)
@@ -210,6 +211,21 @@ def test_openmetrics(scraped: Scraped) -> None:
     assert {"protege_requests", "protege_agreement_ratio", "protege_training_seconds"} <= names
 
 
+def test_exemplars_of_all_workers(server: Server, scraped: Scraped) -> None:
+    """Whichever worker is asked: each shows the newest exchange of any."""
+    found = {
+        sample.exemplar.labels["exchange_id"]
+        for family in read_openmetrics(scraped.openmetrics())
+        if family.name == "protege_request_duration_seconds"
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    store = server.store()
+    assert found
+    assert {store.exchange(each).route for each in found} == {"teacher", "student"}
+    store.close()
+
+
 def test_an_open_breaker_and_a_policys_budget(upstream: StubUpstream, tmp_path: Path) -> None:
     environment = {
         "PROTEGE_LOOP__ENABLED": "false",
@@ -231,8 +247,10 @@ def test_an_open_breaker_and_a_policys_budget(upstream: StubUpstream, tmp_path: 
         identifier = answer.headers["x-request-id"]
         assert f'# {{exchange_id="{identifier}"}}' in scraped.openmetrics()
         upstream.status = 500
+        assert scraped.value("protege_errors_total", code="upstream_error") == 0
         with pytest.raises(Exception, match="500"):
             client.chat.completions.create(model="auto", messages=[message])
+        assert scraped.value("protege_errors_total", code="upstream_error") == 1
         assert scraped.value("protege_breaker_open", upstream=TEACHER) == 1
 
 

@@ -9,14 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from telemetry.changes import ChangeTally
 from telemetry.exchange import PICO
 from telemetry.metrics import Metrics
 from telemetry.metrics.labels import Labels, TaskLabels
+from telemetry.metrics.standing import Standing
 from tests.telemetry.test_store import exchange
 
 
 def total(metrics: Metrics, name: str, **labels: str) -> float:
     """The sum of the series of a metric that have these labels."""
+    return sum(shown(metrics, name, **labels))
+
+
+def shown(metrics: Metrics, name: str, **labels: str) -> list[float]:
+    """The series of a metric that have these labels."""
     metrics.flush()
     values = []
     for line in metrics.render().content.decode().splitlines():
@@ -24,7 +31,7 @@ def total(metrics: Metrics, name: str, **labels: str) -> float:
             series, _, value = line.rpartition(" ")
             if all(f'{label}="{wanted}"' in series for label, wanted in labels.items()):
                 values.append(float(value))
-    return sum(values)
+    return values
 
 
 costs = st.integers(0, PICO)
@@ -63,8 +70,59 @@ def test_audits_fallbacks_and_students() -> None:
     assert total(metrics, "protege_audit_cost_usd_total") == 2
     assert total(metrics, "protege_fallbacks_total", task="t") == 1
     assert total(metrics, "protege_time_to_first_token_seconds_count", route="student") == 1
-    metrics.demoted("t")
-    assert total(metrics, "protege_demotions_total", task="t") == 1
+
+
+def test_what_is_rare_is_zero_before_it_happens() -> None:
+    metrics = Metrics(codes=["rate_limit_exceeded", "not_found"], statuses=[404, 429])
+    metrics.exchange(exchange(task="t"))
+    metrics.stand(Standing(without=["trained"]))
+    metrics.flush()
+    metrics.render()  # A task that has only been trained for gets its label in the first look.
+    for task in ("t", "trained"):
+        for name in ("audits", "audit_disagreements", "audit_cost_usd", "fallbacks", "feedback"):
+            assert shown(metrics, f"protege_{name}_total", task=task)
+        for name in ("promotions", "demotions", "rollbacks", "training_runs"):
+            assert shown(metrics, f"protege_{name}_total", task=task)
+    assert set(shown(metrics, "protege_feedback_total", task="t")) == {0.0}
+    assert len(shown(metrics, "protege_training_runs_total", task="t")) == 3
+    assert shown(metrics, "protege_errors_total", code="not_found") == [0]
+    assert shown(metrics, "protege_rejected_requests_total", status="429") == [0]
+    assert shown(metrics, "protege_lost_exchanges_total") == [0, 0, 0]
+    metrics.rejected(429, "rate_limit_exceeded")
+    metrics.rejected(418, "made up")
+    metrics.exchange(exchange(task="t", status=404, error="not_found"))
+    assert shown(metrics, "protege_errors_total", code="rate_limit_exceeded") == [1]
+    assert shown(metrics, "protege_errors_total", code="other") == [1]
+    assert shown(metrics, "protege_errors_total", code="not_found") == [1]
+    assert shown(metrics, "protege_rejected_requests_total", status="429") == [1]
+
+
+def test_zeros_are_bounded() -> None:
+    metrics = Metrics()
+    for number in range(300):
+        for _ in range(20):
+            metrics.exchange(exchange(task=f"t{number}"))
+    metrics.flush()
+    assert len(shown(metrics, "protege_audits_total")) == 200
+
+
+def test_changes_of_service_are_counted() -> None:
+    metrics = Metrics()
+    changes = [
+        ChangeTally("t", "promoted", "loop", 3, 30.0),
+        ChangeTally("t", "promoted", "hand", 1, 40.0),
+        ChangeTally("t", "demoted", "audits", 2, 35.0),
+        ChangeTally("u", "rolled_back", "hand", 1, 50.0),
+    ]
+    metrics.stand(Standing(changes=changes))
+    assert shown(metrics, "protege_promotions_total", task="t", cause="loop") == [3]
+    assert shown(metrics, "protege_promotions_total", task="t", cause="hand") == [1]
+    assert shown(metrics, "protege_demotions_total", task="t") == [2]
+    assert shown(metrics, "protege_rollbacks_total", task="u") == [1]
+    assert shown(metrics, "protege_rollbacks_total", task="t") == [0]
+    when = "protege_student_changed_timestamp_seconds"
+    assert shown(metrics, when, task="t", change="promoted") == [40]
+    assert shown(metrics, when, task="u") == [50]
 
 
 def test_versions_of_students_are_not_labels() -> None:

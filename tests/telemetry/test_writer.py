@@ -55,6 +55,20 @@ async def test_what_comes_at_once_shares_a_transaction(
     await writer.close()
 
 
+async def test_records_gather_longer_where_processes_share_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "GATHER_S", 0.03)
+    writer = Writer(store, processes=2)
+    first = [writer.write(exchange(f"e{number}")) for number in range(2)]
+    await asyncio.sleep(0)
+    started = time.monotonic()
+    later = writer.write(exchange("later"))
+    await asyncio.gather(*first, later)
+    assert time.monotonic() - started >= 0.06
+    await writer.close()
+
+
 async def test_an_audit_follows_its_exchange_unawaited(store: Store) -> None:
     writer = Writer(store)
     writer.write(exchange("e"))
