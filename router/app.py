@@ -130,7 +130,7 @@ def create(settings: Settings) -> ASGIApp:
         meters,
         largest_body=round(settings.limits.body_mb * 1e6),
     )
-    standings = Standings(store, settings.policy, ring, limits, budgets)
+    standings = Standings(store, settings.policy, ring, limits, budgets, models)
     watch = Watch(meters, load, writer, models, standings)
     console = Console(Parts(settings, store, keys, ring, meters))
     generating: dict[str, ASGIApp] = {

@@ -103,6 +103,12 @@ class Models:
         resting = {model.upstream.model for model in self._all() if model.breaker.wait_s() > 0}
         return {model.upstream.model: model.upstream.model in resting for model in self._all()}
 
+    def price_changes(self) -> dict[str, float]:
+        """By model whose price has changed, the Unix time from which the present one counts."""
+        now = time.time()
+        changes = {model.upstream.model: model.tariff.changed(now) for model in self._all()}
+        return {name: changed for name, changed in changes.items() if changed is not None}
+
     async def start(self) -> None:
         if any(isinstance(model.upstream, LitellmUpstream) for model in self._all()):
             await asyncio.to_thread(import_litellm)

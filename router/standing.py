@@ -14,6 +14,7 @@ from policies.promise import drift, interval
 from router.budgets import Budgets
 from router.keys.keyring import Keyring
 from router.keys.limits import Limits
+from router.models import Models
 from telemetry import changes, quality, runs
 from telemetry.changes import ChangeTally
 from telemetry.metrics.standing import BudgetStanding, Standing, StudentStanding
@@ -45,12 +46,14 @@ class Standings:
         ring: Keyring,
         limits: Limits,
         budgets: Budgets,
+        models: Models,
     ) -> None:
         self._store = store
         self._policy = policy
         self._ring = ring
         self._limits = limits
         self._budgets = budgets
+        self._models = models
         self._slices: dict[str, Mapping[str, float]] = {}
         """By version: what a card says does not change."""
 
@@ -66,6 +69,7 @@ class Standings:
             stored.sizes,
             await self._key_budgets(now),
             await self._policy_budgets(now),
+            self._models.price_changes(),
         )
 
     def _read(self) -> _Stored:

@@ -119,6 +119,11 @@ class Tariff:
                 return price
         return self.prices[0][1]
 
+    def changed(self, when: float) -> float | None:
+        """The Unix time from which the price of a Unix time counts; None where it always has."""
+        begun = [begins for begins, _ in self.prices if -inf < begins <= when]
+        return begun[-1] if begun else None
+
     @classmethod
     def always(cls, price: Price) -> Tariff:
         return cls(((-inf, price),))

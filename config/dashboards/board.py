@@ -19,6 +19,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
+from config.dashboards.events import Event, marks
 from config.dashboards.panels import PROMETHEUS
 
 _TAG = "protege"
@@ -48,8 +49,10 @@ def board(
     words: str,
     variables: Sequence[Variable],
     sections: Sequence[Section],
+    events: Sequence[Event] = (),
 ) -> Dashboard:
-    """A whole dashboard, over the last day unless another time is chosen."""
+    """A whole dashboard, over the last day unless another time is chosen; ``events`` are marked on
+    its charts."""
     builder = (
         build.Dashboard(title)
         .uid(uid)
@@ -76,6 +79,7 @@ def board(
     for section in sections:
         builder = _add(builder, section)
     dashboard = builder.build()
+    dashboard.annotations.list_val = [marks(event) for event in events]
     _number(dashboard)
     _tidy(dashboard)
     return dashboard

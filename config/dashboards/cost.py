@@ -6,6 +6,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from config.dashboards.board import Section, Variable, board
+from config.dashboards.events import PRICES, STUDENTS
 from config.dashboards.panels import (
     Column,
     Levels,
@@ -199,6 +200,7 @@ def dashboard() -> Dashboard:
                 ],
             ),
         ],
+        (*STUDENTS, PRICES),
     )
 
 

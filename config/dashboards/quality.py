@@ -6,6 +6,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from config.dashboards.board import Section, Variable, board
+from config.dashboards.events import STUDENTS
 from config.dashboards.panels import (
     Column,
     Levels,
@@ -87,7 +88,7 @@ def dashboard() -> Dashboard:
                     number(
                         "Students taken out of service",
                         "By their audits, in the chosen time.",
-                        or_zero(gained("protege_demotions_total", TASK)),
+                        or_zero(gained("protege_demotions_total", TASK, of="task")),
                         "short",
                         _NONE_IS_BEST,
                     ),
@@ -195,6 +196,7 @@ def dashboard() -> Dashboard:
                 repeats="task",
             ),
         ],
+        STUDENTS,
     )
 
 

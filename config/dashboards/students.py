@@ -6,6 +6,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from config.dashboards.board import Section, Variable, board
+from config.dashboards.events import STUDENTS
 from config.dashboards.panels import (
     Column,
     Levels,
@@ -61,13 +62,13 @@ def dashboard() -> Dashboard:
                     number(
                         "Promotions",
                         "Students put into service in the chosen time.",
-                        or_zero(gained("protege_promotions_total", TASK, of="task")),
+                        or_zero(gained("protege_promotions_total", TASK, of="task, cause")),
                         "short",
                     ),
                     number(
                         "Demotions",
                         "Students taken out of service by their audits in the chosen time.",
-                        or_zero(gained("protege_demotions_total", TASK)),
+                        or_zero(gained("protege_demotions_total", TASK, of="task")),
                         "short",
                         _NONE_IS_BEST,
                     ),
@@ -144,6 +145,7 @@ def dashboard() -> Dashboard:
                 ],
             ),
         ],
+        STUDENTS,
     )
 
 
@@ -166,7 +168,9 @@ def _tasks() -> Builder[Panel]:
                 "short",
                 _NONE_IS_BEST,
             ),
-            Column("Demotions", gained("protege_demotions_total", TASK, by="task"), "short"),
+            Column(
+                "Demotions", gained("protege_demotions_total", TASK, by="task", of="task"), "short"
+            ),
         ],
         beside=["version"],
     )

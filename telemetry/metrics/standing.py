@@ -82,6 +82,8 @@ class Standing:
     """What each task's last training run had to learn from."""
     keys: Sequence[BudgetStanding] = ()
     policies: Sequence[BudgetStanding] = ()
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """The Unix time from which its present price counts, by configured model whose has changed."""
 
 
 class StandingCollector(Collector):
@@ -103,6 +105,7 @@ class StandingCollector(Collector):
         yield from self._changes()
         yield from self._key_budgets()
         yield from self._policy_budgets()
+        yield self._prices()
 
     def _serving(self, students: Sequence[StudentStanding]) -> Iterator[Metric]:
         serving = _gauge(
@@ -202,6 +205,14 @@ class StandingCollector(Collector):
             total.add_metric([budget.task, budget.key], budget.total / PICO)
             left.add_metric([budget.task, budget.key], budget.left / PICO)
         yield from (total, left)
+
+    def _prices(self) -> Metric:
+        changed = _gauge(
+            "price_changed_timestamp_seconds", "When the model's present price began.", "model"
+        )
+        for model, when in self.now.prices.items():
+            changed.add_metric([model], when)
+        return changed
 
 
 def _agreement(students: Sequence[StudentStanding]) -> Iterator[Metric]:

@@ -280,7 +280,8 @@ class Metrics:
     def _timed(
         self, histogram: BatchHistogram, route: Route, bounds: Sequence[float]
     ) -> Observations:
-        examples = self._exemplars.of(histogram.describe()[0].name, route, bounds)
+        (family,) = histogram.describe()
+        examples = self._exemplars.of(family.name, route, bounds)
         return Observations(histogram.labels(route), bounds, examples)
 
     def _calls_of(self, dialect: Dialect, model: str) -> _Calls:

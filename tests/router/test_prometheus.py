@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from sqlalchemy import select
 
 from config.dashboards.generate import FOLDER
-from telemetry import figures, runs
+from telemetry import changes, figures, runs
 from telemetry.exchange import PICO
 from telemetry.figures import Dimension, Sum
 from telemetry.keys import Keys, new_secret
@@ -39,6 +40,8 @@ policy: {{audit_rate: 1.0}}
 policies: {{tasks: {{thrifty: {{name: budget, budget: {{usd: 1}}}}}}}}
 loop: {{enabled: false}}
 compute_usd_per_hour: 100
+prices:
+  gpt-5.4: [{{from: 2024-02-29, input: 2.5, output: 15}}]
 """
 
 SURE, CONTRARY, UNSURE, PLAIN = "sure", "contrary", "unsure", "plain"
@@ -136,6 +139,12 @@ class Site:
         )
         return found
 
+    def event(self, name: str) -> Target:
+        """The query of an event of the first dashboard."""
+        events = DASHBOARDS["protege-cost"]["annotations"]["list"]
+        (expression,) = (event["expr"] for event in events if event["name"] == name)
+        return Target("protege-cost", name, "A", False, expression)
+
     def number(self, dashboard: str, title: str) -> float:
         """What a panel shows that has but one number."""
         (series,) = self.shown(self.of(dashboard, title))
@@ -195,6 +204,8 @@ def site(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
         Keys(store).create(secrets[name], time.time(), name=name, budget=budget)
     promote(store, data, "sure-1", task=SURE, card=CARD)
     promote(store, data, "contrary-1", task=CONTRARY, teacher=opposite)
+    promote(store, data, "regretted-1", task=UNSURE)
+    assert store.roll_back(UNSURE, "regretted")
     promote(store, data, "unsure-1", task=UNSURE, threshold=1.01)
     for outcome in ("kept", "failed"):
         runs.add(store.engine, TrainingRun(SURE, time.time(), 2.0, outcome, 200))
@@ -295,6 +306,20 @@ def _is_count(target: Target) -> bool:
     return "vector(0)" in target.expression
 
 
+def test_every_event_is_marked_when_it_happened(site: Site) -> None:
+    for name, dashboard in DASHBOARDS.items():
+        for event in dashboard["annotations"]["list"]:
+            query = Target(name, event["name"], "A", False, event["expr"])
+            assert site.shown(query), event["name"]
+    (demoted,) = site.shown(site.event("Student demoted"))
+    assert demoted["metric"] == {"task": CONTRARY}
+    (change,) = (one for one in changes.tallies(site.store.engine) if one.change == "demoted")
+    assert float(demoted["values"][-1][1]) / 1000 == pytest.approx(change.last)
+    (price,) = site.shown(site.event("Price changed"))
+    begins = datetime(2024, 2, 29, tzinfo=UTC).timestamp()
+    assert (price["metric"]["model"], float(price["values"][-1][1])) == ("gpt-5.4", 1000 * begins)
+
+
 def test_totals_agree_with_the_store(site: Site) -> None:
     stored = site.sum()
     spent = stored.cost + stored.audit_cost
@@ -342,7 +367,7 @@ def test_quality_agrees_with_the_store(site: Site) -> None:
     slices = site.shown(site.of("protege-quality", "Slices with the least agreement"))
     assert {one["metric"]["slice"] for one in slices} == {"length: short", "length: long"}
     assert site.number("protege-students", "Demotions") == 1
-    assert site.number("protege-students", "Training runs") == 5
+    assert site.number("protege-students", "Training runs") == 6
 
 
 def test_budgets_agree_with_the_store(site: Site) -> None:

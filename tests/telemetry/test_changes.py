@@ -42,9 +42,7 @@ def test_every_change_is_counted_once(store: Store) -> None:
     assert [one.last for one in changes.tallies(store.engine)][:3] == [40.0, 30.0, 10.0]
 
 
-def test_promotions_of_before_are_not_forgotten(
-    tmp_path: Path, database: SecretStr | None
-) -> None:
+def test_promotions_of_before_are_not_forgotten(tmp_path: Path, database: SecretStr | None) -> None:
     url = make_url(database.get_secret_value() if database else f"sqlite:///{tmp_path}/protege.db")
     engine = create_engine(url)
     alembic(engine, "0007")

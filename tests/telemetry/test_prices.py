@@ -99,6 +99,10 @@ def test_prices_that_change() -> None:
     assert before is not None
     assert after is not None
     assert (before.input, after.input) == (2_000_000, 3_000_000)
+    tariff = prices.tariff("gpt-4o-mini")
+    assert tariff is not None
+    changed = [tariff.changed(when) for when in (noon(date(2025, 12, 31)), midnight - 1, midnight)]
+    assert changed == [None, noon(new_year) - 12 * 3600, midnight]
 
 
 @pytest.mark.parametrize("prices", [[], [{"input": 1, "output": 1}, {"input": 2, "output": 2}]])
