@@ -101,7 +101,7 @@ def serving(
     """A Protege with its store, metrics and audits on that asks for a key with limits."""
     target = Target(f"http://127.0.0.1:{free_port()}/v1", _key(data))
     config = data.parent / f"{data.name}{'-learning' if learning else ''}.yaml"
-    loop = {"enabled": learning, "first": _LESSONS, "encoder": None}
+    loop = {"enabled": learning, "first": _LESSONS, "encoder": None, "rollout": {"canary": 0}}
     config.write_text(json.dumps({"loop": loop, "workers": workers}), encoding="utf-8")
     log = config.with_suffix(".log")
     command = [*serve_command(target, upstream, data, program), "--config", str(config)]

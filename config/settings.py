@@ -161,6 +161,21 @@ class PoliciesSettings(_Section):
         return task in self.deny or (self.allow is not None and task not in self.allow)
 
 
+class RolloutSettings(_Section):
+    """How a student that has passed its test comes into service."""
+
+    shadow: int = Field(default=0, ge=0)
+    """Teacher answers that it is compared with in the background before it gives any answer."""
+    canary: int = Field(default=20, ge=0)
+    """Answers that it then gives before it may answer all that it is sure of,"""
+    share: float = Field(default=0.25, gt=0, le=1)
+    """while it is asked for this share of its task's requests,"""
+    audit_rate: float = Field(default=0.5, gt=0, le=1)
+    """and the teacher is asked too, afterwards, for this share of its answers."""
+    latency_s: float = Field(default=5.0, gt=0)
+    """Seconds that it may take until then to say what it would answer."""
+
+
 class LoopSettings(_Section):
     """When students are retrained, and on what."""
 
@@ -185,6 +200,7 @@ class LoopSettings(_Section):
     tokens of ``language_model``. Text students then learn from what it thinks of every token."""
     text_minutes: float = Field(default=20.0, gt=0)
     """Processor minutes that one training of a text student may take."""
+    rollout: RolloutSettings = RolloutSettings()
 
 
 PrivateData = Literal["off", "detect", "mask"]

@@ -63,6 +63,8 @@ class Progress:
         self.tell("The gate's figures", data=gate)
         if record.serving:
             self.tell(f"{record.version} was promoted: {record.verdict}.")
+        elif record.stage is not None:
+            self.tell(f"{record.version} passed the gate, its {record.stage} begins.")
         else:
             why = record.verdict
             if data.get("evidence", 0) < data.get("answers", 0):

@@ -37,6 +37,7 @@ def find(store: Store, version: str) -> StudentRecord:
 def promote(store: Store, version: str, reason: str, *, force: bool = False) -> StudentRecord:
     """Let a student take over its task, and return it as it is then.
 
+    It answers all that it is sure of at once, whatever ``loop.rollout`` says of the loop's own.
     Raises RegistryError where it cannot serve, UntestedError where no test of its answers holds and
     nobody insists (``force``).
     """
@@ -61,6 +62,8 @@ def promote(store: Store, version: str, reason: str, *, force: bool = False) -> 
 def rollback(store: Store, task: str, reason: str = "no reason given") -> StudentRecord | None:
     """Put the student that served ``task`` before into the place of the one that serves now.
 
+    A student that is on its way into service goes first: then the one that serves stays, and is
+    returned.
     None where there is none from before that has kept its place: the teacher answers then. The one
     that is rolled back comes into service again by hand alone; a later one must pass the gate on
     more evidence. Raises RegistryError where no student serves the task.
@@ -83,9 +86,9 @@ def untested(record: StudentRecord, state: TaskState) -> str | None:
 
 
 def prune(store: Store, task: str) -> None:
-    """Delete the files of students that nobody will go back to: all but the one that serves, the
-    newest that have served, and the newest that have not. Their figures stay."""
-    idle = [record for record in store.students(task) if record.path and not record.serving]
+    """Delete the files of students that nobody will go back to: all but the one that serves, one
+    that is about to, the newest that have served, and the newest that have not. Figures stay."""
+    idle = [record for record in store.students(task) if record.path and not record.placed]
     served = sorted((each for each in idle if each.earned is not None), key=_earned)
     others = [each for each in idle if each.earned is None]
     for record in (*served[:-_KEPT], *others[:-_KEPT]):
@@ -141,9 +144,11 @@ def summary(record: StudentRecord) -> dict[str, Any]:
 
 
 def _state(record: StudentRecord) -> str:
-    """Whether it serves, may be rolled back to, or may be promoted by hand."""
+    """Whether it serves or is about to, may be rolled back to, or may be promoted by hand."""
     if record.serving:
         return "serving"
+    if record.stage is not None:
+        return record.stage
     if record.earned is not None:
         return "replaced"
     return "kept" if record.path else "figures only"

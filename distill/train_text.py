@@ -43,8 +43,8 @@ Rungs = tuple[LabelRung | TextRung, ...]
 def is_due(records: Sequence[StudentRecord], answers: int) -> bool:
     """Whether a task with these students, oldest first, and so many teacher answers should have its
     text student trained now."""
-    cards = [(record.serving, json.loads(record.card)) for record in records]
-    if any(serving and card["gate"].get("share", 0.0) >= MOST for serving, card in cards):
+    cards = [(record.placed, json.loads(record.card)) for record in records]
+    if any(placed and card["gate"].get("share", 0.0) >= MOST for placed, card in cards):
         return False
     written = [card for _, card in cards if TEXT in card.get("rungs", ())]
     before = [card["data"]["answers"] for card in written]

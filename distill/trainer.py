@@ -34,7 +34,8 @@ from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
 from distill.students.text.student import Start
 from distill.train import Run, retrain
-from telemetry import jobs, runs
+from policies import rollout
+from telemetry import jobs, runs, trials
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.jobs import Job
 from telemetry.logs import configure
@@ -265,6 +266,8 @@ class Trainer:
         record = self._record(task, version, run, _card(about, run, state, started))
         kept = self._store.close_run(run.advance(state, answers, started), record)
         registry.prune(self._store, task)
+        if record.placed:
+            trials.forget(self._store.engine, task, version)
         verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
         if kept:
@@ -275,7 +278,8 @@ class Trainer:
 
     def _champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""
-        for record in self._store.serving():
+        # One that is on its way into service is the one to beat.
+        for record in (*self._store.coming(), *self._store.serving()):
             if record.task == task:
                 try:
                     return Ladder.load(self._settings.data / record.path)
@@ -286,6 +290,7 @@ class Trainer:
     def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:
         """The run's student, its files written if there is any use for them."""
         path = Path("students") / version
+        stage = rollout.first(self._settings.loop.rollout)
         if run.ladder is not None:
             folder = self._settings.data / path
             run.ladder.save(folder, self._settings.loop.encoder)
@@ -295,9 +300,10 @@ class Trainer:
             task=task,
             created=time.time(),
             path=str(path) if run.ladder else "",
-            serving=run.verdict.promoted,
+            serving=run.verdict.promoted and stage is None,
             verdict=run.verdict.reason,
             card=card,
+            stage=stage if run.verdict.promoted else None,
         )
 
 

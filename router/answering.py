@@ -24,6 +24,7 @@ from router.ledger import Ledger
 from router.models import Model
 from router.relay import Relay, drop_logprobs
 from router.reply import Reply
+from router.rollout import Rollouts
 from router.turn import Turn
 from router.upstreams.answer import Answer, read_completion
 
@@ -51,6 +52,7 @@ class Answering:
     scores: Scores
     ledger: Ledger
     auditor: Auditor
+    rollouts: Rollouts
     teacher_logprobs: int | None
     """Alternatives per token that the teacher is asked for, for the log."""
 
@@ -98,6 +100,8 @@ class Answering:
             await reply.completion(completion.completion(answer), headers)
         if turn.sampled:
             self.auditor.start(turn, opinion, stored)
+        else:
+            self.rollouts.beside(turn, None)
 
     async def _whole(
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
@@ -124,6 +128,7 @@ class Answering:
             content = _without_logprobs(content)
         headers = turn.headers(exchange.model, exchange.cost, exchange.teacher_cost)
         await reply.completion(content, headers)
+        self.rollouts.beside(turn, _finished(answered.value.answer))
 
     async def _streamed(
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
@@ -187,6 +192,7 @@ class Answering:
             failure = error
         if failure is None:
             await reply.end(relay.ending)
+            self.rollouts.beside(turn, _finished(answer))
         elif not isinstance(failure, CallerGoneError):
             await reply.break_off(failure)
 
@@ -200,6 +206,11 @@ class Answering:
         usage = self.scores.usage(turn.request.ask, model.upstream.model)
         teacher_cost = self.ledger.teacher.price.cost(usage)
         return turn.headers(model.upstream.model, model.price.cost(usage), teacher_cost)
+
+
+def _finished(answer: Answer) -> str | None:
+    """What the teacher said, if it has said all of it."""
+    return answer.text if answer.finish_reason == "stop" else None
 
 
 def _why_student(error: UpstreamError) -> str:

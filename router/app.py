@@ -62,6 +62,7 @@ from router.models import Models
 from router.paying import Paying
 from router.polling import Background, keep_fresh
 from router.precedence import Precedence
+from router.rollout import Rollouts
 from router.routing import Routing
 from router.serving import Students
 from router.standing import Standings
@@ -109,7 +110,8 @@ def create(settings: Settings) -> ASGIApp:
     traces = _traces(settings.traces)
     ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces)
     conversations = Conversations(settings.data)
-    auditor = Auditor(models.chain, settings.policy, store, students, ledger)
+    rollouts = Rollouts(settings.loop.rollout, settings.policy, store, students)
+    auditor = Auditor(models.chain, settings.policy, store, students, rollouts, ledger)
     load = Load(settings.limits.in_flight)
     engine = Engine(
         models,
@@ -121,10 +123,11 @@ def create(settings: Settings) -> ASGIApp:
             conversations,
             Paying(budgets, settings.policy.audit_rate),
             students,
+            rollouts,
             scores,
             settings.compute_usd_per_hour * PICO / 3600,
         ),
-        Answering(scores, ledger, auditor, settings.teacher_logprobs),
+        Answering(scores, ledger, auditor, rollouts, settings.teacher_logprobs),
         limits,
         load,
         meters,
@@ -151,6 +154,7 @@ def create(settings: Settings) -> ASGIApp:
         await ring.start()
         await models.start()
         await students.start()
+        rollouts.start()
         await budgets.start()
         watch.start()
         summing.start(keep_fresh(sum_up, SUM_UP_S, "the sums of exchanges"))
@@ -160,6 +164,7 @@ def create(settings: Settings) -> ASGIApp:
         await remembering
         await summing.stop()
         await auditor.finish()
+        await rollouts.stop()
         await students.stop()
         await models.close()
         await ring.stop()

@@ -14,6 +14,7 @@ from router.chain import ask
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
+from router.rollout import Rollouts
 from router.serving import Student, Students
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
@@ -40,12 +41,14 @@ class Auditor:
         policy: PolicySettings,
         store: Store,
         students: Students,
+        rollouts: Rollouts,
         ledger: Ledger,
     ) -> None:
         self._chain = chain
         self._policy = policy
         self._store = store
         self._students = students
+        self._rollouts = rollouts
         self._ledger = ledger
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,6 +78,7 @@ class Auditor:
                 # A promise that was kept before is not broken by one more that agrees.
                 if not await self._agrees(turn, opinion.prediction.answer):
                     await self._judge(turn.task, opinion.student)
+                self._rollouts.audited(turn.task)
             except UpstreamError as error:
                 _log.info("an audit of task %s failed: %s", turn.task, error)
                 await self._ledger.budgets.spend_audit(turn, 0)
@@ -104,6 +108,7 @@ class Auditor:
             audit_cost=answered.model.price.cost(said.usage or Usage()),
             audit_latency_s=took_s,
         )
+        self._rollouts.beside(turn, text)
         await self._ledger.record_audit(turn, audit)
         return audit.agreed
 

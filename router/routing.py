@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from router.models import Model, Models, Target
 from router.paying import Paying
 from router.precedence import InForce, Precedence
 from router.request import ChatRequest
+from router.rollout import Rollouts
 from router.serving import Student, Students
 from router.turn import Arrival, Opinion, Turn
 from telemetry.exchange import Route
@@ -45,6 +47,7 @@ class Routing:
     conversations: Conversations
     paying: Paying
     students: Students
+    rollouts: Rollouts
     scores: Scores
     compute_price: float
     """Picodollars per second of a student's computing."""
@@ -55,9 +58,13 @@ class Routing:
         if isinstance(target, Model):
             return Turn(arrival, request, "model", "forced", sampled=False)
         task = request.prompt.task
-        student = self.students.of(task)
+        canary = None if target is not None else self.rollouts.drawn(task)
+        student = self.students.of(task) if canary is None else canary.student
+        if target == "student" and student is None:
+            student = self.rollouts.canary(task)
+        audit_rate = self.policy.audit_rate if canary is None else self.rollouts.audit_rate
         # Drawn before the route and whatever it will be, or the sample would depend on the policy.
-        sampled = student is None or random.random() < self.policy.audit_rate
+        sampled = student is None or random.random() < audit_rate
         if target == "teacher":
             return Turn(arrival, request, "teacher", "forced", sampled)
         in_force = self.precedence.find(arrival.key_id, task, request.terms.policy)
@@ -66,6 +73,8 @@ class Routing:
         if student is not None and rule is None:
             opinion = await self._opinion(student, request)
             rule = _broken_limit(request, opinion) if opinion else "student_error"
+            if canary is not None and opinion is None:
+                self.rollouts.failed(canary, arrival.id)
         if target == "student":
             if opinion is None or rule is not None:
                 raise _unable(request, student, rule)
@@ -77,7 +86,7 @@ class Routing:
             decision = self._to_teacher(rule or "no_student", in_force, request, opinion)
         else:
             policy = _in_force(in_force.policy, options, request, self.conversations.route(before))
-            decision = decide(policy, options, self.policy.audit_rate, random.random())
+            decision = decide(policy, options, audit_rate, random.random())
         able = options is not None
         turn = Turn(arrival, request, decision.route, decision.reason, sampled, opinion, able)
         turn.decision = decision
@@ -85,6 +94,8 @@ class Routing:
             # Only where somebody else can answer: the caller has not asked for an error.
             turn.patience_s = in_force.policy.seconds
         await self.paying.afford(turn, decision, in_force.account, options)
+        if canary is not None and opinion is not None:
+            self.rollouts.tried(canary, turn, opinion)
         self.conversations.keep(this, turn.route)
         return turn
 
@@ -123,10 +134,12 @@ class Routing:
         """What the student would answer; None if it fails, which must not fail the request."""
         text = request.prompt.text
         try:
+            started = time.perf_counter()
             asked = await student.predict(text)
+            took_s = time.perf_counter() - started
             usage = student.usage(text, asked.prediction.answer)
             cost = round(asked.compute_s * self.compute_price)
-            return Opinion(student, asked.prediction, usage, cost, asked.waiting)
+            return Opinion(student, asked.prediction, usage, cost, asked.waiting, took_s)
         except Exception:
             _log.exception("student %s failed", student.version)
             return None

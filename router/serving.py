@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from distill.students.base import TEXT, Prediction, Rung
 from router.polling import Background, keep_fresh
-from telemetry.exchange import StudentRecord
+from telemetry.exchange import Stage, StudentRecord
 from telemetry.prices import Usage
 from telemetry.store import Store
 
@@ -152,8 +152,16 @@ def _restored(prediction: Prediction, restore: Callable[[str], str]) -> Predicti
     return replace(prediction, answer=restore(prediction.answer), alternatives=alternatives)
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A student on its way into service."""
+
+    student: Student
+    record: StudentRecord
+
+
 class Students:
-    """The student of each task, as the store has it."""
+    """The student of each task, and one that is to replace it, as the store has them."""
 
     def __init__(self, store: Store, data: Path) -> None:
         self._store = store
@@ -163,7 +171,8 @@ class Students:
         # To write a text takes many times longer than to choose a label.
         self._writer = ThreadPoolExecutor(1, "writer")
         self._serving: dict[str, Student] = {}
-        self._versions: frozenset[str] = frozenset()
+        self._coming: dict[str, Coming] = {}
+        self._places: frozenset[tuple[str, Stage | None]] = frozenset()
         """What the store said last."""
         self._unusable: set[str] = set()
         self._refreshing = asyncio.Lock()
@@ -171,6 +180,9 @@ class Students:
 
     def of(self, task: str) -> Student | None:
         return self._serving.get(task)
+
+    def coming(self, task: str) -> Coming | None:
+        return self._coming.get(task)
 
     async def start(self) -> None:
         await self.refresh()
@@ -187,30 +199,37 @@ class Students:
     async def refresh(self) -> None:
         """Take over what the store says now. Requests under way keep the student they have."""
         async with self._refreshing:
-            versions = await asyncio.to_thread(self._store.serving_versions)
-            if versions != self._versions:
-                records = await asyncio.to_thread(self._store.serving)
-                self._serving = await asyncio.to_thread(self._load, records)
-                self._versions = versions
+            places = await asyncio.to_thread(self._store.places)
+            if places != self._places:
+                self._serving, self._coming = await asyncio.to_thread(self._load)
+                self._places = places
 
-    def _load(self, records: list[StudentRecord]) -> dict[str, Student]:
-        before = self._serving
-        return {
+    def _load(self) -> tuple[dict[str, Student], dict[str, Coming]]:
+        serving = {
             record.task: student
-            for record in records
-            if (student := self._student(record, before.get(record.task))) is not None
+            for record in self._store.serving()
+            if (student := self._student(record, self._serving.get(record.task))) is not None
         }
+        coming = {
+            record.task: Coming(student, record)
+            for record in self._store.coming()
+            if (student := self._student(record, None)) is not None
+        }
+        return serving, coming
 
     def _student(self, record: StudentRecord, before: Student | None) -> Student | None:
-        """The student of ``record``; the one ``before`` if it is the same or cannot be loaded."""
-        known = before is not None and before.version == record.version
-        if known or record.version in self._unusable:
+        """The student of ``record``; the one ``before`` if it cannot be loaded."""
+        for known in (before, *(each.student for each in self._coming.values())):
+            if known is not None and known.version == record.version:
+                return known
+        if record.version in self._unusable:
             return before
         try:
             return Student(_ladders().load(self._data / record.path), self._executor, self._writer)
         except Exception:
             _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
             self._unusable.add(record.version)
+            self._store.turn_back(record.task, record.version, "turned back: it cannot be loaded")
             return before
 
 

@@ -78,6 +78,8 @@ class Opinion:
     """Picodollars: what its computing cost."""
     waiting: int
     """Questions that the student had before this one."""
+    took_s: float
+    """Seconds until it had said so."""
 
 
 @dataclass(slots=True)

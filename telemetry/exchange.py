@@ -9,6 +9,10 @@ Route = Literal["teacher", "student", "model", "imported"]
 """``model``: another configured model that the caller named. It teaches nobody. ``imported``: no
 request at all, but a pair of a prompt and its answer to learn from."""
 
+Stage = Literal["shadow", "canary"]
+"""A student that has passed its test is first asked in the background, then for a part of its
+task's requests."""
+
 Dialect = Literal["chat", "responses", "messages", "completions", "embeddings"]
 
 PICO = 10**12
@@ -118,6 +122,13 @@ class StudentRecord:
     earned: float | None = None
     """Unix time at which it last took over its task, replaced or not; None where it never has, and
     where it has lost its place to a demotion or a rollback."""
+    stage: Stage | None = None
+    """How far it is on its way into service; None where it is not on it."""
+
+    @property
+    def placed(self) -> bool:
+        """Whether it serves, or is about to."""
+        return self.serving or self.stage is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,22 @@ students = Table(
     Column("verdict", String, nullable=False),
     Column("card", Text, nullable=False),
     Column("earned", Float),
+    Column("stage", String),
     Index("students_task", "task", "created"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("student", String, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("exchange", String, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("took_s", Float, nullable=False),
+    Column("answered", Boolean, nullable=False),
+    Column("agreed", Boolean),
+    Index("trials_student", "student", "stage"),
 )
 
 tasks = Table(

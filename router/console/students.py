@@ -66,9 +66,12 @@ async def roll_back(page: Page, form: FormData) -> Response:
     version = str(form.get("version", ""))
     store = page.parts.store
     record = await asyncio.to_thread(store.student, version)
-    if record is None or not record.serving:
+    if record is None or not record.placed:
         # Somebody else was faster, or the loop: what serves now is not what was looked at.
         raise InvalidRequestError(f"{version} does not serve.")
+    coming = await asyncio.to_thread(store.coming)
+    if record.serving and any(each.task == record.task for each in coming):
+        raise InvalidRequestError("Another one is about to take over: roll that one back first.")
     try:
         await asyncio.to_thread(registry.rollback, store, record.task, _reason(page, form))
     except RegistryError as error:

@@ -159,7 +159,9 @@ class StandingCollector(Collector):
             "protege_demotions", "Students taken out of service by their audits.", labels=["task"]
         )
         rollbacks = CounterMetricFamily(
-            "protege_rollbacks", "Students taken out of service by hand.", labels=["task"]
+            "protege_rollbacks",
+            "Students taken out of service by hand, or turned back on their way there.",
+            labels=["task"],
         )
         counts: Tally[tuple[str, Change, Cause]] = Tally()
         last: dict[tuple[str, Change], float] = {}
@@ -173,7 +175,8 @@ class StandingCollector(Collector):
             for cause in _PROMOTERS:
                 promotions.add_metric([task, cause], counts[task, "promoted", cause])
             demotions.add_metric([task], counts[task, "demoted", "audits"])
-            rollbacks.add_metric([task], counts[task, "rolled_back", "hand"])
+            turned_back = counts[task, "rolled_back", "loop"]
+            rollbacks.add_metric([task], counts[task, "rolled_back", "hand"] + turned_back)
         changed = _gauge(
             "student_changed_timestamp_seconds",
             "When a student of the task was last promoted, demoted or rolled back.",

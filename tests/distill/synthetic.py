@@ -6,7 +6,11 @@ import json
 import random
 from typing import Any
 
+from config.settings import RolloutSettings
 from telemetry.exchange import Exchange
+
+AT_ONCE = RolloutSettings(canary=0)
+"""Students that pass their test serve without further ado."""
 
 WORDS = {
     "billing": ["invoice", "refund", "charge", "payment", "receipt"],

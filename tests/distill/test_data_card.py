@@ -12,7 +12,7 @@ from distill.data.dataset import build
 from distill.trainer import Trainer, TrainerSettings
 from telemetry.exchange import TaskState
 from telemetry.store import Store
-from tests.distill.synthetic import exchange, exchanges, stream
+from tests.distill.synthetic import AT_ONCE, exchange, exchanges, stream
 
 REFUSAL = "I'm sorry, but I can't assist with that."
 
@@ -21,7 +21,7 @@ def train_once(data, **dataset):
     settings = TrainerSettings(
         data=data,
         policy=PolicySettings(),
-        loop=LoopSettings(encoder=None),
+        loop=LoopSettings(encoder=None, rollout=AT_ONCE),
         dataset=DatasetSettings(**dataset),
     )
     looks = iter([False])

@@ -15,7 +15,7 @@ from distill.trainer import Trainer, TrainerSettings
 from telemetry import jobs, runs
 from telemetry.jobs import Job
 from telemetry.store import Store
-from tests.distill.synthetic import exchanges, stream
+from tests.distill.synthetic import AT_ONCE, exchanges, stream
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def pass_once(store: Store) -> None:
-    loop = LoopSettings(encoder=None)
+    loop = LoopSettings(encoder=None, rollout=AT_ONCE)
     settings = TrainerSettings(data=store.data, policy=PolicySettings(), loop=loop)
     looks = iter([False])
     Trainer(settings).run(lambda: next(looks, True))

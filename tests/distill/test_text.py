@@ -32,7 +32,7 @@ from distill.trainer import Trainer, TrainerSettings
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 from tests.distill.language_model import BEGIN, END, pairs
-from tests.distill.synthetic import exchange, messages
+from tests.distill.synthetic import AT_ONCE, exchange, messages
 from tests.router.server import Server
 
 LENGTH = 5
@@ -276,7 +276,7 @@ def test_a_text_student_is_trained_where_it_can_pay():
 
 
 def trainer(data, language_model):
-    loop = LoopSettings(encoder=None, language_model=str(language_model))
+    loop = LoopSettings(encoder=None, language_model=str(language_model), rollout=AT_ONCE)
     return Trainer(TrainerSettings(data=data, policy=PolicySettings(alpha=0.15), loop=loop))
 
 

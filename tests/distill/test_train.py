@@ -17,10 +17,10 @@ from policies.calibration import attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.schema import students, tasks
 from telemetry.store import Store
-from tests.distill.synthetic import WORDS, exchange, exchanges, stream
+from tests.distill.synthetic import AT_ONCE, WORDS, exchange, exchanges, stream
 
 POLICY = PolicySettings()
-LOOP = LoopSettings(encoder=None)
+LOOP = LoopSettings(encoder=None, rollout=AT_ONCE)
 
 
 def run(rows, champion=None, attempts=0, tested_on=0, **rest):

@@ -14,7 +14,7 @@ from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
 from telemetry import runs
-from telemetry.exchange import StudentRecord, TaskState
+from telemetry.exchange import Stage, StudentRecord, TaskState
 from telemetry.runs import TrainingRun
 from telemetry.store import Store
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, label
@@ -51,15 +51,19 @@ def promote(
     threshold: float = 0.6,
     longest: int | None = None,
     card: str | None = None,
+    stage: Stage | None = None,
 ) -> None:
-    """Put a student of ``teacher`` into service, as the learning loop does."""
+    """Put a student of ``teacher`` into service, or on its way there, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
     ladder = Ladder(version, task, threshold, 0.9, "", (_rung(teacher),), usage)
     path = f"students/{version}"
     ladder.save(data / path, None)
     card = card or json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
-    record = StudentRecord(version, task, time.time(), path, True, "passed its test", card)
+    serves = stage is None
+    record = StudentRecord(
+        version, task, time.time(), path, serves, "passed its test", card, stage=stage
+    )
     assert store.close_run(store.task_states().get(task, TaskState(task)), record)
     run = TrainingRun(task, record.created, 0.1, "promoted", len(SENTENCES))
     runs.add(store.engine, run)

@@ -14,7 +14,7 @@ from distill.trainer import Trainer, TrainerSettings
 from router.commands.data import data_app
 from telemetry.figures import sums
 from telemetry.store import Store
-from tests.distill.synthetic import WORDS, exchange, exchanges, messages, stream
+from tests.distill.synthetic import AT_ONCE, WORDS, exchange, exchanges, messages, stream
 from tests.router.server import run_cli
 
 REFUSAL = "I'm sorry, but I can't assist with that."
@@ -38,7 +38,9 @@ def store(tmp_path):
 
 
 def train_once(data: Path) -> None:
-    settings = TrainerSettings(data=data, policy=PolicySettings(), loop=LoopSettings(encoder=None))
+    settings = TrainerSettings(
+        data=data, policy=PolicySettings(), loop=LoopSettings(encoder=None, rollout=AT_ONCE)
+    )
     looks = iter([False])
     Trainer(settings).run(lambda: next(looks, True))
 

@@ -32,7 +32,7 @@ NEAR = 0.05
 """How far an estimated share may be from the served one: coins fall differently, and an audit is
 in a moment later."""
 
-NO_ENCODER = {"PROTEGE_LOOP__ENCODER": "null"}
+NO_ENCODER = {"PROTEGE_LOOP__ENCODER": "null", "PROTEGE_LOOP__ROLLOUT__CANARY": "0"}
 
 
 def traffic() -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ def learning(
     """A server whose loop begins nothing by itself."""
     folder = tmp_path_factory.mktemp("learning")
     config = folder / "protege.yaml"
-    config.write_text("loop: {encoder: null, first: 1000000}")
+    config.write_text("loop: {encoder: null, first: 1000000, rollout: {canary: 0}}")
     store = Store(folder / "data")
     store.write(exchanges(stream(300), LEARNT) + exchanges(stream(1500, noise=0.1), LONG))
     store.close()

@@ -29,6 +29,7 @@ def running(
         "PROTEGE_DATABASE": postgres_cluster.empty("served").get_secret_value(),
         "PROTEGE_POLICY__AUDIT_RATE": "1",
         "PROTEGE_LOOP__ENCODER": "null",
+        "PROTEGE_LOOP__ROLLOUT__CANARY": "0",
     }
     data = tmp_path_factory.mktemp("postgres")
     flags = (*teacher_flags(shared_upstream), "--workers", "2")

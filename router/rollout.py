@@ -1,0 +1,186 @@
+"""Students on their way into service: asked in the background, then for a part of the requests.
+
+What is seen of them goes to the store, and so do all steps that follow, so that they survive a
+restart and hold for every process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+
+from config.settings import PolicySettings, RolloutSettings
+from policies.agreement import agree
+from policies.rollout import Step, step
+from policies.rules import needs_teacher
+from router.polling import Background, keep_fresh
+from router.serving import Coming, Student, Students
+from router.turn import Opinion, Turn
+from telemetry import trials
+from telemetry.exchange import StudentRecord
+from telemetry.store import Store
+from telemetry.trials import Trial
+
+SETTLE_S = 0.25
+"""How often what was seen is written down and judged."""
+AT_ONCE = 32
+"""Questions in the shadow under way at the same time: what comes meanwhile goes without."""
+
+_log = logging.getLogger(__name__)
+
+
+class Rollouts:
+    """Chooses the requests that a coming student is asked about, and watches what it does."""
+
+    def __init__(
+        self,
+        settings: RolloutSettings,
+        policy: PolicySettings,
+        store: Store,
+        students: Students,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._store = store
+        self._students = students
+        self._seen: list[Trial] = []
+        self._changed: set[str] = set()
+        """Tasks of whose coming student there is something new to know."""
+        self._asking: set[asyncio.Task[None]] = set()
+        self._work = Background()
+        self.audit_rate = max(policy.audit_rate, settings.audit_rate)
+        """Share of a canary's answers for which the teacher is asked too."""
+
+    def start(self) -> None:
+        self._work.start(keep_fresh(self._settle, SETTLE_S, "students on their way into service"))
+
+    async def stop(self) -> None:
+        await self._work.stop()
+        for asking in self._asking:
+            asking.cancel()
+        await self._settle()
+
+    def drawn(self, task: str) -> Coming | None:
+        """The canary, if chance gives it this request of ``task``."""
+        coming = self._students.coming(task)
+        if coming is None or coming.record.stage != "canary":
+            return None
+        # Chance knows nothing of the request: what is inferred of either part holds for all.
+        return coming if random.random() < self._settings.share else None
+
+    def canary(self, task: str) -> Student | None:
+        """The canary, for who insists on a student."""
+        coming = self._students.coming(task)
+        return coming.student if coming and coming.record.stage == "canary" else None
+
+    def failed(self, coming: Coming, exchange: str) -> None:
+        """Note that a student could not say anything."""
+        assert coming.record.stage is not None, "a coming student is at some stage"
+        self._note(
+            coming.record.task, Trial(coming.record.version, coming.record.stage, exchange, True)
+        )
+
+    def tried(self, canary: Coming, turn: Turn, opinion: Opinion) -> None:
+        """Note what the canary said of a request, whether or not its caller gets it."""
+        trial = Trial(
+            canary.record.version,
+            "canary",
+            turn.arrival.id,
+            took_s=opinion.took_s,
+            answered=turn.route == "student",
+        )
+        self._note(turn.task, trial)
+
+    def audited(self, task: str) -> None:
+        """Note that an audit of an answer to ``task`` is over."""
+        if self._students.coming(task) is not None:
+            self._changed.add(task)
+
+    def beside(self, turn: Turn, said: str | None) -> None:
+        """Ask a student in the shadow about a request that others have answered.
+
+        ``said`` is what the teacher, asked at once or afterwards, answered; None where it was not.
+        """
+        coming = self._students.coming(turn.task)
+        if coming is None or coming.record.stage != "shadow" or turn.route == "model":
+            return
+        text = turn.request.prompt.text
+        if needs_teacher(turn.request.body) or coming.student.is_too_long(text):
+            return
+        if len(self._asking) < AT_ONCE:
+            # The teacher sees more of what is hard, but chance alone decides what is sampled.
+            asking = asyncio.create_task(self._ask(coming, turn, said if turn.sampled else None))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+
+    async def _ask(self, coming: Coming, turn: Turn, said: str | None) -> None:
+        student = coming.student
+        started = time.perf_counter()
+        try:
+            prediction = (await student.predict(turn.request.prompt.text)).prediction
+        except Exception:
+            _log.exception("student %s failed", student.version)
+            self.failed(coming, turn.arrival.id)
+            return
+        answered = prediction.confidence >= student.threshold
+        trial = Trial(
+            student.version,
+            "shadow",
+            turn.arrival.id,
+            took_s=time.perf_counter() - started,
+            answered=answered,
+            agreed=agree(prediction.answer, said) if answered and said is not None else None,
+        )
+        self._note(turn.task, trial)
+
+    def _note(self, task: str, trial: Trial) -> None:
+        self._seen.append(trial)
+        self._changed.add(task)
+
+    async def _settle(self) -> None:
+        """Write down what was seen, and take the steps that follow from it."""
+        if not self._changed:
+            return
+        seen, changed = self._seen, self._changed
+        self._seen, self._changed = [], set()
+        try:
+            stepped = await asyncio.to_thread(self._judge, seen, changed)
+        except Exception:
+            self._seen, self._changed = seen + self._seen, changed | self._changed
+            raise
+        if stepped:
+            await self._students.refresh()
+
+    def _judge(self, seen: list[Trial], changed: set[str]) -> bool:
+        """Whether any student has come to another place. Blocks."""
+        if seen:
+            trials.add(self._store.engine, seen)
+            seen.clear()
+        stepped = False
+        for task in changed:
+            coming = self._students.coming(task)
+            if coming is not None:
+                stepped |= self._step(coming.record)
+        return stepped
+
+    def _step(self, record: StudentRecord) -> bool:
+        assert record.stage is not None, "a coming student is at some stage"
+        slow_s = self._settings.latency_s
+        tally = trials.tally(self._store.engine, record.version, record.stage, slow_s)
+        next_ = step(record.stage, tally, self._settings, self._policy)
+        return next_ is not None and self._take(record, next_)
+
+    def _take(self, record: StudentRecord, step: Step) -> bool:
+        """Take a step; False where another process was faster."""
+        store, task, version = self._store, record.task, record.version
+        passed = f"{record.verdict}; {record.stage}: {step.why}"
+        if step.to == "full":
+            return store.advance(record, None, passed, time.time())
+        if step.to == "canary":
+            return store.advance(record, step.to, passed, time.time())
+        if step.to == "out":
+            return store.turn_back(task, version, f"turned back in the {record.stage}: {step.why}")
+        verdict = f"demoted in the {record.stage}: {step.why}"
+        return store.demote(task, version, verdict, time.time())
