@@ -33,12 +33,13 @@ from threadpoolctl import threadpool_limits
 
 from config.settings import PolicySettings, Settings, load
 from distill import gate
+from distill.answers import closed_set
 from distill.data.dataset import common_head
 from distill.students import fitting
 from distill.students.base import Prediction
 from distill.students.classifier import Classifier
 from distill.students.encoder import EncoderError, SentenceEncoder
-from distill.train import NEW_EVIDENCE, closed_set
+from distill.train import NEW_EVIDENCE
 from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta
 from router.demo.report import Outcome, Summary, summarise

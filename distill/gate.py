@@ -78,7 +78,7 @@ class Parts:
     slices: Sequence[Slice]
     labels: Sequence[str]
     said: npt.NDArray[np.int64]
-    """[n, rungs]: the label that each rung says."""
+    """[n, rungs]: the label that each rung says; -1 where it says something else."""
     rival: Rival | None = None
 
 

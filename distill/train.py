@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
+from distill.answers import learnable, named
 from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
 from distill.evaluation.latency import Latency, measure
@@ -19,14 +20,12 @@ from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
+from distill.students.forms import Form
 from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder
 from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import TaskState
-
-_LEAST_COVER = 0.2
-"""Share of the answers that frequent labels must make up for the set to count as closed."""
 
 NEW_EVIDENCE = 1.2
 """Factor by which teacher answers must have grown before a task is tested again."""
@@ -125,11 +124,13 @@ def retrain(
     if data.evidence < NEW_EVIDENCE * state.tested_on:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
-    labels = closed_set([example.answer for example in data.examples if example.flaw is None])
-    if not labels:
+    taught = [example.answer for example in data.examples if example.flaw is None]
+    learnt = learnable(taught)
+    if not learnt:
         return Run(Verdict(False, "the answers are not from a small closed set"))
+    labels = named(learnt, taught)
     delta = attempt_delta(policy.delta, state.attempts + 1)
-    best = _best_candidate(data, labels, champion, policy.alpha, delta, encoder, sift)
+    best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoder, sift)
     verdict = best.verdict
     if verdict.delta is not None:
         # What the other candidates' tests spent, or would have spent.
@@ -154,14 +155,16 @@ def _untested(
 ) -> Run:
     """A student of answers that were all imported, or put right by people. No test can be made of
     it, so that it serves only if a person insists."""
-    labels = closed_set([example.answer for example in data.examples if example.flaw is None])
-    if not labels:
+    taught = [example.answer for example in data.examples if example.flaw is None]
+    learnt = learnable(taught)
+    if not learnt:
         return Run(Verdict(False, "the answers are not from a small closed set"))
+    labels = named(learnt, taught)
     verdict = Verdict(False, "no evidence: the teacher has answered no request of the task")
     trained = label.train(
         [example.text for example in data.examples],
         [example.answer for example in data.examples],
-        labels,
+        learnt,
         encoder=encoder,
         groups=[example.group for example in data.examples],
     )
@@ -195,17 +198,9 @@ def _ladder(
     )
 
 
-def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
-    """The answers that can be learnt; none where the set that ``answers`` come from is open."""
-    labels = frequent_labels(answers)
-    known = set(labels)
-    covered = sum(answer in known for answer in answers)
-    return labels if covered >= _LEAST_COVER * len(answers) else ()
-
-
 def _best_candidate(
     data: Dataset,
-    labels: Sequence[str],
+    learnt: tuple[str, ...] | Form,
     champion: Ladder | None,
     alpha: float,
     delta: float,
@@ -223,8 +218,10 @@ def _best_candidate(
     part = delta if encoder is None else delta / _CANDIDATES
     served = champion.share if champion else 0.0
 
-    doubt = sieve(data, labels) if sift else None
-    cheap = label.train(texts, answers, labels, groups=groups, taught=doubt)
+    labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
+    # A form's answers are too many for it to tell which are wrong.
+    doubt = sieve(data, learnt) if sift and not isinstance(learnt, Form) else None
+    cheap = label.train(texts, answers, learnt, groups=groups, taught=doubt)
     counts = weights > 0
     tested = [example for example in data.examples if example.weight > 0]
     slices = cut(
@@ -237,7 +234,7 @@ def _best_candidate(
 
     def judged(*trained: Trained) -> _Candidate:
         outcomes = _outcomes(trained, weights)
-        said = np.stack([each.probabilities.argmax(axis=1) for each in trained], axis=1)[counts]
+        said = _labels_said(trained, labels)[counts]
         parts = Parts(slices, labels, said, rival)
         verdict = gate.judge(outcomes, served, alpha, part, parts)
         return _Candidate(trained, outcomes, parts, verdict, cheap.suspects)
@@ -246,9 +243,15 @@ def _best_candidate(
     enough = alone.verdict.share >= _ENOUGH
     if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
-    rich = label.train(texts, answers, labels, encoder=encoder, groups=groups, taught=cheap.taught)
+    rich = label.train(texts, answers, learnt, encoder=encoder, groups=groups, taught=cheap.taught)
     candidates = (alone, judged(cheap, rich), judged(rich))
     return max(candidates, key=lambda one: _worth(one.verdict))
+
+
+def _labels_said(trained: Sequence[Trained], labels: Sequence[str]) -> npt.NDArray[np.int64]:
+    """[n, rungs]: the label that each rung says, -1 for an answer that is none."""
+    place = {answer: i for i, answer in enumerate(labels)}
+    return np.array([[place.get(answer, -1) for answer in one.said] for one in trained]).T
 
 
 def _worth(verdict: Verdict) -> tuple[bool, float, bool]:

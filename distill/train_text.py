@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
+from distill.answers import learnable, named
 from distill.data.dataset import Dataset
 from distill.gate import Verdict
 from distill.students import label, usage
@@ -26,7 +27,7 @@ from distill.students.text import student
 from distill.students.text.lesson import lesson
 from distill.students.text.rung import TextRung
 from distill.students.text.student import Start
-from distill.train import MOST, Run, closed_set
+from distill.train import MOST, Run
 from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
 
@@ -77,8 +78,8 @@ def retrain(
     taught = np.array([example.flaw is None for example in data.examples])
     weights = np.array([example.weight for example in data.examples])
     tested = student.held_out(texts, groups) & (weights > 0)
-    flawless = _flawless(weights[tested])
-    if not gate.judge(flawless, served, policy.alpha, delta / _CANDIDATES).promoted:
+    perfect = _flawless(weights[tested])
+    if not gate.judge(perfect, served, policy.alpha, delta / _CANDIDATES).promoted:
         return None
     written = student.train(
         start,
@@ -86,8 +87,10 @@ def retrain(
         groups=groups,
         taught=taught,
     )
-    labels = closed_set([answers[i] for i in np.flatnonzero(taught).tolist()])
-    cheap = label.train(texts, answers, labels, groups=groups, taught=taught) if labels else None
+    flawless = [answers[i] for i in np.flatnonzero(taught).tolist()]
+    learnt = learnable(flawless)
+    labels = named(learnt, flawless)
+    cheap = label.train(texts, answers, learnt, groups=groups) if learnt else None
 
     def judged(*made: label.Trained | student.Trained) -> tuple[Verdict, Rungs]:
         outcomes = Outcomes(

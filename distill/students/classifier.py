@@ -24,6 +24,9 @@ STRANGEST = 6.0
 
 _LEAST_ODDS = 500.0
 
+ARRAYS = ("labels", "weights", "intercepts", "calibration")
+"""What a classifier is kept as."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -58,18 +61,19 @@ class Classifier:
         A row that is stranger than hardly any of the task is not known at all, whatever the answer
         to it seems to be.
         """
-        known = self._probabilities(features)[:, : len(self.labels)]
+        known = self.probabilities(features)
         confidences = self.calibration(known.max(axis=1), surprise) * (surprise <= STRANGEST)
         return [
             self._prediction(row, float(confidence))
             for row, confidence in zip(known, confidences, strict=True)
         ]
 
-    def _probabilities(self, features: Matrix) -> Array:
+    def probabilities(self, features: Matrix) -> Array:
+        """What each label [n, k] is given; the rest is for answers that are none of them."""
         scores = np.asarray(features @ self.weights) + self.intercepts
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
-        return probabilities
+        return probabilities[:, : len(self.labels)]
 
     def _prediction(self, row: Array, confidence: float) -> Prediction:
         order = np.argsort(-row)

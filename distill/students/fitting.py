@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from distill.students import fields, forms
 from distill.students.classifier import (
     SURE,
     Array,
@@ -26,6 +28,9 @@ from distill.students.classifier import (
     Matrix,
     log_odds,
 )
+from distill.students.fields import FieldsClassifier
+from distill.students.forms import Form
+from policies.agreement import agree
 
 MOST_LABELS = 64
 LEAST_SUPPORT = 3
@@ -43,6 +48,8 @@ _CAUTION = 0.4
 """What one unit of surprise takes off the logarithm of the odds, before data say more."""
 
 
+Made = TypeVar("Made", Classifier, FieldsClassifier)
+
 Rows = npt.NDArray[np.bool_]
 """[n, folds + 1]: the rows that are taught when each fold is held out, and at last."""
 
@@ -52,16 +59,18 @@ those rows [n] alone that may be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Generic[Made]):
     """A classifier and what cross-validation says of it, one entry a training row."""
 
-    classifier: Classifier
+    classifier: Made
     confidences: Array
     """Calibrated confidence of the classifier trained without the row."""
     agreed: npt.NDArray[np.bool_]
     """Whether that classifier's answer was the teacher's."""
+    said: Sequence[str]
+    """That classifier's answer."""
     probabilities: Array
-    """[n, labels]: what that classifier gave each label."""
+    """[n, labels]: what that classifier gave each label; [n, 0] of a form."""
     taught: Rows
 
 
@@ -71,6 +80,12 @@ def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
     return tuple(answer for answer, count in counts if count >= LEAST_SUPPORT)
 
 
+def field_labels(form: Form, answers: Sequence[str]) -> list[tuple[str, ...]]:
+    """The values of each field that can be learnt, most frequent first."""
+    read = [one for answer in answers if (one := form.read(answer)) is not None]
+    return [frequent_labels(values) for values in zip(*read, strict=True)]
+
+
 def fit(
     features: Matrix,
     answers: Sequence[str],
@@ -78,7 +93,7 @@ def fit(
     surprise: Array,
     groups: Sequence[Hashable],
     taught: Rows | Sieve | None = None,
-) -> Fitted:
+) -> Fitted[Classifier]:
     """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels.
 
     ``surprise`` [n] is at each row against the others. Cross-validation keeps rows of one of the
@@ -86,12 +101,53 @@ def fit(
     which is used where that makes the classifier agree more often with answers that it has not
     seen; rows that are not taught the classifier is only tested on.
     """
+    return _fit(_span(features), answers, labels, surprise, groups, taught)
+
+
+def fit_form(
+    features: Matrix,
+    answers: Sequence[str],
+    form: Form,
+    surprise: Array,
+    groups: Sequence[Hashable],
+    taught: Rows | None = None,
+) -> Fitted[FieldsClassifier]:
+    """As ``fit``, a classifier for each field of a form. Only a whole that is right agrees."""
+    span = _span(features)
+    read = [form.read(answer) for answer in answers]
+    fitted = []
+    for field, labels in enumerate(field_labels(form, answers)):
+        # What is no JSON is no label.
+        values = ["" if one is None else one[field] for one in read]
+        fitted.append(_fit(span, values, labels, surprise, groups, taught))
+    best, raw = fields.joint([one.probabilities for one in fitted])
+    heads = tuple(one.classifier for one in fitted)
+    said = [
+        forms.write(form.pieces, [head.labels[i] for head, i in zip(heads, row, strict=True)])
+        for row in best
+    ]
+    agreed = np.array([agree(*pair) for pair in zip(said, answers, strict=True)], dtype=bool)
+    calibration = calibrate(raw, surprise, agreed)
+    made = FieldsClassifier(form.pieces, heads, calibration)
+    nothing = np.zeros((len(answers), 0))
+    taught_rows = fitted[0].taught
+    return Fitted(made, calibration(raw, surprise), agreed, said, nothing, taught_rows)
+
+
+def _fit(
+    spanned: tuple[Matrix, Matrix],
+    answers: Sequence[str],
+    labels: Sequence[str],
+    surprise: Array,
+    groups: Sequence[Hashable],
+    taught: Rows | Sieve | None,
+) -> Fitted[Classifier]:
+    span, back = spanned
     index = {label: i for i, label in enumerate(labels)}
     y = np.array([index.get(answer, _OTHER) for answer in answers])
     every = np.ones((len(y), _FOLDS + 1), dtype=bool)
     if len(np.unique(y)) == 1:
-        return _constant(labels, features.shape[1], surprise, every)
-    span, back = _span(features)
+        return _constant(labels, back.shape[1], surprise, every)
     folds = _folds(groups)
     rows = every if taught is None or callable(taught) else taught
     strength, out_of_fold = _choose_strength(span, y, folds, rows)
@@ -111,21 +167,25 @@ def fit(
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
     weights = np.ascontiguousarray((weights @ back).T)
     classifier = Classifier(tuple(labels), weights, intercepts, calibration)
-    return Fitted(classifier, calibration(raw, surprise), best == y, out_of_fold, rows)
+    said = [labels[i] for i in best]
+    return Fitted(classifier, calibration(raw, surprise), best == y, said, out_of_fold, rows)
 
 
 def _agreement(probabilities: Array, y: npt.NDArray[np.int64], labels: Sequence[str]) -> float:
     return float((probabilities[:, : len(labels)].argmax(axis=1) == y).mean())
 
 
-def _constant(labels: Sequence[str], width: int, surprise: Array, taught: Rows) -> Fitted:
+def _constant(
+    labels: Sequence[str], width: int, surprise: Array, taught: Rows
+) -> Fitted[Classifier]:
     """Where every answer seen is the same, so is the student's."""
     rows = len(surprise)
     # The surprise at what is usual is 1.
     calibration = Calibration(0.0, math.log(rows + 1) + _CAUTION, _CAUTION)
     classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
     sure, agreed = np.ones(rows), np.ones(rows, dtype=bool)
-    return Fitted(classifier, calibration(sure, surprise), agreed, sure[:, np.newaxis], taught)
+    said, all_sure = [labels[0]] * rows, sure[:, np.newaxis]
+    return Fitted(classifier, calibration(sure, surprise), agreed, said, all_sure, taught)
 
 
 def _span(features: Matrix) -> tuple[Matrix, Matrix]:

@@ -1,20 +1,22 @@
-"""Label rungs: a linear classifier over n-grams, over a sentence embedding, or over both."""
+"""Label rungs: linear classifiers over n-grams, over a sentence embedding, or over both."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from distill.students import classifier, novelty
+from distill.students import classifier, fields, novelty
 from distill.students.base import Prediction
 from distill.students.classifier import Array, Classifier, Matrix
 from distill.students.encoder import SentenceEncoder
+from distill.students.fields import FieldsClassifier
+from distill.students.forms import Form
 from distill.students.novelty import Novelty
 from policies.ngrams import TfIdf, count_ngrams
 
@@ -27,12 +29,12 @@ Reads = Literal["ngram", "embedding", "both"]
 
 @dataclass(frozen=True, slots=True)
 class LabelRung:
-    """Answers with one of a closed set of answers.
+    """Answers with one of a closed set of answers, or with an object of enumerated fields.
 
     Without an ``encoder`` it takes well under a millisecond, with one some milliseconds.
     """
 
-    classifier: Classifier
+    classifier: Classifier | FieldsClassifier
     tfidf: TfIdf | None
     encoder: SentenceEncoder | None
     novelty: Novelty
@@ -57,7 +59,7 @@ class LabelRung:
 
     def save(self, folder: Path) -> None:
         """Write the rung to a file of its own in ``folder``."""
-        arrays = classifier.to_arrays(self.classifier) | novelty.to_arrays(self.novelty)
+        arrays = _to_arrays(self.classifier) | novelty.to_arrays(self.novelty)
         if self.tfidf is not None:
             arrays |= {"columns": self.tfidf.columns, "idf": self.tfidf.weights}
         np.savez(_file(folder, self.name), allow_pickle=False, **arrays)
@@ -67,7 +69,8 @@ class LabelRung:
         """The rung that ``save`` wrote to ``folder``; ``encoder`` unless it reads n-grams alone."""
         with np.load(_file(folder, name)) as arrays:
             tfidf = None if name == "embedding" else TfIdf(arrays["columns"], arrays["idf"])
-            return cls(classifier.from_arrays(arrays), tfidf, encoder, novelty.from_arrays(arrays))
+            made = fields if fields.is_in(arrays) else classifier
+            return cls(made.from_arrays(arrays), tfidf, encoder, novelty.from_arrays(arrays))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,10 @@ class Trained:
     rung: LabelRung
     confidences: Array
     agreed: npt.NDArray[np.bool_]
+    said: Sequence[str]
+    """[n]: its answers."""
     probabilities: Array
-    """[n, labels]: what it gave each label."""
+    """[n, labels]: what it gave each label; [n, 0] of a form."""
     taught: Rows
     """What it was trained on: [n, folds + 1]."""
     surprise: Array
@@ -93,7 +98,7 @@ class Trained:
 def train(
     texts: Sequence[str],
     answers: Sequence[str],
-    labels: Sequence[str],
+    learnt: Sequence[str] | Form,
     *,
     ngrams: bool = True,
     encoder: SentenceEncoder | None = None,
@@ -102,10 +107,10 @@ def train(
 ) -> Trained:
     """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
 
-    ``labels`` are the answers it may give. It reads n-grams, or the embeddings of ``encoder``, or
-    both. No test parts one of the ``groups`` [n]; without any, texts that are the same. Those that
-    are not ``taught`` it is only tested on: what another rung of the same texts has found, or a
-    sieve that finds it.
+    ``learnt`` are the answers it may give, or their form. It reads n-grams, or the embeddings of
+    ``encoder``, or both. No test parts one of the ``groups`` [n]; without any, texts that are the
+    same. Those that are not ``taught`` it is only tested on: what another rung of the same texts
+    has found, or a sieve that finds it, of labels alone.
     """
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
@@ -118,11 +123,29 @@ def train(
         counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
     features = _beside(counted, embeddings)
-    fitted = fitting.fit(features, answers, labels, surprise, groups or texts, taught)
+    kept = groups or texts
+    fitted: fitting.Fitted[Classifier] | fitting.Fitted[FieldsClassifier]
+    if isinstance(learnt, Form):
+        assert not callable(taught), "a sieve knows labels alone"
+        fitted = fitting.fit_form(features, answers, learnt, surprise, kept, taught)
+    else:
+        fitted = fitting.fit(features, answers, learnt, surprise, kept, taught)
     rung = LabelRung(fitted.classifier, tfidf, encoder, new)
     return Trained(
-        rung, fitted.confidences, fitted.agreed, fitted.probabilities, fitted.taught, surprise
+        rung,
+        fitted.confidences,
+        fitted.agreed,
+        fitted.said,
+        fitted.probabilities,
+        fitted.taught,
+        surprise,
     )
+
+
+def _to_arrays(made: Classifier | FieldsClassifier) -> dict[str, npt.NDArray[Any]]:
+    if isinstance(made, FieldsClassifier):
+        return fields.to_arrays(made)
+    return classifier.to_arrays(made)
 
 
 def _beside(ngrams: sparse.csr_matrix | None, embeddings: Matrix | None) -> Matrix:

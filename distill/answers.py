@@ -1,0 +1,65 @@
+"""What of a task's answers a label student can learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distill.students import forms
+from distill.students.fitting import field_labels, frequent_labels
+from distill.students.forms import Form
+
+_LEAST_COVER = 0.2
+"""Share of the answers that frequent labels must make up for the set to count as closed."""
+
+_WHOLE_COVER = 0.95
+"""Where whole answers make up so many, hardly any more can be had by taking them apart."""
+
+
+def learnable(answers: Sequence[str]) -> tuple[str, ...] | Form:
+    """The answers that can be learnt, or the form of most of them; nothing where they are open.
+
+    A form is better where it has more of the answers, or less to tell apart: a value is seen more
+    often than each whole that it is in.
+    """
+    labels = closed_set(answers)
+    form = forms.find(answers)
+    if form is None:
+        return labels
+    whole, apart = _cover(labels, answers), _form_cover(form, answers)
+    if apart < max(whole, _LEAST_COVER):
+        return labels
+    simpler = sum(map(len, field_labels(form, answers))) < len(labels)
+    return form if simpler or (whole < _WHOLE_COVER and apart > whole) else labels
+
+
+def named(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> tuple[str, ...]:
+    """What is ``learnt`` of ``answers``, as a card lists it."""
+    if not isinstance(learnt, Form):
+        return learnt
+    return tuple(
+        f"{learnt.name(field)}: {value}"
+        for field, values in enumerate(field_labels(learnt, answers))
+        for value in values
+    )
+
+
+def closed_set(answers: Sequence[str]) -> tuple[str, ...]:
+    """The answers that can be learnt; none where the set that ``answers`` come from is open."""
+    labels = frequent_labels(answers)
+    return labels if _cover(labels, answers) >= _LEAST_COVER else ()
+
+
+def _cover(labels: Sequence[str], answers: Sequence[str]) -> float:
+    known = set(labels)
+    return sum(answer in known for answer in answers) / max(1, len(answers))
+
+
+def _form_cover(form: Form, answers: Sequence[str]) -> float:
+    """Share of the answers whose every field can be learnt."""
+    known = [set(values) for values in field_labels(form, answers)]
+    read = [form.read(answer) for answer in answers]
+    learnt = sum(
+        one is not None and all(value in each for value, each in zip(one, known, strict=True))
+        for one in read
+    )
+    return learnt / max(1, len(answers))
