@@ -22,7 +22,10 @@ from distill.export.folder import (
     seal,
 )
 from distill.export.licence import Licence
+from distill.students.base import Rung
+from distill.students.classifier import Classifier
 from distill.students.encoder import MOST_TOKENS, EncoderError, SentenceEncoder
+from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.text.rung import TextRung
@@ -75,8 +78,14 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
 def _check_format(ladder: Ladder, format_: Format) -> None:
     if any(isinstance(rung, TextRung) for rung in ladder.rungs):
         raise ExportError(f"{ladder.version} writes its answers: it cannot be exported yet")
+    if any(_answers_by_field(rung) for rung in ladder.rungs):
+        raise ExportError(f"{ladder.version} answers field by field: it cannot be exported yet")
     if format_ != "onnx":
         raise ExportError(f"{ladder.version} is a label student: it can be exported as onnx alone")
+
+
+def _answers_by_field(rung: Rung) -> bool:
+    return isinstance(rung, LabelRung) and isinstance(rung.classifier, FieldsClassifier)
 
 
 def _write(
@@ -119,6 +128,7 @@ def _write(
 def _write_label(rung: LabelRung, folder: Path) -> RungManifest:
     (folder / f"{rung.name}.onnx").write_bytes(graphs.label_graph(rung))
     classifier = rung.classifier
+    assert isinstance(classifier, Classifier), "one that answers field by field is not exported"
     return RungManifest(
         name=rung.name, labels=classifier.labels, calibration=classifier.calibration
     )

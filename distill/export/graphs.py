@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper, parser
 
-from distill.students.classifier import STRANGEST, SURE, Calibration
+from distill.students.classifier import STRANGEST, SURE, Calibration, Classifier
 from distill.students.label import LabelRung
 from distill.students.novelty import FOUND, TAIL, Novelty
 from policies.hashing import BUCKETS
@@ -127,6 +127,7 @@ def label_graph(rung: LabelRung) -> bytes:
     where it reads one, to the ``probabilities`` [labels] and the ``confidence`` in the likeliest.
     """
     classifier = rung.classifier
+    assert isinstance(classifier, Classifier), "one that answers field by field has no graph"
     weights = classifier.weights.astype(np.float32)
     arrays: dict[str, npt.NDArray[Any]] = {
         **_calibration(classifier.calibration, rung.novelty),
