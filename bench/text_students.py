@@ -41,8 +41,9 @@ from policies.calibration import Outcomes, attempt_delta
 from router.demo import evals
 from router.demo.samples import Sample
 
-_WORK = Path(".bench")
-_MOST_SAMPLES = 5000
+WORK = Path(".bench")
+"""Folder of what the text students' benches leave."""
+MOST_SAMPLES = 5000
 _BASE_SAMPLES = 100
 """The base model is asked about so many of the held-out prompts."""
 _ALPHA = _DELTA = 0.05
@@ -84,26 +85,24 @@ def main(
     cpu_minutes: float = Recipe().cpu_s / 60,
     threads: int = 1,
 ) -> None:
-    base = language.prepare(language.find(model), _WORK / "language")
+    base = language.prepare(language.find(model), WORK / "language")
     recipe = Recipe(epochs=epochs, cpu_s=60 * cpu_minutes, threads=threads)
     archive = evals.Evals(evals.fetch(evals.default_cache()))
     results = []
     for task in tasks:
-        samples = archive.load(task, _MOST_SAMPLES, Random(0)).samples
+        samples = archive.load(task, MOST_SAMPLES, Random(0)).samples
         results.append(_measure(task, samples, base, recipe))
         print(json.dumps(asdict(results[-1])), flush=True)
     _show(results)
 
 
 def _measure(task: str, samples: Sequence[Sample], base: Path, recipe: Recipe) -> Result:
-    texts = [sample.text for sample in samples]
-    head = len(common_head(texts))
-    texts = [text[head:] for text in texts]
-    answers = [sample.answer for sample in samples]
+    lessons = lessons_of(samples)
+    texts = [lesson.text for lesson in lessons]
+    answers = [lesson.answer for lesson in lessons]
     groups = duplicates.groups(texts)
-    scratch = _WORK / "text" / task
-    lessons = [Lesson(*pair) for pair in zip(texts, answers, strict=True)]
-    trained = student.train(Start(base, _WORK, scratch, recipe), lessons, groups=groups)
+    scratch = WORK / "text" / task
+    trained = student.train(Start(base, WORK, scratch, recipe), lessons, groups=groups)
     load = os.getloadavg()[0]
     held = np.flatnonzero(trained.held)
     verdict = _judge(trained)
@@ -126,6 +125,12 @@ def _measure(task: str, samples: Sequence[Sample], base: Path, recipe: Recipe) -
         report.cpu_s / 60,
         load,
     )
+
+
+def lessons_of(samples: Sequence[Sample]) -> list[Lesson]:
+    """What a student is taught of a task's samples."""
+    head = len(common_head([sample.text for sample in samples]))
+    return [Lesson(sample.text[head:], sample.answer) for sample in samples]
 
 
 def _judge(trained: Trained) -> gate.Verdict:

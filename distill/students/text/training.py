@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def _fit(
     steps = recipe.epochs * math.ceil((len(examples) + len(reasons)) / recipe.batch)
     longest = max(example.answer for example in examples)
     chance = random.Random(recipe.seed)
+    precision = _precision()
     started, used = time.monotonic(), time.process_time()
     parent = os.getppid()
     losses: list[float] = []
@@ -117,7 +119,8 @@ def _fit(
             group["lr"] = recipe.rate * min((progress + 1 / steps) / _WARM, 1 - progress)
         if teacher is not None and chance.random() < recipe.on_policy:
             batch = written(model, batch, longest + _ROOM, end)
-        losses.append(_learn(model, batch, end, teacher, recipe.beta))
+        with precision:
+            losses.append(_learn(model, batch, end, teacher, recipe.beta))
         torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
         optimizer.step()
         optimizer.zero_grad()
@@ -136,6 +139,14 @@ def _fit(
         sum(last) / len(last),
         longest,
     )
+
+
+def _precision() -> AbstractContextManager[Any]:
+    """16-bit floats where the processor multiplies them faster: sums and what is learnt stay in 32
+    bits (Micikevicius et al. 2018, "Mixed Precision Training")."""
+    can = torch.cpu.get_capabilities()
+    fast = can.get("avx512_bf16", False) or can.get("amx_bf16", False)
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
 
 
 def _learn(
