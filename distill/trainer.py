@@ -59,7 +59,7 @@ MOST_ANSWERS = 20_000
 
 _SLUG_LENGTH = 40
 _SCRATCH = "training"
-"""Folder that a text student is trained in, below that of the data."""
+"""Folder that text students are trained in, below that of the data."""
 
 Train = Callable[[str, str, Dataset, Ladder | None, TaskState], Run | None]
 """Makes a run of a task, a version, its data, its champion and its state; None where it is not
@@ -151,25 +151,32 @@ class Trainer:
         answers.pop(self._writing or "", None)
         states = self._store.task_states()
         due = schedule.due(answers, states, now, self._settings.loop, self._took)
-        return (jobs.begin(engine, due[0], now), answers[due[0]]) if due else None
+        # What another trainer of this store is at is left to it.
+        for task in due:
+            job = jobs.begin(engine, states.get(task, TaskState(task)), now)
+            if job is not None:
+                return job, answers[task]
+        return None
 
     def _start_text(self, task: str, answers: int) -> None:
         """Train a text student of ``task`` where one is due and no other is being trained. It takes
         minutes, and cheap students should not wait for it."""
         if self._language is None or self._writing is not None:
             return
+        state = self._store.task_states().get(task, TaskState(task))
         if train_text.is_due(self._store.students(task), answers):
             self._writing = task
             threading.Thread(
-                target=self._write, args=(task, answers), name="text student", daemon=True
+                target=self._write, args=(state, answers), name="text student", daemon=True
             ).start()
 
-    def _write(self, task: str, answers: int) -> None:
+    def _write(self, state: TaskState, answers: int) -> None:
         try:
-            job = jobs.begin(self._store.engine, task, time.time(), model="text")
-            self._attempt(job, answers, "-text", self._text_run)
+            job = jobs.begin(self._store.engine, state, time.time(), model="text")
+            if job is not None:
+                self._attempt(job, answers, "-text", self._text_run)
+                shutil.rmtree(self._scratch(state.task), ignore_errors=True)
         finally:
-            shutil.rmtree(self._settings.data / _SCRATCH, ignore_errors=True)
             self._writing = None
 
     def _attempt(self, job: Job, answers: int, suffix: str, train: Train) -> None:
@@ -227,13 +234,17 @@ class Trainer:
         start = Start(
             self._language,
             folder / "language",
-            folder / _SCRATCH,
+            self._scratch(task),
             Recipe(cpu_s=60 * loop.text_minutes),
             loop.language_layers,
             self._teacher,
         )
         policy = self._settings.policy
         return train_text.retrain(task, version, data, champion, state, policy, start)
+
+    def _scratch(self, task: str) -> Path:
+        """The folder that a text student of ``task`` is trained in."""
+        return self._settings.data / _SCRATCH / _slug(task)
 
     def _retrain(
         self, progress: Progress, answers: int, suffix: str, train: Train

@@ -26,8 +26,10 @@ from sqlalchemy import (
     update,
 )
 
+from telemetry.exchange import TaskState
 from telemetry.pairs import has_pair
 from telemetry.schema import job_events, jobs
+from telemetry.states import locked
 
 Origin = Literal["caller", "loop"]
 """Who began it."""
@@ -97,14 +99,23 @@ def new_id() -> str:
 def add(engine: Engine, job: Job, message: str) -> None:
     """Keep a new job and the event with which it begins."""
     with engine.begin() as connection:
-        connection.execute(insert(jobs), asdict(job))
-        _tell(connection, job.id, job.created, "info", message)
+        _add(connection, job, message)
 
 
-def begin(engine: Engine, task: str, now: float, model: Base = "auto") -> Job:
-    """A job of the loop's own, claimed from its beginning."""
+def begin(engine: Engine, state: TaskState, now: float, model: Base = "auto") -> Job | None:
+    """A job of the loop's own for the task of ``state``, claimed from its beginning.
+
+    None where another trainer of the same store is at it, or was since ``state`` was read. Text
+    students are trained beside those of labels.
+    """
+    task = state.task
     job = Job(new_id(), now, task, "loop", model, status="running", attempts=1, **_claim(now))
-    add(engine, job, "The learning loop began to train.")
+    same = jobs.c.model == "text" if model == "text" else jobs.c.model != "text"
+    others = (jobs.c.task == task, jobs.c.finished.is_(None), jobs.c.claimed_until >= now, same)
+    with engine.begin() as connection:
+        if locked(connection, task) != state or _first(connection, *others) is not None:
+            return None
+        _add(connection, job, "The learning loop began to train.")
     return job
 
 
@@ -219,6 +230,11 @@ def events(engine: Engine, identifier: str, limit: int, before: int | None = Non
 
 def _claim(now: float) -> dict[str, Any]:
     return {"claim": token_hex(8), "claimed_until": now + CLAIM_S}
+
+
+def _add(connection: Connection, job: Job, message: str) -> None:
+    connection.execute(insert(jobs), asdict(job))
+    _tell(connection, job.id, job.created, "info", message)
 
 
 def _first(connection: Connection, *which: ColumnElement[bool]) -> Job | None:

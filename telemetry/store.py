@@ -45,6 +45,7 @@ from telemetry.exchange import Exchange, Stage, StudentRecord, TaskState
 from telemetry.pairs import has_pair
 from telemetry.rollup import corrected, late
 from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, students, tasks
+from telemetry.states import locked
 from telemetry.upsert import upsert
 
 
@@ -323,7 +324,7 @@ class Store:
         task's epoch has moved on since the run began.
         """
         with self.engine.begin() as connection:
-            if _lock(connection, state.task).epoch != state.epoch:
+            if locked(connection, state.task).epoch != state.epoch:
                 return False
             _save(connection, state)
             earned = record.created if record.serving else None
@@ -340,7 +341,7 @@ class Store:
         """Let a student of ``task`` that has its files take over by hand at Unix time ``now``;
         False, and nothing changed, where there is none."""
         with self.engine.begin() as connection:
-            _lock(connection, task)
+            locked(connection, task)
             able = (students.c.version == version, students.c.task == task, students.c.path != "")
             if connection.execute(select(students.c.version).where(*able)).first() is None:
                 return False
@@ -353,7 +354,7 @@ class Store:
         it."""
         same = (students.c.version == record.version, students.c.stage == record.stage)
         with self.engine.begin() as connection:
-            _lock(connection, record.task)
+            locked(connection, record.task)
             if connection.execute(select(students.c.version).where(*same)).first() is None:
                 return False
             if stage is None:
@@ -366,7 +367,7 @@ class Store:
     def turn_back(self, task: str, version: str, verdict: str) -> bool:
         """End a student's way into service; False where it is not on it."""
         with self.engine.begin() as connection:
-            _lock(connection, task)
+            locked(connection, task)
             turned = _turn_back(connection, task, verdict, students.c.version == version)
             if turned:
                 changes.note(connection, task, "rolled_back", "loop", time.time())
@@ -380,7 +381,7 @@ class Store:
         that is on its way into service goes first: the one that serves then stays.
         """
         with self.engine.begin() as connection:
-            epoch = _lock(connection, task).epoch
+            epoch = locked(connection, task).epoch
             ours = select(students).where(students.c.task == task)
             now = connection.execute(ours.where(students.c.serving)).first()
             coming = connection.execute(ours.where(students.c.stage.is_not(None))).first()
@@ -436,7 +437,7 @@ class Store:
         """Note that a student has no files any more; False, and not noted, where it serves or is
         about to."""
         with self.engine.begin() as connection:
-            _lock(connection, task)
+            locked(connection, task)
             idle = (
                 students.c.version == version,
                 not_(students.c.serving),
@@ -452,7 +453,7 @@ class Store:
         False, and nothing changed, where that student neither serves any more nor is about to.
         """
         with self.engine.begin() as connection:
-            state = _lock(connection, task)
+            state = locked(connection, task)
             ours = students.c.version == version
             demoted = _turn_back(connection, task, verdict, ours) or _retire(
                 connection, ours, verdict, earned=None
@@ -475,7 +476,7 @@ class Store:
 
     def save_task_state(self, state: TaskState) -> None:
         with self.engine.begin() as connection:
-            _lock(connection, state.task)
+            locked(connection, state.task)
             _save(connection, state)
 
     def _write(
@@ -609,15 +610,6 @@ def _install(connection: Connection, version: str, verdict: str, **gained: float
 
 def _replaced(version: str) -> str:
     return f"replaced by {version}"
-
-
-def _lock(connection: Connection, task: str) -> TaskState:
-    """What is known of a task, which no other transaction changes until this one has ended."""
-    # On SQLite a transaction has the database for itself from its first write on.
-    new = dataclasses.asdict(TaskState(task))
-    connection.execute(upsert(connection, tasks).on_conflict_do_nothing(), new)
-    row = connection.execute(select(tasks).where(tasks.c.task == task).with_for_update()).one()
-    return TaskState(**row._mapping)
 
 
 def _save(connection: Connection, state: TaskState) -> None:

@@ -83,3 +83,23 @@ def test_what_is_cancelled_while_it_trains_leaves_nothing(
     # It is not begun again before there are more answers.
     pass_once(store)
     assert len(jobs.page(store.engine, 9, None, {})) == 1
+
+
+def test_two_trainers_of_a_store_share_what_is_due(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one trains, another looks for work twice."""
+    store.write(exchanges(stream(400), "first") + exchanges(stream(300), "second"))
+    trained = []
+
+    def beside(task: str, *arguments: Any, **options: Any) -> Any:
+        trained.append(task)
+        if len(trained) == 1:
+            pass_once(store)
+            pass_once(store)
+        return retrain(task, *arguments, **options)
+
+    monkeypatch.setattr(trainers, "retrain", beside)
+    pass_once(store)
+    assert trained == ["first", "second"]
+    assert len(jobs.page(store.engine, 9, None, {})) == 2

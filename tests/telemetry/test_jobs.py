@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from telemetry import files, jobs
+from telemetry.exchange import TaskState
 from telemetry.jobs import CLAIM_S, MOST_ATTEMPTS, Job
 from telemetry.store import Store
 
@@ -65,11 +66,47 @@ def test_a_job_that_no_trainer_survives_fails(engine: Engine) -> None:
 
 
 def test_the_loops_own_job_ends_with_its_trainer(engine: Engine) -> None:
-    job = jobs.begin(engine, "t", 10.0)
+    job = jobs.begin(engine, TaskState("t"), 10.0)
+    assert job is not None
     assert jobs.claim(engine, 10.0) is None
     assert status(engine, job) == "running"
     assert jobs.claim(engine, 10.0 + 2 * CLAIM_S) is None
     assert status(engine, job) == "failed"
+
+
+def test_a_task_is_one_trainers_at_a_time(engine: Engine) -> None:
+    state = TaskState("t")
+    assert jobs.begin(engine, state, 10.0) is not None
+    assert jobs.begin(engine, state, 10.0 + CLAIM_S / 2) is None
+    assert jobs.begin(engine, TaskState("other"), 10.0) is not None
+    # Texts are learnt beside labels.
+    assert jobs.begin(engine, state, 10.0, "text") is not None
+    assert jobs.begin(engine, state, 11.0, "text") is None
+    # Whoever was killed does not renew its claim.
+    assert jobs.begin(engine, state, 10.0 + 2 * CLAIM_S) is not None
+
+
+def test_what_somebody_has_asked_for_is_not_begun_beside_it(engine: Engine) -> None:
+    wanted(engine)
+    asked = jobs.claim(engine, 10.0)
+    assert asked is not None
+    assert jobs.begin(engine, TaskState("t"), 11.0) is None
+    assert jobs.finish(engine, asked, "succeeded", 12.0, student="s")
+    assert jobs.begin(engine, TaskState("t"), 13.0) is not None
+
+
+def test_a_trainer_that_looked_before_another_had_finished_begins_nothing(
+    tmp_path: Path, database: SecretStr | None
+) -> None:
+    store = Store(tmp_path, database)
+    looked = TaskState("t")
+    job = jobs.begin(store.engine, looked, 10.0)
+    assert job is not None
+    store.save_task_state(TaskState("t", trained_on=200, trained_at=12.0))
+    assert jobs.finish(store.engine, job, "succeeded", 12.0, student="s")
+    assert jobs.begin(store.engine, looked, 13.0) is None
+    assert jobs.begin(store.engine, store.task_states()["t"], 13.0) is not None
+    store.close()
 
 
 def test_a_cancelled_job_is_nobodys(engine: Engine) -> None:
