@@ -43,7 +43,7 @@ from router.hangup import CallerGoneError
 from router.load import Load
 from router.reply import Reply
 from router.request import ChatRequest, parse, read_object
-from router.serving import Asked, Student
+from router.serving import Student
 from router.terms import read_terms
 from router.turn import Arrival
 
@@ -94,12 +94,23 @@ class Completions:
         request = parse(read_object(raw), raw, read_terms(scope["headers"]))
         self._check(request)
         text = request.prompt.text
+        must = self._always or request.model == _FORCED
+        # How sure it is of a text longer than all that it was tested on means nothing.
+        too_long = self._student.is_too_long(text)
+        if too_long and not must:
+            raise StudentUnsureError("The text is longer than all that it was tested on.", 0.0)
         asked = await self._student.predict(text)
+        confidence = asked.prediction.confidence
+        sure = confidence >= self._student.threshold and not too_long
+        if not sure and not must:
+            needed = f"{_confidence(confidence)}, where {self._student.threshold:.6g} is needed"
+            raise StudentUnsureError(
+                f"The student is not sure of its answer: {needed}.", confidence
+            )
         usage = self._student.usage(text, asked.prediction.answer)
         limit = breaks_limits(request.body, asked.prediction.answer, usage.completion_tokens)
         if limit is not None:
             raise StudentUnableError(f"The student cannot answer this request: {limit}.")
-        reason = self._reason(request, asked)
         answer = completion.StudentAnswer(
             completion.identifier(arrival.id),
             int(arrival.created),
@@ -112,8 +123,8 @@ class Completions:
             "x-protege-route": "student",
             "x-protege-task": self._task,
             "x-protege-model": self._student.version,
-            "x-protege-reason": reason,
-            "x-protege-confidence": _confidence(asked.prediction.confidence),
+            "x-protege-reason": "student_confident" if sure else "forced",
+            "x-protege-confidence": _confidence(confidence),
         }
         reply.begin(request, headers)
         if request.stream:
@@ -133,22 +144,6 @@ class Completions:
         rule = needs_teacher(request.body)
         if rule is not None:
             raise StudentUnableError(f"The student cannot answer this request: {rule}.")
-
-    def _reason(self, request: ChatRequest, asked: Asked) -> str:
-        """Why it answers. Raises StudentUnsureError."""
-        confidence = asked.prediction.confidence
-        # Its confidence in texts that are longer than all it was tested on means nothing.
-        too_long = self._student.is_too_long(request.prompt.text)
-        if confidence >= self._student.threshold and not too_long:
-            return "student_confident"
-        if self._always or request.model == _FORCED:
-            return "forced"
-        why = (
-            "the text is longer than all that it was tested on"
-            if too_long
-            else f"{_confidence(confidence)}, where {self._student.threshold:.6g} is needed"
-        )
-        raise StudentUnsureError(f"The student is not sure of its answer: {why}.", confidence)
 
 
 def create(ladder: Ladder, *, always: bool) -> Starlette:

@@ -113,10 +113,11 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _run(manifest: Manifest) -> str:
-    return Template(_RUN[manifest.format]).substitute(
-        packages=" ".join(_PACKAGES[manifest.format]),
-        tokenizers=" tokenizers" if manifest.encoder_tokens is not None else "",
-    )
+    encodes = manifest.encoder_tokens is not None
+    packages = _PACKAGES[manifest.format] + (" tokenizers" if encodes else "")
+    ask = _ASK["onnx"] if manifest.kind == "label" else _ASK["text"]
+    told = Template(_RUN + ask).substitute(packages=packages, **_CODE.get(manifest.format, {}))
+    return told.rstrip()
 
 
 def _reading(manifest: Manifest) -> str:
@@ -165,19 +166,123 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-_LIBRARIES = {"onnx": "onnxruntime"}
+_LIBRARIES = {
+    "onnx": "onnxruntime",
+    "hf": "transformers",
+    "gguf": "llama.cpp",
+    "ctranslate2": "ctranslate2",
+}
 
-_PACKAGES = {"onnx": ("numpy", "onnxruntime", "xxhash")}
+_PACKAGES = {
+    "onnx": "numpy onnxruntime xxhash",
+    "hf": "torch transformers",
+    "gguf": "tokenizers xllamacpp",
+    "ctranslate2": "ctranslate2 tokenizers",
+}
 
-_RUN = {
-    "onnx": """\
+_RUN = """\
 ```sh
 protege student run .                        # OpenAI's API, where Protege is installed
 sha256sum --check --quiet SHA256SUMS         # is it all there, and as it was?
-pip install $packages$tokenizers
-python student.py "the text of a request"    # without Protege
+pip install $packages                        # without Protege
+```
+
+"""
+
+_ASK = {
+    "onnx": """\
+```sh
+python student.py "the text of a request"
 ```
 
 `student.py` is short, and meant to be read: by `ngrams.py` a text becomes the `buckets` and
-`counts` that the ONNX graphs take; they give the probability of each label and the confidence."""
+`counts` that the ONNX graphs take; they give the probability of each label and the confidence.
+""",
+    "text": """\
+A question is the text between the model's marks of beginning and end; the answer ends with the
+latter.
+
+```python
+import json
+import sys
+
+$imports
+
+manifest = json.load(open("manifest.json"))
+marks = json.load(open("model/marks.json"))
+$setup
+for text in sys.argv[1:]:
+    text = text.removeprefix(manifest["head"])
+    $encode
+    question = [i for i in (marks["begin"], *ids, marks["end"]) if i is not None]
+    $answer
+```
+
+How sure it is of an answer `confidence.onnx` tells, from the `buckets` of the text by `ngrams.py`
+and the `probability` of the answer, which is the product of the probabilities of its tokens, with
+that of the mark of its end.
+""",
+}
+
+_TOKENIZER = """\
+tokenizer = tokenizers.Tokenizer.from_file("model/tokenizer.json")
+tokenizer.encode_special_tokens = True
+"""
+_ENCODE = "ids = tokenizer.encode(text, add_special_tokens=False).ids"
+
+_CODE = {
+    "hf": {
+        "imports": "import torch\nfrom transformers import AutoModelForCausalLM, AutoTokenizer",
+        "setup": """\
+tokenizer = AutoTokenizer.from_pretrained("model")
+model = AutoModelForCausalLM.from_pretrained("model")
+""",
+        "encode": (
+            "ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids"
+        ),
+        "answer": """\
+said = model.generate(
+        torch.tensor([question]),
+        attention_mask=torch.ones(1, len(question)),
+        max_new_tokens=manifest["rungs"][-1]["most_tokens"],
+        do_sample=False,
+    )
+    print(tokenizer.decode(said[0, len(question) :], skip_special_tokens=True))""",
+    },
+    "gguf": {
+        "imports": "import tokenizers\nimport xllamacpp",
+        "setup": _TOKENIZER
+        + """\
+parameters = xllamacpp.CommonParams()
+parameters.model.path = "model/model.gguf"
+parameters.n_ctx = 4096
+parameters.n_parallel = 1
+parameters.verbosity = 0
+server = xllamacpp.Server(parameters)
+""",
+        "encode": _ENCODE,
+        "answer": """\
+said = server.handle_completions(
+        {
+            "prompt": question,
+            "n_predict": manifest["rungs"][-1]["most_tokens"],
+            "temperature": 0.0,
+        }
+    )
+    print(said["choices"][0]["text"])""",
+    },
+    "ctranslate2": {
+        "imports": "import ctranslate2\nimport tokenizers",
+        "setup": _TOKENIZER + 'generator = ctranslate2.Generator("model")\n',
+        "encode": _ENCODE,
+        "answer": """\
+(said,) = generator.generate_batch(
+        [[tokenizer.id_to_token(i) for i in question]],
+        max_length=manifest["rungs"][-1]["most_tokens"],
+        include_prompt_in_result=False,
+        end_token=[marks["end"]],
+        sampling_topk=1,
+    )
+    print(tokenizer.decode(said.sequences_ids[0], skip_special_tokens=True))""",
+    },
 }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from config.settings import Settings
-from distill.export import answering, graphs, licence
+from distill.export import answering, graphs, licence, weights
 from distill.export.card import card
 from distill.export.folder import (
+    CONFIDENCE,
     ENCODER,
+    MODEL,
     NGRAMS,
     STANDALONE,
     TOKENIZER,
@@ -22,12 +25,14 @@ from distill.export.folder import (
     seal,
 )
 from distill.export.licence import Licence
-from distill.students.base import Rung
+from distill.students.base import TEXT, Rung
 from distill.students.classifier import Classifier
 from distill.students.encoder import MOST_TOKENS, EncoderError, SentenceEncoder
 from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
+from distill.students.text import language
+from distill.students.text.language import LanguageModelError
 from distill.students.text.rung import TextRung
 from policies import hashing
 from telemetry.exchange import StudentRecord
@@ -77,11 +82,12 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
 
 def _check_format(ladder: Ladder, format_: Format) -> None:
     if any(isinstance(rung, TextRung) for rung in ladder.rungs):
-        raise ExportError(f"{ladder.version} writes its answers: it cannot be exported yet")
+        if format_ not in _WRITERS:
+            raise ExportError(f"{ladder.version} writes its answers: it goes as {_or(_WRITERS)}")
+    elif format_ != "onnx":
+        raise ExportError(f"{ladder.version} is a label student: it can be exported as onnx alone")
     if any(_answers_by_field(rung) for rung in ladder.rungs):
         raise ExportError(f"{ladder.version} answers field by field: it cannot be exported yet")
-    if format_ != "onnx":
-        raise ExportError(f"{ladder.version} is a label student: it can be exported as onnx alone")
 
 
 def _answers_by_field(rung: Rung) -> bool:
@@ -91,17 +97,19 @@ def _answers_by_field(rung: Rung) -> bool:
 def _write(
     settings: Settings, record: StudentRecord, ladder: Ladder, format_: Format, folder: Path
 ) -> None:
-    labels = [rung for rung in ladder.rungs if isinstance(rung, LabelRung)]
-    encoder = next((rung.encoder for rung in labels if rung.encoder is not None), None)
-    started_from = Licence(None, None)
+    rungs = [_write_rung(rung, format_, folder) for rung in ladder.rungs]
+    encoder = _encoder(ladder)
     if encoder is not None:
-        _write_encoder(encoder, folder)
-        started_from = licence.find(encoder.folder)
+        shutil.copyfile(encoder.graph(), folder / ENCODER)
+        shutil.copyfile(encoder.folder / TOKENIZER, folder / TOKENIZER)
     _copy_source(hashing.__file__, folder / NGRAMS)
-    _copy_source(answering.__file__, folder / STANDALONE)
+    writes = rungs[-1].name == TEXT
+    if not writes:
+        _copy_source(answering.__file__, folder / STANDALONE)
+    started_from = _licence(ladder, settings.loop.language_model)
     data = json.loads(record.card).get("data", {})
     manifest = Manifest(
-        kind="label",
+        kind="text" if writes else "label",
         format=format_,
         version=ladder.version,
         task=ladder.task,
@@ -110,7 +118,7 @@ def _write(
         masks=ladder.masks,
         barred=ladder.barred,
         encoder_tokens=None if encoder is None else MOST_TOKENS,
-        rungs=tuple(_write_label(rung, folder) for rung in labels),
+        rungs=tuple(rungs),
         usage=ladder.usage,
         teachers=tuple(data.get("teachers", ())),
         dataset=data.get("version"),
@@ -125,7 +133,14 @@ def _write(
     seal(folder)
 
 
-def _write_label(rung: LabelRung, folder: Path) -> RungManifest:
+def _write_rung(rung: Rung, format_: Format, folder: Path) -> RungManifest:
+    if isinstance(rung, TextRung):
+        (folder / MODEL).mkdir()
+        _WRITERS[format_](rung, folder / MODEL)
+        graph = graphs.confidence_graph(rung.calibration, rung.novelty)
+        (folder / CONFIDENCE).write_bytes(graph)
+        return RungManifest(name="text", calibration=rung.calibration, most_tokens=rung.most_tokens)
+    assert isinstance(rung, LabelRung), "a student that is kept has no other rungs"
     (folder / f"{rung.name}.onnx").write_bytes(graphs.label_graph(rung))
     classifier = rung.classifier
     assert isinstance(classifier, Classifier), "one that answers field by field is not exported"
@@ -134,9 +149,51 @@ def _write_label(rung: LabelRung, folder: Path) -> RungManifest:
     )
 
 
-def _write_encoder(encoder: SentenceEncoder, folder: Path) -> None:
-    shutil.copyfile(encoder.graph(), folder / ENCODER)
-    shutil.copyfile(encoder.folder / TOKENIZER, folder / TOKENIZER)
+def _write_gguf(rung: TextRung, target: Path) -> None:
+    # It takes torch, which other formats do without.
+    from distill.export import gguf_file
+
+    gguf_file.write(rung, target)
+
+
+_WRITERS: dict[Format, Callable[[TextRung, Path], None]] = {
+    "hf": weights.write_hugging_face,
+    "gguf": _write_gguf,
+    "ctranslate2": weights.write_ctranslate2,
+}
+"""What writes the language model of a rung to a folder."""
+
+
+def _encoder(ladder: Ladder) -> SentenceEncoder | None:
+    labels = [rung for rung in ladder.rungs if isinstance(rung, LabelRung)]
+    return next((rung.encoder for rung in labels if rung.encoder is not None), None)
+
+
+def _licence(ladder: Ladder, language_model: str | None) -> Licence:
+    """That of the model that the ladder's dearest rung started from."""
+    for rung in reversed(ladder.rungs):
+        if isinstance(rung, TextRung):
+            return licence.find(_source(weights.base(rung), language_model))
+        if isinstance(rung, LabelRung) and rung.encoder is not None:
+            return licence.find(rung.encoder.folder)
+    return Licence(None, None)
+
+
+def _source(base: Path, language_model: str | None) -> Path:
+    """Where the language model comes from that lies in ``base``: a GGUF file is converted into
+    another folder, without its licence."""
+    if language_model is None:
+        return base
+    try:
+        found = language.find(language_model)
+    except LanguageModelError:
+        return base
+    return found if found.is_file() and found.stem == base.name else base
+
+
+def _or(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 def _copy_source(module: str | None, target: Path) -> None:

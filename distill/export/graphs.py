@@ -132,6 +132,7 @@ def label_graph(rung: LabelRung) -> bytes:
     arrays: dict[str, npt.NDArray[Any]] = {
         **_calibration(classifier.calibration, rung.novelty),
         "intercepts": classifier.intercepts,
+        "first": np.array([0]),
         "label_count": np.array([len(classifier.labels)]),
     }
     columns = 0 if rung.tfidf is None else len(rung.tfidf.weights)
@@ -178,7 +179,6 @@ def _calibration(calibration: Calibration, novelty: Novelty) -> dict[str, npt.ND
         **{name: np.array(number, dtype=np.float64) for name, number in numbers.items()},
         "seen": novelty.seen,
         "usual": novelty.usual,
-        "first": np.array([0]),
         "first_character": np.array(BUCKETS),
     }
 

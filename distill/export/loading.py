@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from config.settings import ConfigError
 from distill.data.private import check_installed
-from distill.export.answering import Encoder, LabelModel
-from distill.export.folder import ExportError, Manifest, RungManifest, check
-from distill.students.base import Prediction
+from distill.export.answering import Encoder, LabelModel, session
+from distill.export.engines import LlamaCpp, Transformers, Writer
+from distill.export.folder import (
+    CONFIDENCE,
+    MODEL,
+    ExportError,
+    Format,
+    Manifest,
+    RungManifest,
+    check,
+)
+from distill.students.base import TEXT, Prediction, Rung
 from distill.students.ladder import Ladder
+from distill.students.text.engine import Engine, Sampling, Written
+from distill.students.text.rung import probability
 from policies.hashing import count
 
 
@@ -39,6 +51,34 @@ class GraphRung:
         return Prediction(alternatives[0][0], confidence, alternatives)
 
 
+@dataclass(frozen=True, slots=True)
+class WritingRung:
+    """A rung that writes its answers."""
+
+    most_tokens: int
+    writer: Writer
+    confidence: Any
+    """The graph of how sure it is."""
+
+    @property
+    def name(self) -> str:
+        return TEXT
+
+    @property
+    def fast(self) -> bool:
+        return False
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        written = self.writer.write(texts, Sampling(self.most_tokens))
+        return [self._prediction(*both) for both in zip(texts, written, strict=True)]
+
+    def _prediction(self, text: str, written: Written) -> Prediction:
+        asked = {"buckets": count(text)[0], "probability": np.array(probability(written))}
+        (sure,) = self.confidence.run(None, asked)
+        confidence = float(sure) if written.finished else 0.0
+        return Prediction(written.text, confidence, ((written.text, confidence),))
+
+
 def load(folder: Path) -> Ladder:
     """The student in an exported ``folder``, whose checksums are verified. Raises ExportError."""
     check(folder)
@@ -48,19 +88,21 @@ def load(folder: Path) -> Ladder:
             check_installed()
         except ConfigError as error:
             raise ExportError(f"{folder} reads texts without private data: {error}") from error
-    ladder = Ladder(
-        manifest.version,
-        manifest.task,
-        manifest.threshold,
-        0.0,
-        manifest.head,
-        tuple(_rung(folder, manifest, rung) for rung in manifest.rungs),
-        manifest.usage,
-        manifest.masks,
-        manifest.barred,
-    )
     try:
+        ladder = Ladder(
+            manifest.version,
+            manifest.task,
+            manifest.threshold,
+            0.0,
+            manifest.head,
+            tuple(_rung(folder, manifest, rung) for rung in manifest.rungs),
+            manifest.usage,
+            manifest.masks,
+            manifest.barred,
+        )
         ladder.predict(["What it takes to answer is loaded now."])
+    except ExportError:
+        raise
     except Exception as error:
         # Any library that reads models may fail in its own way.
         said = " ".join(str(error).split())
@@ -68,10 +110,23 @@ def load(folder: Path) -> Ladder:
     return ladder
 
 
-def _rung(folder: Path, manifest: Manifest, rung: RungManifest) -> GraphRung:
+def _rung(folder: Path, manifest: Manifest, rung: RungManifest) -> Rung:
+    if rung.name == TEXT:
+        assert rung.most_tokens is not None, "a rung that writes has a limit"
+        writer = _writer(folder / MODEL, manifest.format)
+        return WritingRung(rung.most_tokens, writer, session(folder / CONFIDENCE))
     encoder = None
     if rung.name != "ngram" and manifest.encoder_tokens is not None:
         encoder = Encoder(folder, manifest.encoder_tokens)
-    return GraphRung(
-        rung.name, rung.labels, LabelModel(folder / f"{rung.name}.onnx", count, encoder)
-    )
+    model = LabelModel(folder / f"{rung.name}.onnx", count, encoder)
+    return GraphRung(rung.name, rung.labels, model)
+
+
+def _writer(folder: Path, format_: Format) -> Writer:
+    match format_:
+        case "hf":
+            return Transformers(folder)
+        case "gguf":
+            return LlamaCpp(folder)
+        case _:
+            return Engine(folder)

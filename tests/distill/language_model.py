@@ -13,6 +13,8 @@ from distill.students.text import language
 
 BEGIN, END = "<s>", "</s>"
 
+PAIR = "zz"
+
 DIGITS = 4
 
 _STEPS = 100
@@ -31,11 +33,14 @@ def pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def make(folder: Path) -> Path:
-    """Write the model to ``folder`` in Hugging Face layout. Its tokens are single bytes."""
+    """Write the model to ``folder`` in Hugging Face layout. Its tokens are single bytes, and one
+    pair: without any, some runtimes take its tokenizer for none."""
     torch.manual_seed(0)
     # Several threads would wait for each other more than they computed.
     torch.set_num_threads(1)
-    tokens = [BEGIN, END, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    # No text has the byte 255 in UTF-8.
+    letters = [PAIR if one == "ÿ" else one for one in sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokens = [BEGIN, END, *letters]
     _tokenizer(tokens).save_pretrained(folder)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -60,7 +65,8 @@ def make(folder: Path) -> Path:
 
 
 def _tokenizer(tokens: list[str]) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, []))
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [(PAIR[0], PAIR[1])]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END)

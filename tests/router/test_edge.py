@@ -50,7 +50,9 @@ def folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def alone(folder: Path, *flags: str) -> Iterator[openai.OpenAI]:
+def alone(
+    folder: Path, *flags: str, version: str = VERSION, task: str = TASK
+) -> Iterator[openai.OpenAI]:
     """A client of the student in ``folder``, which runs with no store and nothing configured."""
     process = run_cli("student", "run", str(folder), "--port", "0", *flags)
     try:
@@ -58,7 +60,7 @@ def alone(folder: Path, *flags: str) -> Iterator[openai.OpenAI]:
         said = process.stdout.readline()
         announced = re.search(r"http://127\.0\.0\.1:\d+/v1", said)
         assert announced, process.communicate()
-        assert said.startswith(f"{VERSION} serves the task {TASK} on ")
+        assert said.startswith(f"{version} serves the task {task} on ")
         with openai.OpenAI(base_url=announced.group(), api_key="none", max_retries=0) as client:
             yield client
     finally:
