@@ -6,8 +6,9 @@ may be used, whatever it is chosen by. It is the laxest one at which
 * answers that are shown to be wrong too often are left to the teacher: each label is tested at each
   threshold, with a part of the error budget for all of these tests. Where both are right, that the
   answers as a whole keep the bound and that a part of them breaks it, the others keep it too;
-* no slice of the requests is then shown to break the bound, and on none the challenger is shown to
-  be worse than the champion where that answers. These are vetoes, on the safe side of the promise:
+* no slice of the requests is then shown to break the bound, nor are the newest answers by a student
+  of older ones alone, and on none the challenger is shown to be worse than the champion where that
+  answers. These are vetoes, on the safe side of the promise:
   they spend nothing of the budget, and what is too small to tell raises none.
 """
 
@@ -33,7 +34,7 @@ MARGIN = 0.02
 """Share of the champion's answers that the challenger may get wrong beyond the champion's own."""
 
 _LEAST_PAIRS = 30
-"""Answers of both that are compared at least."""
+"""Answers that are compared at least, with the champion's or with those to the newest requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,21 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """What a student of older answers alone makes of the newest n."""
+
+    outcomes: Outcomes
+    said: npt.NDArray[np.int64]
+    """[n, rungs]: the label that each rung says."""
+
+    def given(self, threshold: float, barred: Sequence[int]) -> Given:
+        """The answers at ``threshold``, without those that are barred."""
+        given = self.outcomes.given(threshold)
+        said = self.said[np.arange(len(self.outcomes)), given.rungs]
+        return given.without(np.isin(said, barred))
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What the evidence, n requests, is divided by."""
 
@@ -80,6 +96,7 @@ class Parts:
     said: npt.NDArray[np.int64]
     """[n, rungs]: the label that each rung says; -1 where it says something else."""
     rival: Rival | None = None
+    newest: Newest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +191,11 @@ def _choose(
         given = given.without(np.isin(said, bad))
         tally = given.tally()
         barred = tuple(parts.labels[label] for label in bad)
-        veto = _broken(given, parts.slices, alpha) or _worse(given, parts)
+        veto = (
+            _broken(given, parts.slices, alpha)
+            or _outdated(parts.newest, tested.threshold, bad, alpha)
+            or _worse(given, parts)
+        )
         choice = _Choice(tested, tally, tally.weight / total, barred, veto, held_back)
         if veto is None:
             break
@@ -206,6 +227,20 @@ def _broken(given: Given, slices: Sequence[Slice], alpha: float) -> str | None:
             answers = f"{tally.wrong} of {tally.answered} answers"
             return f"{answers} are wrong where {each.kind} is {each.name}"
     return None
+
+
+def _outdated(
+    newest: Newest | None, threshold: float, barred: Sequence[int], alpha: float
+) -> str | None:
+    """What shows, if anything does, that what was learnt from older answers breaks the bound on the
+    newest ones."""
+    if newest is None:
+        return None
+    tally = newest.given(threshold, barred).tally()
+    if tally.answered < _LEAST_PAIRS or lower_bound(tally, _VETO) <= alpha:
+        return None
+    answers = f"{tally.wrong} of {tally.answered} answers to the newest requests"
+    return f"{answers} are wrong by a student of older ones"
 
 
 def _worse(given: Given, parts: Parts) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from distill.data.suspects import sieve
 from distill.evaluation.latency import Latency, measure
 from distill.evaluation.report import Report, report
 from distill.evaluation.slices import Mask, cut
-from distill.gate import Parts, Rival, Verdict
+from distill.evaluation.temporal import newest
+from distill.gate import Newest, Parts, Rival, Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
@@ -81,6 +83,13 @@ class _Candidate:
     verdict: Verdict
     suspects: int
     """Answers that they were not taught, since they are likely wrong."""
+    test: Callable[[Parts], Verdict]
+    """The gate's, by which they were judged."""
+
+    def dated(self, newest: Newest | None) -> _Candidate:
+        """The same, judged by what students of older answers make of the newest ones as well."""
+        parts = replace(self.parts, newest=newest)
+        return self if newest is None else replace(self, parts=parts, verdict=self.test(parts))
 
     @property
     def rungs(self) -> tuple[LabelRung, ...]:
@@ -97,7 +106,8 @@ class _Candidate:
         said = parts.said[np.arange(len(evidence)), given.rungs]
         barred = [parts.labels.index(label) for label in self.verdict.barred]
         given = given.without(np.isin(said, barred))
-        return report(evidence, given, threshold, parts.slices, contradicted, alpha)
+        new = None if parts.newest is None else parts.newest.given(threshold, barred)
+        return report(evidence, given, threshold, parts.slices, contradicted, alpha, new)
 
 
 def retrain(
@@ -131,6 +141,8 @@ def retrain(
     labels = named(learnt, taught)
     delta = attempt_delta(policy.delta, state.attempts + 1)
     best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoder, sift)
+    if best.verdict.threshold is not None:
+        best = best.dated(newest(data, best.rungs, best.parts.labels))
     verdict = best.verdict
     if verdict.delta is not None:
         # What the other candidates' tests spent, or would have spent.
@@ -236,8 +248,8 @@ def _best_candidate(
         outcomes = _outcomes(trained, weights)
         said = _labels_said(trained, labels)[counts]
         parts = Parts(slices, labels, said, rival)
-        verdict = gate.judge(outcomes, served, alpha, part, parts)
-        return _Candidate(trained, outcomes, parts, verdict, cheap.suspects)
+        test = partial(gate.judge, outcomes, served, alpha, part)
+        return _Candidate(trained, outcomes, parts, test(parts), cheap.suspects, test)
 
     alone = judged(cheap)
     enough = alone.verdict.share >= _ENOUGH

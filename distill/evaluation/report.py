@@ -79,16 +79,22 @@ def report(
     slices: Sequence[Slice],
     contradicted: Mask,
     alpha: float,
+    newest: Given | None = None,
 ) -> Report:
     """Figures of the answers ``given`` at ``threshold`` to n requests with these ``outcomes``.
 
-    ``contradicted`` [n] are those on which an audit found a student to be wrong.
+    ``contradicted`` [n] are those on which an audit found a student to be wrong. ``newest`` are the
+    answers that a student of older ones alone gives to the newest requests.
     """
     everything = Slice("all", "all requests", np.ones(len(outcomes), dtype=bool))
+    total = float(outcomes.weights.sum())
     error, brier = _calibration(outcomes)
     return Report(
         threshold,
-        tuple(_figures(each, given, alpha) for each in (everything, *slices)),
+        (
+            *(_figures(each, given, alpha, total) for each in (everything, *slices)),
+            *(() if newest is None else (_temporal(newest, alpha, total),)),
+        ),
         error,
         brier,
         Regressions(
@@ -99,7 +105,12 @@ def report(
     )
 
 
-def _figures(part: Slice, given: Given, alpha: float) -> SliceFigures:
+def _temporal(newest: Given, alpha: float, total: float) -> SliceFigures:
+    part = Slice("temporal", "newest, by one of older answers", np.ones(len(newest.weights), bool))
+    return _figures(part, newest, alpha, total)
+
+
+def _figures(part: Slice, given: Given, alpha: float, all_weights: float) -> SliceFigures:
     answered = given.answered & part.rows
     wrong = given.wrong & part.rows
     weights = given.weights[answered]
@@ -110,7 +121,7 @@ def _figures(part: Slice, given: Given, alpha: float) -> SliceFigures:
         part.kind,
         part.name,
         int(part.rows.sum()),
-        float(given.weights[part.rows].sum() / given.weights.sum()),
+        float(given.weights[part.rows].sum() / all_weights),
         len(weights),
         int(wrong.sum()),
         agreement,

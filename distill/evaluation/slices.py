@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from distill.evaluation.language import FREQUENT, language
 
-Kind = Literal["all", "length", "language", "topic", "age", "rarity", "answer"]
+Kind = Literal["all", "temporal", "length", "language", "topic", "age", "rarity", "answer"]
 """``all`` are all requests; ``answer`` is the teacher's, which is known only afterwards."""
 
 Mask = npt.NDArray[np.bool_]

@@ -1,11 +1,13 @@
 """The gate by slice: what is barred, what is refused, and how often either is a mistake."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from distill import gate
 from distill.evaluation.slices import Slice
-from distill.gate import Parts, Rival, judge
+from distill.gate import Newest, Parts, Rival, judge
 from policies.calibration import Outcomes
 
 ALPHA, DELTA = 0.05, 0.0045
@@ -130,3 +132,41 @@ def test_an_observed_threshold_promises_nothing():
     assert threshold is not None
     assert outcomes.tally(threshold).wrong <= ALPHA * outcomes.tally(threshold).answered
     assert gate.observed(evidence(np.zeros(100)), ALPHA) is None
+
+
+def newest(agreed, confidences, said=0):
+    count = len(agreed)
+    return Newest(evidence(agreed, confidences), np.full((count, 1), said))
+
+
+def test_the_newest_answers_make_the_threshold_stricter():
+    """By a student of older ones, what it is least sure of is wrong."""
+    outcomes = evidence(np.ones(2000))
+    dated = Parts((), ("good", "bad"), np.zeros((2000, 1), dtype=int))
+    confidences = np.linspace(0.5, 0.99, 200)
+    wrong_below = newest(confidences > 0.7, confidences)
+    lax = judge(outcomes, 0.0, ALPHA, DELTA, dated)
+    strict = judge(outcomes, 0.0, ALPHA, DELTA, replace(dated, newest=wrong_below))
+    assert lax.promoted
+    assert strict.promoted
+    assert strict.share < lax.share
+    assert "answers to the newest requests are wrong" in strict.reason
+    # It spends nothing: the test was the same.
+    assert strict.delta == lax.delta
+
+
+def test_newest_answers_that_are_wrong_keep_a_student_out():
+    outcomes = evidence(np.ones(2000))
+    dated = Parts((), ("good", "bad"), np.zeros((2000, 1), dtype=int))
+    confidences = np.full(50, 0.99)
+    verdict = judge(
+        outcomes, 0.0, ALPHA, DELTA, replace(dated, newest=newest([0] * 50, confidences))
+    )
+    assert not verdict.promoted
+    assert verdict.veto == (
+        "50 of 50 answers to the newest requests are wrong by a student of older ones"
+    )
+    # What is too little to tell, and what is right, is no reason.
+    for agreed in ([0], [1] * 50):
+        few = newest(agreed, np.full(len(agreed), 0.99))
+        assert judge(outcomes, 0.0, ALPHA, DELTA, replace(dated, newest=few)).promoted

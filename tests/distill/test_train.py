@@ -17,7 +17,7 @@ from policies.calibration import attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.schema import students, tasks
 from telemetry.store import Store
-from tests.distill.synthetic import AT_ONCE, WORDS, exchange, exchanges, stream
+from tests.distill.synthetic import AT_ONCE, FILLER, WORDS, exchange, exchanges, stream
 
 POLICY = PolicySettings()
 LOOP = LoopSettings(encoder=None, rollout=AT_ONCE)
@@ -237,3 +237,37 @@ def test_one_broken_task_does_not_stop_the_others(store, tmp_path):
     store.write(exchanges(stream(300)))
     train_once(tmp_path, passes=2)
     assert [record.task for record in store.serving()] == ["support"]
+
+
+def temporal(result):
+    (figures,) = [each for each in result.report.slices if each.kind == "temporal"]
+    return figures
+
+
+def test_the_newest_answers_are_asked_of_a_student_of_older_ones():
+    figures = temporal(run(exchanges(stream(400))))
+    assert (figures.evidence, figures.share) == (60, 0.15)
+    assert figures.answered > 50
+    assert figures.low > 0.9
+    assert figures.bound in ("kept", "open")
+
+
+def test_a_student_that_only_knows_the_newest_by_their_like_does_not_serve():
+    """Cross-validation has seen other new requests, and takes them for known."""
+    sign = {"billing": "alpha", "outage": "beta", "account": "gamma"}
+    misleading = " ".join(FILLER + WORDS["billing"])
+    rows = [
+        (f"{misleading} {sign[label]} {number}", label) if number >= 340 else (text, label)
+        for number, (text, label) in enumerate(stream(400))
+    ]
+    result = run(exchanges(rows))
+    assert not result.verdict.promoted
+    assert "answers to the newest requests are wrong" in result.verdict.veto
+    assert temporal(result).bound == "broken"
+
+
+def test_what_is_like_a_newest_request_is_not_learnt_from_before():
+    """The same few texts all the time: known by heart they say nothing of new ones."""
+    rows = [(text, label) for text, label in stream(40) for _ in range(10)]
+    random.Random(2).shuffle(rows)
+    assert not [each for each in run(exchanges(rows)).report.slices if each.kind == "temporal"]

@@ -1,0 +1,70 @@
+"""The temporal set: the newest answers, put to a student that has learnt from older ones alone.
+
+Cross-validation mixes old and new, so a student that is tested by it knows of the days that it is
+tested on. This is what serving is like: tomorrow's requests by what was learnt until today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distill.answers import learnable
+from distill.data.dataset import Dataset
+from distill.gate import Newest
+from distill.students import label
+from distill.students.label import LabelRung
+from policies.agreement import agree
+from policies.calibration import Outcomes
+
+_PART = 0.15
+"""Part of the answers that are the newest."""
+_LEAST_NEW = 30
+_LEAST_OLD = 100
+_MOST_OLD = 5000
+"""The newest of the older answers are enough to learn from."""
+
+
+def newest(data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str]) -> Newest | None:
+    """What rungs like these, of answers older than the newest 15%, make of those.
+
+    Of the older ones, near-duplicates of the newest are left out, as in every test. None where
+    either part is too small to tell anything. ``labels`` number the answers that are said.
+    """
+    examples = sorted(data.examples, key=lambda example: example.created)
+    border = examples[int((1 - _PART) * len(examples))].created
+    new = [each for each in examples if each.created >= border and each.weight > 0]
+    known = {each.group for each in examples if each.created >= border}
+    old = [each for each in examples if each.created < border and each.group not in known]
+    old = old[-_MOST_OLD:]
+    learnt = learnable([each.answer for each in old if each.flaw is None])
+    if len(new) < _LEAST_NEW or len(old) < _LEAST_OLD or not learnt:
+        return None
+    asked = []
+    for rung in rungs:
+        trained = label.train(
+            [each.text for each in old],
+            [each.answer for each in old],
+            learnt,
+            ngrams=rung.tfidf is not None,
+            encoder=rung.encoder,
+            groups=[each.group for each in old],
+        )
+        asked.append(trained.rung.predict([each.text for each in new]))
+    place = {answer: number for number, answer in enumerate(labels)}
+    outcomes = Outcomes(
+        np.array([[each.confidence for each in said] for said in asked]).T,
+        np.array(
+            [
+                [
+                    agree(each.answer, example.answer)
+                    for each, example in zip(said, new, strict=True)
+                ]
+                for said in asked
+            ]
+        ).T,
+        np.array([each.weight for each in new]),
+    ).smoothed()
+    said = np.array([[place.get(each.answer, -1) for each in said] for said in asked]).T
+    return Newest(outcomes, said)
