@@ -198,6 +198,9 @@ class LoopSettings(_Section):
     local_teacher: str | None = None
     """The teacher's own weights, where they are at hand: a folder in Hugging Face layout, with the
     tokens of ``language_model``. Text students then learn from what it thinks of every token."""
+    on_policy: float = Field(default=0.0, ge=0, le=1)
+    """Share of a training's batches whose answers the student writes itself, for a local teacher to
+    score; without one it has no effect."""
     text_minutes: float = Field(default=20.0, gt=0)
     """Processor minutes that one training of a text student may take."""
     rollout: RolloutSettings = RolloutSettings()

@@ -235,7 +235,7 @@ class Trainer:
             self._language,
             folder / "language",
             self._scratch(task),
-            Recipe(cpu_s=60 * loop.text_minutes),
+            Recipe(cpu_s=60 * loop.text_minutes, on_policy=loop.on_policy),
             loop.language_layers,
             self._teacher,
         )

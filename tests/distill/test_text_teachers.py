@@ -21,6 +21,7 @@ from distill.students.text.lesson import Lesson, lesson
 from distill.students.text.objective import objective
 from distill.students.text.scorer import Scorer
 from distill.trainer import Trainer, TrainerSettings
+from telemetry.exchange import TaskState
 from telemetry.store import Store
 from tests.distill.language_model import pairs
 from tests.distill.synthetic import exchange, messages
@@ -299,20 +300,21 @@ def test_the_loop_teaches_what_the_log_keeps(language_model, tmp_path, monkeypat
     store.write([exchange(i, text, "7", "copy", choices=kept) for i, text in enumerate(texts)])
     several: list[dict[str, Any]] = [
         {},
-        {"local_teacher": str(language_model), "language_layers": 5},
+        {"local_teacher": str(language_model), "language_layers": 5, "on_policy": 0.3},
     ]
     for loop in several:
         settings = LoopSettings(encoder=None, language_model=str(language_model), **loop)
         policy = PolicySettings(alpha=0.15)
         trainer = Trainer(TrainerSettings(data=tmp_path, policy=policy, loop=settings))
-        trainer._write("copy", 450)
+        trainer._write(store.task_states().get("copy", TaskState("copy")), 450)
     plain, scored = made
     for asked in made:
         assert asked.lessons[0].told == [("7", {"7": -0.1})]
         assert asked.lessons[0].trace == "because"
-    assert (plain.layers, plain.teacher) == (None, None)
+    assert (plain.layers, plain.teacher, plain.recipe.on_policy) == (None, None, 0)
     assert not plain.lessons[0].messages
     assert (scored.layers, scored.teacher) == (5, str(language_model))
+    assert scored.recipe.on_policy == 0.3
     assert scored.lessons[0].messages == messages(texts[0])
 
 
