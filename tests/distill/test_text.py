@@ -157,6 +157,8 @@ def test_the_same_answers_give_the_same_student(language_model, tmp_path):
     )
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
+    # Whatever it is computed in, what is learnt is kept in 32 bits.
+    assert {weight.dtype for weight in one.values()} == {torch.float32}
 
 
 def test_a_training_keeps_to_its_time(language_model, tmp_path):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from distill.data.dataset import build
+from distill.students.text.lesson import lesson
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
@@ -56,6 +59,15 @@ def test_they_are_logged_and_not_shown(
     tokens = logged(running, answer)
     assert "".join(token["token"] for token in tokens) == "cat"
     assert {len(token["top_logprobs"]) for token in tokens} == {ASKED}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_student_is_told_of_them(running: Server, stream: bool) -> None:
+    exchange = running.exchange(ask(running, stream=stream).headers["x-request-id"])
+    (example,) = build([exchange]).examples
+    told = lesson(example.text, example.answer, example.request, example.choices).told
+    half, tenth = math.log(0.5), math.log(0.1)
+    assert told == [(letter, {"?": tenth, letter: half}) for letter in "cat"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
