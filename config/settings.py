@@ -341,7 +341,8 @@ class Settings(BaseSettings):
     """URL of the Redis that replicas share to count limits and budgets of keys in."""
     prices: dict[str, PriceOverrides] = {}
     compute_usd_per_hour: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """What an hour of one core costs, which students' answers are charged their part of."""
+    """What an hour of one core costs: students' answers are charged their part of it, and none is
+    trained that could not save what its training costs."""
 
     @classmethod
     def settings_customise_sources(

@@ -116,6 +116,7 @@ def summary(record: StudentRecord) -> dict[str, Any]:
     answered, wrong = gate.get("answered"), gate.get("wrong")
     evaluation, latency = card.get("evaluation") or {}, card.get("latency") or {}
     regressions = evaluation.get("regressions") or {}
+    expected = card.get("expected") or {}
     return {
         "version": record.version,
         "task": record.task,
@@ -140,6 +141,8 @@ def summary(record: StudentRecord) -> dict[str, Any]:
         "p50_ms": latency.get("p50_ms"),
         "p95_ms": latency.get("p95_ms"),
         "training_s": card.get("training_s"),
+        "expected_training_usd": expected.get("training_usd"),
+        "expected_saving_usd": expected.get("saving_usd"),
     }
 
 

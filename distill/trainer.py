@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import resource
 import shutil
 import threading
 import time
@@ -34,9 +35,10 @@ from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
 from distill.students.text.student import Start
 from distill.train import Run, retrain
+from distill.worth import Worth, worth
 from policies import rollout
 from telemetry import jobs, runs, trials
-from telemetry.exchange import StudentRecord, TaskState
+from telemetry.exchange import PICO, StudentRecord, TaskState
 from telemetry.jobs import Job
 from telemetry.logs import configure
 from telemetry.runs import Outcome, TrainingRun
@@ -57,6 +59,9 @@ _AWAY_S = 5.0
 MOST_ANSWERS = 20_000
 """A training run reads the newest so many: enough for a label student, and bounded in memory."""
 
+_RECENT_S = 7 * 86400.0
+"""The traffic that tells what a run could save."""
+
 _SLUG_LENGTH = 40
 _SCRATCH = "training"
 """Folder that text students are trained in, below that of the data."""
@@ -75,6 +80,7 @@ class TrainerSettings(BaseModel):
     loop: LoopSettings
     log: LogSettings = LogSettings()
     dataset: DatasetSettings = DatasetSettings()
+    compute_usd_per_hour: float = 0.0
 
 
 class Trainer:
@@ -83,6 +89,8 @@ class Trainer:
     def __init__(self, settings: TrainerSettings) -> None:
         self._settings = settings
         self._store = Store(settings.data, settings.database)
+        self._price = settings.compute_usd_per_hour * PICO / 3600
+        """Picodollars per second of a processor."""
         self._encoder: SentenceEncoder | None = None
         self._encoder_comes = settings.loop.encoder is not None
         self._language = _language(settings.loop.language_model, "no text students will be trained")
@@ -181,12 +189,14 @@ class Trainer:
 
     def _attempt(self, job: Job, answers: int, suffix: str, train: Train) -> None:
         """Do a job; a task whose job fails waits for its next turn, so that others get theirs."""
-        started = time.monotonic()
+        started, before_s = time.monotonic(), _cpu_s(job)
         task = job.task
         outcome: Outcome | None = "failed"
+        expected: Worth | None = None
         with Progress(self._store.engine, job) as progress:
             try:
-                outcome = self._retrain(progress, answers, suffix, train)
+                expected = self._worth(job)
+                outcome = self._retrain(progress, answers, suffix, train, expected)
             except CancelledError as cancelled:
                 logger.info("%s", cancelled)
                 outcome = None
@@ -197,8 +207,19 @@ class Trainer:
                 self._put_off(task, answers)
         if outcome is not None:
             took_s = time.monotonic() - started
-            examples = min(answers, MOST_ANSWERS)
-            runs.add(self._store.engine, TrainingRun(task, time.time(), took_s, outcome, examples))
+            cpu_s = _cpu_s(job) - before_s
+            run = TrainingRun(
+                task,
+                time.time(),
+                took_s,
+                outcome,
+                min(answers, MOST_ANSWERS),
+                job.model,
+                cpu_s,
+                round(cpu_s * self._price),
+                None if expected is None else expected.saving,
+            )
+            runs.add(self._store.engine, run)
 
     def _put_off(self, task: str, answers: int) -> None:
         """Let a task wait as if it had been trained."""
@@ -247,7 +268,7 @@ class Trainer:
         return self._settings.data / _SCRATCH / _slug(task)
 
     def _retrain(
-        self, progress: Progress, answers: int, suffix: str, train: Train
+        self, progress: Progress, answers: int, suffix: str, train: Train, expected: Worth | None
     ) -> Outcome | None:
         """What a run came to; None where there was none. Raises CancelledError."""
         started = time.time()
@@ -269,12 +290,18 @@ class Trainer:
             self._put_off(task, answers)
             return "kept"
         progress.tell(f"Training on {len(data)} answers, {data.evidence} of them evidence.")
+        if expected is not None:
+            progress.tell(f"Expected: {expected.in_words()}.")
+            if not expected.pays and progress.job.origin == "loop":
+                progress.fail(f"not trained: {expected.in_words()}")
+                self._put_off(task, answers)
+                return None
         run = train(task, version, data, self._champion(task), state)
         if run is None:
             progress.discard()
             return None
         progress.step()
-        record = self._record(task, version, run, _card(about, run, state, started))
+        record = self._record(task, version, run, _card(about, run, state, started, expected))
         kept = self._store.close_run(run.advance(state, answers, started), record)
         registry.prune(self._store, task)
         if record.placed:
@@ -286,6 +313,21 @@ class Trainer:
         else:
             progress.fail(verdict)
         return "promoted" if kept and run.verdict.promoted else "kept"
+
+    def _worth(self, job: Job) -> Worth | None:
+        """What the run is worth, if it is known what it costs. A label student's first run tells;
+        a text student may take as long as it is allowed to."""
+        price = self._price
+        if not price:
+            return None
+        engine, now = self._store.engine, time.time()
+        cpu_s = runs.measured_cpu_s(engine, job.task, job.model)
+        if cpu_s is None and job.model == "text":
+            cpu_s = 60 * self._settings.loop.text_minutes
+        if cpu_s is None:
+            return None
+        left = runs.left_for_students(engine, job.task, now - _RECENT_S)
+        return worth(left, now - (left.first or now), cpu_s, price)
 
     def _champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""
@@ -318,7 +360,9 @@ class Trainer:
         )
 
 
-def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> str:
+def _card(
+    data: dict[str, Any], run: Run, state: TaskState, started: float, expected: Worth | None
+) -> str:
     """The student's card as JSON."""
     usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
     card = {
@@ -330,8 +374,22 @@ def _card(data: dict[str, Any], run: Run, state: TaskState, started: float) -> s
         "evaluation": run.report and dataclasses.asdict(run.report),
         "latency": run.latency and dataclasses.asdict(run.latency),
         "training_s": round(time.time() - started, 3),
+        "expected": expected
+        and {
+            "saving_usd": expected.saving / PICO,
+            "training_usd": expected.cost / PICO,
+        },
     }
     return json.dumps(card, ensure_ascii=False, indent=1)
+
+
+def _cpu_s(job: Job) -> float:
+    """Seconds of a processor that this thread has taken so far; and, for a text student, the
+    processes that it is trained in."""
+    if job.model != "text":
+        return time.thread_time()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.thread_time() + children.ru_utime + children.ru_stime
 
 
 def _language(name: str | None, without: str) -> Path | None:

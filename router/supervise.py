@@ -153,6 +153,7 @@ class _Trainer:
             "loop": settings.loop.model_dump(mode="json"),
             "log": settings.log.model_dump(mode="json"),
             "dataset": settings.dataset.model_dump(mode="json"),
+            "compute_usd_per_hour": settings.compute_usd_per_hour,
         }
         self._environment = {**os.environ, "PROTEGE_TRAINER": orjson.dumps(handed_over).decode()}
         self._stopping = threading.Event()

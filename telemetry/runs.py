@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from sqlalchemy import Engine, case, func, insert, select
+from sqlalchemy import BigInteger, Engine, case, cast, func, insert, select
 
-from telemetry.schema import training_runs
+from telemetry.schema import exchanges, training_runs
 
 Outcome = Literal["promoted", "kept", "failed"]
 """``kept``: whoever served the task before goes on."""
@@ -28,6 +28,25 @@ class TrainingRun:
     outcome: Outcome
     examples: int
     """Teacher answers that there were to learn from."""
+    model: str = "auto"
+    """What students were made of, as in a job."""
+    cpu_s: float | None = None
+    """Seconds of a processor that it took; None where they were not measured."""
+    cost: int | None = None
+    """What these cost, in picodollars,"""
+    saving: int | None = None
+    """and the most that was expected to be saved by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left for students of a task: what its teacher has answered."""
+
+    requests: int
+    cost: int
+    """Picodollars."""
+    first: float | None
+    """Unix time of the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,25 @@ def add(engine: Engine, run: TrainingRun) -> None:
     """Write down a run. Blocks."""
     with engine.begin() as connection:
         connection.execute(insert(training_runs).values(asdict(run)))
+
+
+def measured_cpu_s(engine: Engine, task: str, model: str) -> float | None:
+    """Seconds of a processor that the last such run took; None where none was measured. Blocks."""
+    of = training_runs.c
+    ours = (of.task == task, of.model == model, of.cpu_s.is_not(None))
+    query = select(of.cpu_s).where(*ours).order_by(of.id.desc()).limit(1)
+    with engine.connect() as connection:
+        return connection.scalar(query)
+
+
+def left_for_students(engine: Engine, task: str, since: float) -> Left:
+    """What the teacher has answered of ``task`` since a Unix time. Blocks."""
+    of = exchanges.c
+    ours = (of.task == task, of.created >= since, of.route == "teacher")
+    cost = cast(func.coalesce(func.sum(of.cost), 0), BigInteger)
+    with engine.connect() as connection:
+        row = connection.execute(select(func.count(), cost, func.min(of.created)).where(*ours))
+        return Left(*row.one())
 
 
 def tallies(engine: Engine) -> list[RunTally]:

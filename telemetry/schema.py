@@ -168,6 +168,10 @@ training_runs = Table(
     Column("seconds", Float, nullable=False),
     Column("outcome", String, nullable=False),
     Column("examples", Integer, nullable=False),
+    Column("model", String, nullable=False, server_default="auto"),
+    Column("cpu_s", Float),
+    Column("cost", BigInteger),
+    Column("saving", BigInteger),
     Index("training_runs_task", "task", "id"),
 )
 
