@@ -111,6 +111,8 @@ def test_a_dataset_holds_no_private_data_where_they_are_masked():
     assert data.flaws == {"private": 1}
     assert data.private == {"EMAIL": 6}
     assert "@" not in "".join(e.text for e in data.examples)
+    assert {(e.request, e.choices) for e in data.examples} == {(None, None)}
+    assert [e.request for e in build(rows).examples] == [row.request for row in rows]
     assert build(rows, "detect").examples == build(rows).examples
     assert build(rows, "detect").private == data.private
     assert len({build(rows).version, data.version}) == 2
