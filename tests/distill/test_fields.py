@@ -19,7 +19,7 @@ from distill.students.label import LabelRung
 from distill.trainer import Trainer, TrainerSettings
 from policies.agreement import agree
 from telemetry.store import Store
-from tests.distill.synthetic import FILLER, exchange, messages
+from tests.distill.synthetic import AT_ONCE, FILLER, exchange, messages
 from tests.router.server import Server
 
 WORDS = {
@@ -165,7 +165,7 @@ def test_the_loop_gives_a_task_of_objects_a_student(tmp_path):
     store.write([exchange(i, text, told(text), "tickets") for i, text in enumerate(texts)])
     looks = iter([False])
     settings = TrainerSettings(
-        data=tmp_path, policy=PolicySettings(), loop=LoopSettings(encoder=None)
+        data=tmp_path, policy=PolicySettings(), loop=LoopSettings(encoder=None, rollout=AT_ONCE)
     )
     Trainer(settings).run(lambda: next(looks, True))
     (serving,) = store.serving()
