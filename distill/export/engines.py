@@ -30,7 +30,9 @@ class Transformers:
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         self._vocabulary = Vocabulary.load(folder)
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype="auto"
@@ -59,12 +61,17 @@ class Transformers:
             float(torch.log_softmax(logits[0].float(), -1)[token])
             for logits, token in zip(said.logits, answer, strict=True)
         )
-        return _written(self._vocabulary, answer, logprobs)
+        finished = answer[-1:] == [end]
+        text = self._vocabulary.text(answer[:-1] if finished else answer)
+        return Written(text, logprobs, finished)
 
 
 class LlamaCpp:
     """The language model in a GGUF file, on one thread. Raises ExportError where llama.cpp is not
-    installed."""
+    installed.
+
+    An answer that has part of a character for a token is not sure: it counts as not finished.
+    """
 
     def __init__(self, folder: Path) -> None:
         if find_spec("xllamacpp") is None:
@@ -103,12 +110,8 @@ class LlamaCpp:
             raise RuntimeError(str(said["error"]))
         (choice,) = said["choices"]
         tokens = choice["logprobs"]["content"]
-        answer = [token["id"] for token in tokens]
-        return _written(
-            self._vocabulary, answer, tuple(float(token["logprob"]) for token in tokens)
-        )
-
-
-def _written(vocabulary: Vocabulary, answer: list[int], logprobs: tuple[float, ...]) -> Written:
-    finished = answer[-1:] == [vocabulary.end]
-    return Written(vocabulary.text(answer[:-1] if finished else answer), logprobs, finished)
+        logprobs = tuple(float(token["logprob"]) for token in tokens)
+        # llama.cpp does not say how likely a token was that ends within a character.
+        complete = len(tokens) == said["usage"]["completion_tokens"]
+        ended = bool(tokens) and tokens[-1]["id"] == self._vocabulary.end
+        return Written(choice["text"], logprobs, ended and complete)

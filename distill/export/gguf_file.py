@@ -42,18 +42,25 @@ Weights = npt.NDArray[np.float32]
 
 
 def write(rung: TextRung, target: Path) -> None:
-    """Write ``model.gguf`` and what makes its tokens to the folder ``target``.
+    """Write ``model.gguf`` and what makes its tokens to the folder ``target``. Raises ExportError,
+    as ``write_model`` does."""
+    words = weights.vocabulary(rung)
+    write_model(weights.merged(rung), words, target / GGUF)
+    words.save(target)
+
+
+def write_model(model: Any, words: Vocabulary, file: Path) -> None:
+    """Write a model of transformers' and its tokenizer to a ``file``.
 
     Raises ExportError for models that are neither Llama's nor Qwen 2's kind, or have another
     tokenizer than of byte pairs.
     """
-    model, words = weights.merged(rung), weights.vocabulary(rung)
     config = model.config
     architecture = _ARCHITECTURES.get(config.model_type)
     if architecture is None:
         known = " and ".join(_ARCHITECTURES)
         raise ExportError(f"gguf takes models of kind {known}, not {config.model_type}")
-    writer = GGUFWriter(target / GGUF, gguf.MODEL_ARCH_NAMES[architecture])
+    writer = GGUFWriter(file, gguf.MODEL_ARCH_NAMES[architecture])
     _add_shape(writer, config)
     _add_tokenizer(writer, words, config.vocab_size)
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
@@ -69,7 +76,6 @@ def write(rung: TextRung, target: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    words.save(target)
 
 
 def _add_shape(writer: GGUFWriter, config: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def merged(rung: TextRung) -> Any:
     from peft import PeftModel
     from safetensors import safe_open
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     adapter = rung.folder / ADAPTER
     with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
         layers = {int(found[1]) for name in weights.keys() if (found := _LAYER.search(name))}  # noqa: SIM118
@@ -50,7 +53,10 @@ def merged(rung: TextRung) -> Any:
     )
     if len(layers) < model.config.num_hidden_layers:
         model = language.thinned(model, len(layers))
-    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
+    with warnings.catch_warnings():
+        # peft uses names of transformers that it will have to give up.
+        warnings.simplefilter("ignore", FutureWarning)
+        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
 
 
 def write_hugging_face(rung: TextRung, target: Path) -> None:

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from config.settings import LoopSettings, Settings
-from distill.export import weights
+from distill.export import gguf_file, weights
+from distill.export.engines import LlamaCpp
 from distill.export.export import export
 from distill.export.folder import ExportError, Format, Manifest
 from distill.export.loading import load
 from distill.students import label, novelty
 from distill.students.classifier import Calibration
 from distill.students.ladder import Ladder
-from distill.students.text import training
+from distill.students.text import language, training
 from distill.students.text.engine import Sampling
 from distill.students.text.job import Job, Recipe
 from distill.students.text.lesson import Lesson
@@ -180,6 +181,76 @@ def test_a_gguf_file_has_the_same_weights(folders: dict[Format, Path]) -> None:
     # Of numbers in 8 bits, one in 256 is rounded away.
     assert np.abs(logits(read, ids) - logits(merged, ids)).max() < 0.5
     assert (logits(read, ids).argmax(1) == logits(merged, ids).argmax(1)).mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_llama_cpp_reads_models_of_this_kind(
+    language_model: Path, tmp_path: Path, kind: str
+) -> None:
+    """Models that have learnt nothing, large enough for 8 bits and with other numbers of heads."""
+    words = language.vocabulary(language_model)
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=words.tokenizer.get_vocab_size(),
+        hidden_size=96,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+        bos_token_id=words.begin,
+        eos_token_id=words.end,
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for name, parameter in model.named_parameters():
+        # Biases begin at nothing, and would be lost unseen.
+        torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.3)
+    gguf_file.write_model(model, words, tmp_path / "model.gguf")
+    words.save(tmp_path)
+    (said,) = LlamaCpp(tmp_path).write(["abc 1234"], Sampling(3))
+    question = words.question("abc 1234")
+    ids = model.generate(
+        torch.tensor([question]),
+        attention_mask=torch.ones(1, len(question)),
+        max_new_tokens=3,
+        do_sample=False,
+        pad_token_id=words.end,
+    )[0].tolist()
+    assert said.text == words.text(ids[len(question) :])
+    first = torch.log_softmax(torch.tensor(logits(model, question)[-1]), -1).max()
+    assert said.logprobs[0] == pytest.approx(float(first), abs=0.1)
+    assert not said.finished
+
+
+def test_an_answer_with_a_token_of_unknown_probability_is_not_sure(
+    folders: dict[Format, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As llama.cpp reports one that has part of a character for a token: it leaves that out."""
+    engine = LlamaCpp(folders["gguf"] / "model")
+    (whole,) = engine.write(["abc 1234"], Sampling(8))
+    assert whole.finished
+    real = engine._server
+
+    class Forgetful:
+        def handle_completions(self, asked: dict[str, Any]) -> dict[str, Any]:
+            said = real.handle_completions(asked)
+            del said["choices"][0]["logprobs"]["content"][0]
+            return said
+
+    monkeypatch.setattr(engine, "_server", Forgetful())
+    (part,) = engine.write(["abc 1234"], Sampling(8))
+    assert part.text == whole.text
+    assert not part.finished
+
+
+def test_what_gguf_does_not_know_is_refused(language_model: Path, tmp_path: Path) -> None:
+    words = language.vocabulary(language_model)
+    size = {"vocab_size": 300, "n_embd": 8, "n_layer": 1, "n_head": 1}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **size))
+    with pytest.raises(ExportError, match="llama and qwen2, not gpt2"):
+        gguf_file.write_model(model, words, tmp_path / "model.gguf")
 
 
 def test_the_same_text_student_gives_the_same_bytes(
