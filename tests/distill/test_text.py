@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from config.settings import LoopSettings, PolicySettings
 from distill import train_text
+from distill.data.dataset import build
 from distill.students.classifier import Calibration
 from distill.students.ladder import Ladder
 from distill.students.text import engine as engines
@@ -29,7 +30,7 @@ from distill.students.text.objective import objective
 from distill.students.text.rung import confidences
 from distill.students.text.student import Start
 from distill.trainer import Trainer, TrainerSettings
-from telemetry.exchange import StudentRecord
+from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill.language_model import BEGIN, END, pairs
 from tests.distill.synthetic import AT_ONCE, exchange, messages
@@ -321,6 +322,19 @@ def test_the_loop_gives_a_task_of_open_answers_a_student(language_model, tmp_pat
     assert not list((tmp_path / "training").iterdir())
     assert not ladder.usage.completion
     assert served(tmp_path) == ("student", serving.version, "4567")
+
+
+def test_a_text_student_is_tested_beside_the_labels_among_its_answers(language_model, tmp_path):
+    known = [f"{text[:3]} {i % 5}000" for i, (text, _) in enumerate(pairs(200))]
+    rows = [*((text, text[4:]) for text in known), *pairs(250, seed=2)]
+    data = build([exchange(i, *pair, "copy") for i, pair in enumerate(rows)])
+    start = Start(language_model, tmp_path, tmp_path / "scratch", Recipe(epochs=2))
+    policy = PolicySettings(alpha=0.15)
+    run = train_text.retrain("copy", "v", data, None, TaskState("copy"), policy, start)
+    assert run is not None
+    assert set(run.labels) == {"0000", "1000", "2000", "3000", "4000"}
+    assert run.verdict.promoted
+    assert run.rungs[-1] == "text"
 
 
 def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_model, tmp_path):
