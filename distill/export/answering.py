@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -63,7 +63,8 @@ class LabelModel:
     encoder: Encoder | None
 
     def ask(self, text: str) -> tuple[npt.NDArray[np.float64], float]:
-        """The probability of each label [k], and the confidence in the likeliest one."""
+        """The probability of each label, or of each field's values one field after the other [k],
+        and the confidence in the likeliest answer."""
         buckets, counts = self.count(text)
         asked: dict[str, npt.NDArray[Any]] = {"buckets": buckets}
         if "counts" in self._inputs:
@@ -82,6 +83,19 @@ class LabelModel:
         return frozenset(one.name for one in self._session.get_inputs())
 
 
+def likeliest(
+    fields: Sequence[Sequence[str]], pieces: Sequence[str], probabilities: npt.NDArray[np.float64]
+) -> str:
+    """The answer of the likeliest values of ``fields``, with its ``pieces`` [fields + 1] around
+    them."""
+    answer, start = pieces[0], 0
+    for values, piece in zip(fields, pieces[1:], strict=True):
+        given = probabilities[start : start + len(values)]
+        answer += values[int(given.argmax())] + piece
+        start += len(values)
+    return answer
+
+
 def session(graph: Path) -> Any:
     """An ONNX graph, ready to run on one thread: a second one slows a small graph down."""
     options = onnxruntime.SessionOptions()
@@ -97,23 +111,18 @@ def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]
     """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     encoder = Encoder(folder, manifest["encoder_tokens"]) if manifest["encoder_tokens"] else None
-    rungs = [
-        (
-            LabelModel(
-                folder / f"{rung['name']}.onnx", count, encoder if rung["name"] != "ngram" else None
-            ),
-            rung["labels"],
-        )
-        for rung in manifest["rungs"]
-    ]
+    rungs = []
+    for rung in manifest["rungs"]:
+        own = None if rung["name"] == "ngram" else encoder
+        rungs.append((rung, LabelModel(folder / f"{rung['name']}.onnx", count, own)))
     threshold, barred = manifest["threshold"], manifest["barred"]
     said = []
     for text in texts:
         best: tuple[float, str] = (-1.0, "")
-        for model, labels in rungs:
+        for rung, model in rungs:
             probabilities, confidence = model.ask(text.removeprefix(manifest["head"]))
             if confidence > best[0]:
-                best = (confidence, labels[int(probabilities.argmax())])
+                best = (confidence, likeliest(rung["fields"], rung["pieces"], probabilities))
             if confidence >= threshold:
                 break
         confidence = 0.0 if best[1] in barred else best[0]

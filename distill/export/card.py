@@ -50,7 +50,7 @@ def _front_matter(manifest: Manifest) -> str:
 
 def _summary(manifest: Manifest, record: StudentRecord) -> str:
     trained = datetime.fromtimestamp(record.created, UTC)
-    labels = sorted({label for rung in manifest.rungs for label in rung.labels})
+    fields = next((rung.fields for rung in manifest.rungs if rung.fields), ())
     rows = [
         ("task", _code(manifest.task)),
         ("kind", f"{manifest.kind}, of {' and '.join(rung.name for rung in manifest.rungs)}"),
@@ -60,8 +60,9 @@ def _summary(manifest: Manifest, record: StudentRecord) -> str:
         ("trained", f"{trained:%Y-%m-%d}"),
         ("threshold", f"{manifest.threshold:.6g}"),
     ]
-    if labels:
-        rows.append(("answers", ", ".join(map(_code, labels))))
+    for place, values in enumerate(fields, 1):
+        title = "answers" if len(fields) == 1 else f"answers, field {place}"
+        rows.append((title, ", ".join(map(_code, values))))
     if manifest.barred:
         rows.append(("answers that it is never sure of", ", ".join(map(_code, manifest.barred))))
     told = "A student of Protege: it answers one task in the place of the model that taught it."

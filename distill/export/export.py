@@ -26,7 +26,6 @@ from distill.export.folder import (
 )
 from distill.export.licence import Licence
 from distill.students.base import TEXT, Rung
-from distill.students.classifier import Classifier
 from distill.students.encoder import MOST_TOKENS, EncoderError, SentenceEncoder
 from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
@@ -86,12 +85,6 @@ def _check_format(ladder: Ladder, format_: Format) -> None:
             raise ExportError(f"{ladder.version} writes its answers: it goes as {_or(_WRITERS)}")
     elif format_ != "onnx":
         raise ExportError(f"{ladder.version} is a label student: it can be exported as onnx alone")
-    if any(_answers_by_field(rung) for rung in ladder.rungs):
-        raise ExportError(f"{ladder.version} answers field by field: it cannot be exported yet")
-
-
-def _answers_by_field(rung: Rung) -> bool:
-    return isinstance(rung, LabelRung) and isinstance(rung.classifier, FieldsClassifier)
 
 
 def _write(
@@ -143,9 +136,11 @@ def _write_rung(rung: Rung, format_: Format, folder: Path) -> RungManifest:
     assert isinstance(rung, LabelRung), "a student that is kept has no other rungs"
     (folder / f"{rung.name}.onnx").write_bytes(graphs.label_graph(rung))
     classifier = rung.classifier
-    assert isinstance(classifier, Classifier), "one that answers field by field is not exported"
     return RungManifest(
-        name=rung.name, labels=classifier.labels, calibration=classifier.calibration
+        name=rung.name,
+        calibration=classifier.calibration,
+        fields=tuple(head.labels for head in graphs.fields_of(rung)),
+        pieces=classifier.pieces if isinstance(classifier, FieldsClassifier) else ("", ""),
     )
 
 

@@ -49,8 +49,11 @@ class RungManifest(BaseModel):
     ``NAME.onnx``."""
     calibration: Calibration
     """Is part of its graph already."""
-    labels: tuple[str, ...] = ()
-    """The answers of a label rung, in the order of its probabilities."""
+    fields: tuple[tuple[str, ...], ...] = ()
+    """The answers of a label rung, in the order of its probabilities. Where it answers JSON objects
+    field by field, the values of each of these,"""
+    pieces: tuple[str, ...] = ("", "")
+    """and what stands around them."""
     most_tokens: int | None = None
     """Longest answer of a rung that writes."""
 

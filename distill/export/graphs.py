@@ -59,10 +59,12 @@ _FROM_EMBEDDING = """
     from_embedding = MatMul (embedding_double, dense_double)
 """
 
-_LABELS = """
-    softmax = Softmax <axis = 0> (scores)
-    probabilities = Slice (softmax, first, label_count, first)
-    probability = ReduceMax <keepdims = 0> (probabilities)
+# Of one field's values; the last of what is given may be for answers that are none of them.
+_FIELD = """
+    scores_{0} = Slice (scores, start_{0}, end_{0}, first)
+    softmax_{0} = Softmax <axis = 0> (scores_{0})
+    given_{0} = Slice (softmax_{0}, first, known_{0}, first)
+    top_{0} = ReduceMax <keepdims = 0> (given_{0})
 """
 
 _CONFIDENCE = """
@@ -124,17 +126,21 @@ def label_graph(rung: LabelRung) -> bytes:
     """The graph of a rung.
 
     ``buckets`` and ``counts`` [m], unless it reads no n-grams for its answer, and ``embedding`` [d]
-    where it reads one, to the ``probabilities`` [labels] and the ``confidence`` in the likeliest.
+    where it reads one, to the ``probabilities`` of its labels, or of all fields' values one field
+    after the other, and the ``confidence`` in the likeliest.
     """
-    classifier = rung.classifier
-    assert isinstance(classifier, Classifier), "one that answers field by field has no graph"
-    weights = classifier.weights.astype(np.float32)
+    heads = fields_of(rung)
+    weights = np.concatenate([head.weights for head in heads], axis=1).astype(np.float32)
+    ends = np.cumsum([len(head.intercepts) for head in heads]).tolist()
     arrays: dict[str, npt.NDArray[Any]] = {
-        **_calibration(classifier.calibration, rung.novelty),
-        "intercepts": classifier.intercepts,
+        **_calibration(rung.classifier.calibration, rung.novelty),
         "first": np.array([0]),
-        "label_count": np.array([len(classifier.labels)]),
+        "intercepts": np.concatenate([head.intercepts for head in heads]),
     }
+    for i, head in enumerate(heads):
+        arrays[f"start_{i}"] = np.array([ends[i] - len(head.intercepts)])
+        arrays[f"end_{i}"] = np.array([ends[i]])
+        arrays[f"known_{i}"] = np.array([len(head.labels)])
     columns = 0 if rung.tfidf is None else len(rung.tfidf.weights)
     body, inputs, sources = "", "", ["intercepts"]
     if rung.tfidf is not None:
@@ -149,8 +155,20 @@ def label_graph(rung: LabelRung) -> bytes:
         body += _FROM_EMBEDDING
         inputs += ", float[d] embedding"
         sources.append("from_embedding")
-    body += f"    scores = Sum ({', '.join(sources)})\n" + _LABELS + _CONFIDENCE
+    fields = range(len(heads))
+    body += f"    scores = Sum ({', '.join(sources)})\n"
+    body += "".join(_FIELD.format(i) for i in fields)
+    body += f"    probabilities = Concat <axis = 0> ({', '.join(f'given_{i}' for i in fields)})\n"
+    body += "    whole_0 = Identity (top_0)\n"
+    body += "".join(f"    whole_{i} = Mul (whole_{i - 1}, top_{i})\n" for i in fields[1:])
+    body += f"    probability = Identity (whole_{fields[-1]})\n" + _CONFIDENCE
     return _written(_SHAPED.format(inputs=inputs), body, arrays)
+
+
+def fields_of(rung: LabelRung) -> tuple[Classifier, ...]:
+    """What says the value of each field of a rung's answers; an answer as a whole is one field."""
+    classifier = rung.classifier
+    return (classifier,) if isinstance(classifier, Classifier) else classifier.heads
 
 
 def confidence_graph(calibration: Calibration, novelty: Novelty) -> bytes:

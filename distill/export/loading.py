@@ -11,7 +11,7 @@ import numpy as np
 
 from config.settings import ConfigError
 from distill.data.private import check_installed
-from distill.export.answering import Encoder, LabelModel, session
+from distill.export.answering import Encoder, LabelModel, likeliest, session
 from distill.export.engines import LlamaCpp, Transformers, Writer
 from distill.export.folder import (
     CONFIDENCE,
@@ -33,9 +33,12 @@ from policies.hashing import count
 class GraphRung:
     """A label rung that is an ONNX graph."""
 
-    name: str
-    labels: tuple[str, ...]
+    manifest: RungManifest
     model: LabelModel
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
 
     @property
     def fast(self) -> bool:
@@ -46,9 +49,17 @@ class GraphRung:
 
     def _predict(self, text: str) -> Prediction:
         probabilities, confidence = self.model.ask(text)
-        order = np.argsort(-probabilities)
-        alternatives = tuple((self.labels[i], float(probabilities[i])) for i in order)
-        return Prediction(alternatives[0][0], confidence, alternatives)
+        fields = self.manifest.fields
+        answer = likeliest(fields, self.manifest.pieces, probabilities)
+        if len(fields) == 1:
+            (labels,) = fields
+            alternatives = [
+                (labels[i], float(probabilities[i])) for i in np.argsort(-probabilities)
+            ]
+            return Prediction(answer, confidence, tuple(alternatives))
+        ends = np.cumsum([len(values) for values in fields])
+        share = np.prod([part.max() for part in np.split(probabilities, ends[:-1])])
+        return Prediction(answer, confidence, ((answer, float(share)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,7 @@ def _rung(folder: Path, manifest: Manifest, rung: RungManifest) -> Rung:
     if rung.name != "ngram" and manifest.encoder_tokens is not None:
         encoder = Encoder(folder, manifest.encoder_tokens)
     model = LabelModel(folder / f"{rung.name}.onnx", count, encoder)
-    return GraphRung(rung.name, rung.labels, model)
+    return GraphRung(rung, model)
 
 
 def _writer(folder: Path, format_: Format) -> Writer:

@@ -21,7 +21,8 @@ from distill.export.export import export, find
 from distill.export.folder import ExportError, Manifest, check
 from distill.export.graphs import label_graph
 from distill.export.loading import load
-from distill.students import label
+from distill.students import forms, label
+from distill.students.classifier import Classifier
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
@@ -29,6 +30,7 @@ from policies.hashing import count
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill.synthetic import stream
+from tests.distill.test_fields import requests, told
 
 HEAD = "Support: "
 
@@ -126,8 +128,13 @@ def data(tmp_path_factory, encoder_folder) -> Path:
     both = label.train(texts, answers, labels, encoder=encoder).rung
     usage = UsageModel(50, 0.2, dict.fromkeys(labels, 2.0), 0.0, longest=400)
     store = Store(data)
-    for version, rungs in {"cheap": (cheap,), "rich": (cheap, dense, both)}.items():
-        barred = () if version == "cheap" else (labels[0],)
+    objects = [told(text) for text in requests(150)]
+    form = forms.find(objects)
+    assert form is not None
+    fields = label.train(requests(150), objects, form).rung
+    students = {"cheap": (cheap,), "fields": (fields,), "rich": (cheap, dense, both)}
+    for version, rungs in students.items():
+        barred = (labels[0],) if version == "rich" else ()
         ladder = Ladder(version, "support", 0.9, 0.7, HEAD, rungs, usage, barred=barred)
         ladder.save(data / "students" / version, str(encoder_folder))
         path = f"students/{version}"
@@ -151,14 +158,26 @@ def cheap(data, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def fields(data, tmp_path_factory) -> Path:
+    """Of a student that answers JSON objects field by field."""
+    return exported(data, "fields", tmp_path_factory.mktemp("exported") / "fields")
+
+
+@pytest.fixture(scope="module")
 def rich(data, tmp_path_factory) -> Path:
     return exported(data, "rich", tmp_path_factory.mktemp("exported") / "rich")
 
 
-TEXTS = [*(text for text, _ in stream(30, seed=5)), "", "Où est la bibliothèque ?", "🦓" * 9]
+TEXTS = [
+    *(text for text, _ in stream(30, seed=5)),
+    *requests(20, seed=5),
+    "",
+    "Où est la bibliothèque ?",
+    "🦓" * 9,
+]
 
 
-@pytest.mark.parametrize("version", ["cheap", "rich"])
+@pytest.mark.parametrize("version", ["cheap", "fields", "rich"])
 def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, version, request):
     folder = request.getfixturevalue(version)
     asked = [HEAD + text for text in TEXTS]
@@ -174,7 +193,7 @@ def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, ver
     assert not list(folder.glob("__pycache__"))
 
 
-@pytest.mark.parametrize("version", ["cheap", "rich"])
+@pytest.mark.parametrize("version", ["cheap", "fields", "rich"])
 def test_a_loaded_folder_is_the_same_ladder(data, version, request):
     loaded = load(request.getfixturevalue(version))
     served = Ladder.load(data / "students" / version)
@@ -203,6 +222,7 @@ def test_a_graph_computes_what_its_rung_does(graph, text):
     rung, model = graph
     probabilities, confidence = model.ask(text)
     (expected,) = rung.predict([text])
+    assert isinstance(rung.classifier, Classifier)
     given = dict(zip(rung.classifier.labels, probabilities.tolist(), strict=True))
     assert given == pytest.approx(dict(expected.alternatives), abs=1e-5)
     assert confidence == pytest.approx(expected.confidence, abs=1e-5)
@@ -266,7 +286,7 @@ def test_a_manifest_of_another_time_is_refused(tmp_path):
 
 def test_the_card_tells_what_the_student_is_worth(rich):
     card = (rich / "README.md").read_text()
-    for told in (
+    for line in (
         'license: "apache-2.0"',
         "# rich",
         "| task | `support` |",
@@ -278,11 +298,20 @@ def test_the_card_tells_what_the_student_is_worth(rich):
         "student run",
         HEAD,
     ):
-        assert told in card
+        assert line in card
     assert (rich / "LICENSE").read_text() == "You may."
     manifest = Manifest.read(rich)
     assert (manifest.kind, manifest.format, manifest.licence) == ("label", "onnx", "apache-2.0")
     assert manifest.teachers == ("gpt-5.4",)
+
+
+def test_the_manifest_has_the_answers(cheap, fields):
+    (labels,) = Manifest.read(cheap).rungs[0].fields
+    assert set(labels) == {answer for _, answer in stream(90, noise=0.1)}
+    (rung,) = Manifest.read(fields).rungs
+    assert len(rung.fields) == len(rung.pieces) - 1 == 4
+    assert '"bug"' in rung.fields[0]
+    assert '| answers, field 1 | `"' in (fields / "README.md").read_text()
 
 
 def test_an_untested_student_promises_nothing(data, tmp_path):

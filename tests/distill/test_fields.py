@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import LoopSettings, PolicySettings, Settings
+from config.settings import LoopSettings, PolicySettings
 from distill.answers import learnable, named
-from distill.export.export import export
-from distill.export.folder import ExportError
 from distill.students import forms, label
 from distill.students.forms import Form
 from distill.students.label import LabelRung
@@ -173,8 +171,6 @@ def test_the_loop_gives_a_task_of_objects_a_student(tmp_path):
     assert card["rungs"] == ["ngram"]
     assert card["gate"]["share"] > 0.5
     assert "about.call: true" in card["labels"]
-    with pytest.raises(ExportError, match="field by field"):
-        export(Settings(data=tmp_path), serving, "onnx", tmp_path / "edge")
     asked: Any = messages("please great our now team italiano")
     where = ("--teacher-base-url", "http://127.0.0.1:9/v1")
     with Server(tmp_path, *where, PROTEGE_LOOP__ENABLED="false") as server:
