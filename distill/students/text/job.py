@@ -20,6 +20,10 @@ ADAPTER = "adapter"
 """and the one with what was learnt, as peft writes it."""
 
 
+_LARGE = 1 << 20
+"""Bytes of memory that a training gives back at once when it is done with them."""
+
+
 class TrainingError(Exception):
     """A training came to nothing."""
 
@@ -89,7 +93,13 @@ def run(job: Job) -> Report:
     file.write_text(json.dumps(asdict(job)), encoding="utf-8")
     command = [sys.executable, "-m", "distill.students.text.training", str(file)]
     # Threads that wait for each other must not take the processor from those who serve.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {
+        **os.environ,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        # Else glibc keeps room for large tensors of ever other sizes, and memory grows for long.
+        "MALLOC_MMAP_THRESHOLD_": str(_LARGE),
+    }
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     finally:
