@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from zipfile import BadZipFile
 
 from config.settings import Settings
 from distill.export import answering, graphs, licence, weights
@@ -59,7 +60,7 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
     """
     try:
         ladder = Ladder.load(settings.data / record.path)
-    except (OSError, KeyError, ValueError, EncoderError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile, EncoderError) as error:
         raise ExportError(f"the files of {record.version} cannot be read: {error}") from error
     _check_format(ladder, format_)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -38,6 +38,16 @@ def vocabulary(rung: TextRung) -> Vocabulary:
 
 def merged(rung: TextRung) -> Any:
     """The model as transformers has it, in float32. Raises ExportError."""
+    folder = base(rung)
+    try:
+        return _merged(folder, rung.folder / ADAPTER)
+    except Exception as error:
+        # Any of the libraries that read the files may fail in its own way.
+        said = " ".join(str(error).split())
+        raise ExportError(f"{rung.folder / ADAPTER} cannot be merged: {said}") from error
+
+
+def _merged(base: Path, adapter: Path) -> Any:
     import torch
     from peft import PeftModel
     from safetensors import safe_open
@@ -45,13 +55,11 @@ def merged(rung: TextRung) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    adapter = rung.folder / ADAPTER
     with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
         layers = {int(found[1]) for name in weights.keys() if (found := _LAYER.search(name))}  # noqa: SIM118
-    model = AutoModelForCausalLM.from_pretrained(
-        base(rung), dtype=torch.float32, local_files_only=True
-    )
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
     if len(layers) < model.config.num_hidden_layers:
+        # It was trained with some of them alone.
         model = language.thinned(model, len(layers))
     with warnings.catch_warnings():
         # peft uses names of transformers that it will have to give up.

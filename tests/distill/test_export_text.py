@@ -21,6 +21,7 @@ from distill.export.loading import load
 from distill.students import label, novelty
 from distill.students.classifier import Calibration
 from distill.students.ladder import Ladder
+from distill.students.novelty import Novelty
 from distill.students.text import language, training
 from distill.students.text.engine import Sampling
 from distill.students.text.job import Job, Recipe
@@ -34,6 +35,8 @@ from tests.distill.test_export import CARD, alone
 from tests.router.test_edge import alone as alone_served
 
 HEAD = "Which number? "
+NO_NOVELTY = Novelty(np.zeros(0, dtype=bool), np.zeros(1), 1.0)
+
 FORMATS: tuple[Format, ...] = ("hf", "gguf", "ctranslate2")
 
 TEXTS = [*(text for text, _ in pairs(12, seed=4)), "zz 0000", "?!", "Où est la bibliothèque ?"]
@@ -288,3 +291,43 @@ def test_a_student_whose_base_is_gone_is_told_so(data: Path, tmp_path: Path) -> 
     file.write_text("{")
     with pytest.raises(ExportError, match="cannot be read"):
         weights.base(TextRung.load(tmp_path))
+
+
+def test_a_damaged_student_is_told_so(data: Path, tmp_path: Path) -> None:
+    rung = TextRung.load(data / "students" / "numbers")
+    rung.save(tmp_path)
+    (tmp_path / "text" / "adapter" / "adapter_model.safetensors").write_bytes(b"{")
+    with pytest.raises(ExportError, match="cannot be merged"):
+        weights.merged(TextRung.load(tmp_path))
+
+
+def test_a_student_with_some_of_the_layers_is_merged_with_those(
+    language_model: Path, tmp_path: Path
+) -> None:
+    """Its adapter says how many these are."""
+    words = language.vocabulary(language_model)
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
+    config = AutoConfig.for_model(
+        "llama",
+        vocab_size=words.tokenizer.get_vocab_size(),
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        bos_token_id=words.begin,
+        eos_token_id=words.end,
+        **size,
+    )
+    base = tmp_path / "base"
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    adapted = training.adapt(language.thinned(model, 2), rank=2)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    adapted.save_pretrained(tmp_path / "text" / "adapter")
+    rung = TextRung(tmp_path / "text", 8, Calibration(1.0, 0.0, 0.0), NO_NOVELTY)
+    merged = weights.merged(rung)
+    assert merged.config.num_hidden_layers == 2
+    ids = words.question("abc 1234")
+    expected = logits(adapted, ids)
+    np.testing.assert_allclose(logits(merged, ids), expected, atol=1e-4)
