@@ -25,6 +25,7 @@ DONE = {
     "promoted": "The student serves its task now.",
     "rolled-back": "The student is out of service.",
     "feedback": "Thank you: it counts from the next training run on.",
+    "changed": "The key is changed.",
     "revoked": "The key is revoked. Nobody can use it any more.",
 }
 """What is said at the top of a page after something was done."""
@@ -46,9 +47,9 @@ class Desk:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for word in (words.usd, words.share, words.count, words.seconds, words.model, words.short):
+        figures = (words.usd, words.share, words.count, words.seconds, words.moment)
+        for word in (*figures, words.model, words.short, words.rungs):
             environment.filters[word.__name__] = word
-        environment.filters["moment"] = words.moment
         environment.globals.update(
             root=ROOT,
             version=_version(),

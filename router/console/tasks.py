@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from distill import registry
-from router.console import charts
+from router.console import charts, words
 from router.console.charts import Chart, Mark
 from router.console.drawn import drawn
 from router.console.exchanges import newest, question
@@ -42,8 +42,6 @@ _ORDERS: dict[str, Callable[[TaskTotal], Any]] = {
 }
 """What the table may be sorted by."""
 
-_RUNGS = {"ngram": "n-grams", "encoder": "sentence encoder"}
-
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
@@ -66,8 +64,7 @@ class TaskView:
         """Of the serving student, from the cheapest to the dearest."""
         if self.serving is None:
             return []
-        names = registry.read_card(self.serving).get("rungs", [])
-        return [_RUNGS.get(name, name) for name in names]
+        return words.rungs(registry.read_card(self.serving).get("rungs", []))
 
 
 async def show_all(page: Page) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import floor, log10
 
@@ -14,6 +15,15 @@ NONE = "–"
 
 _REPLAY = "replay-of-"
 """What the demo's teacher begins its name with."""
+
+_RUNGS = {
+    "ngram": "n-grams",
+    "embedding": "sentence encoder",
+    "both": "n-grams and sentence encoder",
+    "tuned": "fine-tuned encoder",
+    "text": "language model",
+    "hosted": "hosted model",
+}
 
 _AGES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -105,6 +115,15 @@ def model(name: str) -> str:
     ('demo replay of gpt-5.4', 'gpt-5.4')
     """
     return f"demo replay of {name.removeprefix(_REPLAY)}" if is_replay(name) else name
+
+
+def rungs(names: Sequence[str]) -> list[str]:
+    """What the rungs of a student read or are, from the cheapest to the dearest.
+
+    >>> rungs(["ngram", "both"])
+    ['n-grams', 'n-grams and sentence encoder']
+    """
+    return [_RUNGS.get(name, name) for name in names]
 
 
 def short(text: str | None, most: int = 90) -> str:

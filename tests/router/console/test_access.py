@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.keys import Keys, new_secret
+from router.console import key_form
+from telemetry.exchange import PICO
+from telemetry.keys import Key, Keys, new_secret
 from telemetry.sessions import Sessions
 from tests.router.console.conftest import Site, open_site, post
 from tests.router.server import eventually
@@ -128,9 +131,64 @@ def test_forms_from_elsewhere_are_refused(site: Site) -> None:
         assert len(keys_of(site)) == len(before) + 1
 
 
+def test_no_form_from_elsewhere_changes_a_key(site: Site) -> None:
+    with site.signed_in() as visitor:
+        key = boss(site)
+        for path in ("change", "rotate", "revoke"):
+            fields = {"id": key.id, "name": "forged", "period": "day", "grace": "at once"}
+            assert visitor.post(f"/console/keys/{path}", data=fields).status_code == 403
+    assert boss(site) == key
+
+
+def test_of_a_key_that_changes_only_what_is_said_otherwise(site: Site) -> None:
+    store = site.server.store()
+    limits = {"budget": PICO // 3, "expires": 2e9 + 0.5, "models": ["a"]}
+    key = Keys(store).create(new_secret(), time.time(), name="exact", **limits)
+    page = f"/console/key?id={key.id}"
+    fields = {**key_form.said_of(key), "id": key.id}
+    with site.signed_in() as visitor:
+        shown = post(visitor, "/console/keys/change", page, **fields)
+        assert shown.status_code == 303
+        assert Keys(store).find(key.id) == key
+        post(visitor, "/console/keys/change", page, **{**fields, "models": "", "tasks": "a,b"})
+        changed = dataclasses.replace(key, models=None, tasks=["a", "b"])
+        assert Keys(store).find(key.id) == changed
+        for name, value, words in (
+            ("name", "", "name: string should have at least 1"),
+            ("budget_usd", "-1", "budget: input should be greater than 0"),
+            ("tokens_per_minute", "many", "tokens a minute: expected a number"),
+            ("expires_at", "soon", "ends: expected a date"),
+        ):
+            refused = post(visitor, "/console/keys/change", page, **{**fields, name: value})
+            assert refused.status_code == 400
+            assert words in refused.text
+        refused = post(visitor, "/console/keys/rotate", page, id=key.id, grace="for ever")
+        assert refused.status_code == 400
+        assert Keys(store).find(key.id) == changed
+        Keys(store).revoke(key.id, time.time())
+        shown = visitor.get(page)
+        assert "Change the key" not in shown.text
+        refused = post(visitor, "/console/keys/rotate", "/console/keys", id=key.id, grace="a day")
+        assert "has been revoked" in refused.text
+        assert visitor.get("/console/key?id=key_gone").status_code == 404
+    store.close()
+
+
+def test_nobody_takes_their_own_right_away(site: Site) -> None:
+    key = boss(site)
+    fields = {**key_form.said_of(key), "id": key.id, "admin": ""}
+    with site.signed_in() as visitor:
+        refused = post(visitor, "/console/keys/change", f"/console/key?id={key.id}", **fields)
+    assert refused.status_code == 400
+    assert boss(site) == key
+
+
 def test_what_changes_something_is_not_to_be_got(site: Site) -> None:
     with site.signed_in() as visitor:
-        for path in ("keys/create", "keys/revoke", "student/promote", "exchange/feedback"):
+        for path in (
+            *("keys/create", "keys/change", "keys/rotate", "keys/revoke"),
+            *("student/promote", "exchange/feedback"),
+        ):
             assert visitor.get(f"/console/{path}").status_code == 405
 
 
@@ -229,6 +287,14 @@ def test_a_server_stops_while_somebody_watches(upstream: StubUpstream, tmp_path:
             list(lines)
         # The server says when its patience has ended instead.
         assert server.complaints() == []
+
+
+def boss(site: Site) -> Key:
+    """The admin's key."""
+    store = site.server.store()
+    (key,) = (each for each in Keys(store).all() if each.name == "boss")
+    store.close()
+    return key
 
 
 def keys_of(site: Site) -> set[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
@@ -207,6 +208,7 @@ def test_a_task(page: Page, site: Site) -> None:
     expect(page.get_by_role("img", name=re.compile("Cost of 1,000 requests"))).to_be_visible()
     expect(page.locator("circle.operating")).to_have_count(1)
     expect(page.locator(".ladder li")).to_have_count(3)
+    expect(page.locator(".ladder li").nth(1)).to_contain_text("n-grams and sentence encoder")
     slices = page.get_by_role("region", name="Slices").get_by_role("row")
     expect(slices.filter(has_text="rare")).to_contain_text("broken")
     disagreement = page.locator(".disagreements li").first
@@ -281,7 +283,7 @@ def test_feedback(page: Page, site: Site) -> None:
     expect(page.get_by_role("status")).to_contain_text("Thank you")
 
 
-def test_keys_are_made_and_revoked(page: Page, site: Site) -> None:
+def test_keys_are_made_and_revoked(page: Page, site: Site, axe: str) -> None:
     page.goto(f"{site.url}/keys")
     page.get_by_label("Name").fill("browser's")
     page.get_by_label("Budget, USD").fill("nothing")
@@ -300,10 +302,43 @@ def test_keys_are_made_and_revoked(page: Page, site: Site) -> None:
         assert client.models.list().data
     page.goto(f"{site.url}/keys")
     assert secret not in page.content()
+    changes_and_rotates(page, site, secret)
+    page.evaluate(axe)
+    assert grave(page, "{}") == []
+    page.goto(f"{site.url}/keys")
     row.get_by_text("Revoke…").click()
     row.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text("revoked")
     expect(row).to_contain_text("revoked")
+
+
+def changes_and_rotates(page: Page, site: Site, secret: str) -> None:
+    """What can be done on the page of a key that was just made."""
+    page.get_by_role("link", name="browser's").click()
+    expect(page.get_by_label("Budget, USD")).to_have_value("12.5")
+    expect(page.get_by_label("Tasks")).to_have_value("live, triage")
+    page.get_by_label("Budget, USD").fill("no more")
+    page.get_by_role("button", name="Change the key").click()
+    expect(page.get_by_role("alert")).to_have_text("budget: expected a number")
+    page.get_by_label("Budget, USD").fill("20")
+    page.get_by_label("Requests a minute").fill("60")
+    page.get_by_label("Ends, UTC").fill("2040-01-02T03:04")
+    page.get_by_role("button", name="Change the key").click()
+    expect(page.get_by_role("status")).to_have_text("The key is changed.")
+    expect(page.locator("main")).to_contain_text("$0 of $20.00 a week")
+    expect(page.locator("main")).to_contain_text("until 2040-01-02 03:04:00 UTC")
+    expect(page.get_by_label("Requests a minute")).to_have_value("60")
+    for ends, still in (("in an hour", True), ("at once", False)):
+        page.get_by_text("Make a new secret…").click()
+        page.get_by_label("The present one ends").select_option(label=ends)
+        page.get_by_role("button", name="Make a new secret").click()
+        new = page.locator(".secret").inner_text()
+        for each, works in ((new, True), (secret, still)):
+            answer = httpx.get(
+                f"{site.root}/v1/models", headers={"authorization": f"Bearer {each}"}
+            )
+            assert (answer.status_code == 200) == works
+        secret = new
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def card(threshold: float | None, reason: str) -> str:
         {
             "data": {"version": "5f0c2a7be1d94c10", "answers": 468, "evidence": 412, "since": 0.0},
             "labels": ["billing", "returns", "shipping"],
-            "rungs": ["ngram", "encoder"],
+            "rungs": ["ngram", "both"],
             "gate": gate,
             "evaluation": {"slices": SLICES},
             "training_s": 3.4,
