@@ -70,10 +70,11 @@ def _summary(manifest: Manifest, record: StudentRecord) -> str:
 
 
 def _promise(gate: Mapping[str, Any], alpha: float, delta: float) -> str:
+    if gate.get("threshold") is None or gate.get("veto"):
+        return f"None: {gate.get('veto') or gate.get('reason') or 'it was not tested'}."
     upper = gate.get("upper")
-    if gate.get("threshold") is None or gate.get("veto") or upper is None:
-        why = gate.get("veto") or gate.get("reason") or "it was not tested"
-        return f"None: {why}."
+    if upper is None:
+        return "None: there is no record of its test."
     return (
         f"Of the answers whose confidence is {gate['threshold']:.6g} or more, at most {alpha:.3g} "
         f"disagree with the teacher's, with confidence {1 - delta:.3g}; on its test it was at most "
@@ -183,10 +184,11 @@ _PACKAGES = {
 
 _RUN = """\
 ```sh
-protege student run .                        # OpenAI's API, where Protege is installed
-sha256sum --check --quiet SHA256SUMS         # is it all there, and as it was?
-pip install $packages                        # without Protege
+sha256sum --check --quiet SHA256SUMS    # is it all there, and as it was?
+protege student run .                   # OpenAI's API, where Protege is installed
 ```
+
+Without Protege it takes `pip install $packages`.
 
 """
 

@@ -30,7 +30,8 @@ from policies.hashing import count
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill.synthetic import stream
-from tests.distill.test_fields import requests, told
+from tests.distill.test_fields import requests
+from tests.distill.test_fields import told as told_object
 
 HEAD = "Support: "
 
@@ -128,7 +129,7 @@ def data(tmp_path_factory, encoder_folder) -> Path:
     both = label.train(texts, answers, labels, encoder=encoder).rung
     usage = UsageModel(50, 0.2, dict.fromkeys(labels, 2.0), 0.0, longest=400)
     store = Store(data)
-    objects = [told(text) for text in requests(150)]
+    objects = [told_object(text) for text in requests(150)]
     form = forms.find(objects)
     assert form is not None
     fields = label.train(requests(150), objects, form).rung
@@ -314,13 +315,21 @@ def test_the_manifest_has_the_answers(cheap, fields):
     assert '| answers, field 1 | `"' in (fields / "README.md").read_text()
 
 
-def test_an_untested_student_promises_nothing(data, tmp_path):
-    about = {"gate": {"threshold": None, "reason": "no evidence: nobody was asked"}}
-    path = "students/cheap"
-    record = StudentRecord("untested", "none", 1.0, path, False, "kept", json.dumps(about))
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ({"threshold": None, "reason": "no evidence: nobody was asked"}, "no evidence: nobody"),
+        ({"threshold": 0.9, "upper": 0.04, "veto": "a slice breaks"}, "None: a slice breaks."),
+        ({"threshold": 0.9}, "None: there is no record of its test."),
+    ],
+)
+def test_an_untested_student_promises_nothing(data, tmp_path, gate, told):
+    card = json.dumps({"gate": gate})
+    record = StudentRecord("untested", "none", 1.0, "students/cheap", False, "kept", card)
     export(Settings(data=data), record, "onnx", tmp_path / "untested")
     card = (tmp_path / "untested" / "README.md").read_text()
-    assert "None: no evidence: nobody was asked." in card
+    assert told in card
+    assert "disagree with the teacher's, with confidence" not in card
 
 
 def test_the_licence_is_that_of_whoever_made_the_model(tmp_path):
