@@ -206,6 +206,23 @@ class LoopSettings(_Section):
     rollout: RolloutSettings = RolloutSettings()
 
 
+def _named_apart(models: list[ModelSettings]) -> list[ModelSettings]:
+    if len({model.model for model in models}) < len(models):
+        raise ValueError("needs models of different names")
+    return models
+
+
+class HostedSettings(_Section):
+    """Cheaper models of providers, which may earn a task's requests as other students do."""
+
+    models: Annotated[list[ModelSettings], AfterValidator(_named_apart)] = []
+    share: float = Field(default=0.2, gt=0, le=1)
+    """Share of a task's requests to which each of them is asked for its answer too, where the
+    teacher has answered: what it is judged by."""
+    usd_per_day: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """Most to spend on that in a day, in UTC."""
+
+
 PrivateData = Literal["off", "detect", "mask"]
 """What becomes of private data in what students are taught and read, and in exports: nothing, they
 are counted, or placeholders take their place."""
@@ -330,6 +347,7 @@ class Settings(BaseSettings):
     is, if that is an OpenAI-compatible API."""
     models: dict[str, ModelSettings] = {}
     """Further models by the name that callers use for them."""
+    hosted: HostedSettings = HostedSettings()
     policy: PolicySettings = PolicySettings()
     policies: PoliciesSettings = PoliciesSettings()
     loop: LoopSettings = LoopSettings()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,8 @@ class Run:
     latency: Latency | None = None
     suspects: int = 0
     """Answers that were not taught, since they are likely wrong."""
+    hosted: Mapping[str, Any] | None = None
+    """What there is to say of a hosted model that is part of it, ready for JSON."""
 
     def advance(self, state: TaskState, answers: int, now: float) -> TaskState:
         """The task's ``state`` after this run, made at Unix time ``now`` on so many answers."""
@@ -228,7 +231,7 @@ def _best_candidate(
     weights = np.array([example.weight for example in data.examples])
     groups = [example.group for example in data.examples]
     part = delta if encoder is None else delta / _CANDIDATES
-    served = champion.share if champion else 0.0
+    served = champion.worth if champion else 0.0
 
     labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
     # A form's answers are too many for it to tell which are wrong.
@@ -242,7 +245,7 @@ def _best_candidate(
         labels,
         cheap.surprise[counts],
     )
-    rival = None if champion is None else _rival(champion, data.head, tested)
+    rival = None if champion is None else find_rival(champion, data.head, tested)
 
     def judged(*trained: Trained) -> _Candidate:
         outcomes = _outcomes(trained, weights)
@@ -271,7 +274,7 @@ def _worth(verdict: Verdict) -> tuple[bool, float, bool]:
     return verdict.veto is None, verdict.share, verdict.delta is not None
 
 
-def _rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
+def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
     """What the champion makes of the newest of the ``tested`` examples, texts without ``head``."""
     fair = np.array([example.created > champion.trained for example in tested])
     # One that writes takes seconds for an answer.

@@ -66,7 +66,7 @@ def retrain(
     The test is made on answers that it was not trained on. None, and nothing is trained, where
     these are so few that not even a student without a mistake would pass. Raises TrainingError.
     """
-    served = champion.share if champion else 0.0
+    served = champion.worth if champion else 0.0
     delta = attempt_delta(policy.delta, state.attempts + 1)
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
@@ -78,7 +78,7 @@ def retrain(
     taught = np.array([example.flaw is None for example in data.examples])
     weights = np.array([example.weight for example in data.examples])
     tested = student.held_out(texts, groups) & (weights > 0)
-    perfect = _flawless(weights[tested])
+    perfect = without_mistake(weights[tested])
     if not gate.judge(perfect, served, policy.alpha, delta / _CANDIDATES).promoted:
         return None
     written = student.train(
@@ -124,7 +124,7 @@ def retrain(
     return Run(verdict, labels, names, ladder)
 
 
-def _flawless(weights: npt.NDArray[np.float64]) -> Outcomes:
+def without_mistake(weights: npt.NDArray[np.float64]) -> Outcomes:
     """Of a student that makes no mistake, on answers of these weights [n]."""
     count = len(weights)
     confidences = np.linspace(1.0, 0.5, count)[:, np.newaxis]

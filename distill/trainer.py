@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,14 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
-from config.settings import DatasetSettings, LogSettings, LoopSettings, PolicySettings
-from distill import registry, schedule, train_text
+from config.settings import (
+    DatasetSettings,
+    HostedSettings,
+    LogSettings,
+    LoopSettings,
+    PolicySettings,
+)
+from distill import registry, schedule, train_hosted, train_text
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.progress import CancelledError, Progress
@@ -35,9 +42,10 @@ from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
 from distill.students.text.student import Start
 from distill.train import Run, retrain
+from distill.train_hosted import Evidence
 from distill.worth import Worth, worth
 from policies import rollout
-from telemetry import jobs, runs, trials
+from telemetry import jobs, runs, trials, tryouts
 from telemetry.exchange import PICO, StudentRecord, TaskState
 from telemetry.jobs import Job
 from telemetry.logs import configure
@@ -81,6 +89,7 @@ class TrainerSettings(BaseModel):
     log: LogSettings = LogSettings()
     dataset: DatasetSettings = DatasetSettings()
     compute_usd_per_hour: float = 0.0
+    hosted: HostedSettings = HostedSettings()
 
 
 class Trainer:
@@ -138,6 +147,7 @@ class Trainer:
                 else:
                     self._attempt(job, answers, "", self._label_run)
                 self._took[job.task] = time.monotonic() - started
+                self._try_hosted(job.task, answers)
                 self._start_text(job.task, answers)
 
     def _forget(self) -> None:
@@ -165,6 +175,33 @@ class Trainer:
             if job is not None:
                 return job, answers[task]
         return None
+
+    def _try_hosted(self, task: str, answers: int) -> None:
+        """Put the hosted models to the test of which there are enough new tryouts."""
+        for settings in self._settings.hosted.models:
+            model = settings.model
+            state = self._store.task_states().get(task, TaskState(task))
+            made = tryouts.made(self._store.engine, task, model, state.epoch)
+            if train_hosted.is_due(self._store.students(task), model, len(made)):
+                job = jobs.begin(self._store.engine, state, time.time(), model="hosted")
+                if job is not None:
+                    train = partial(self._hosted_run, model)
+                    self._attempt(job, answers, f"-{_slug(model)}", train)
+
+    def _hosted_run(
+        self,
+        model: str,
+        task: str,
+        version: str,
+        data: Dataset,
+        champion: Ladder | None,
+        state: TaskState,
+    ) -> Run | None:
+        made = tryouts.made(self._store.engine, task, model, state.epoch)
+        costs = tryouts.teacher_costs(self._store.engine, task, model, state.epoch)
+        evidence = Evidence(model, made, costs)
+        policy = self._settings.policy
+        return train_hosted.retrain(task, version, data, champion, state, policy, evidence)
 
     def _start_text(self, task: str, answers: int) -> None:
         """Train a text student of ``task`` where one is due and no other is being trained. It takes
@@ -343,7 +380,11 @@ class Trainer:
     def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:
         """The run's student, its files written if there is any use for them."""
         path = Path("students") / version
-        stage = rollout.first(self._settings.loop.rollout)
+        steps = self._settings.loop.rollout
+        if run.hosted is not None:
+            # In the shadow it has been already: that is what try-outs are.
+            steps = steps.model_copy(update={"shadow": 0})
+        stage = rollout.first(steps)
         if run.ladder is not None:
             folder = self._settings.data / path
             run.ladder.save(folder, self._settings.loop.encoder)
@@ -370,6 +411,7 @@ def _card(
         "labels": list(run.labels),
         "rungs": list(run.rungs),
         "gate": dataclasses.asdict(run.verdict),
+        "hosted": run.hosted and dict(run.hosted),
         "usage": usage,
         "evaluation": run.report and dataclasses.asdict(run.report),
         "latency": run.latency and dataclasses.asdict(run.latency),

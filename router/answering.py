@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -10,12 +11,14 @@ from dataclasses import dataclass, replace
 import orjson
 from starlette.types import Receive
 
+from policies.formats import fits
 from policies.scores import Scores
 from router import completion
 from router.audit import Auditor
 from router.chain import Answered, ask_in_time, is_down
 from router.errors import (
     StoreUnavailableError,
+    UpstreamBrokenError,
     UpstreamError,
     UpstreamTimeoutError,
 )
@@ -25,8 +28,11 @@ from router.models import Model
 from router.relay import Relay, drop_logprobs
 from router.reply import Reply
 from router.rollout import Rollouts
-from router.turn import Turn
+from router.tryouts import Tryouts
+from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Answering:
     ledger: Ledger
     auditor: Auditor
     rollouts: Rollouts
+    tryouts: Tryouts
     teacher_logprobs: int | None
     """Alternatives per token that the teacher is asked for, for the log."""
 
@@ -60,25 +67,62 @@ class Answering:
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
     ) -> None:
         """``models`` are asked in turn unless the student answers."""
-        if turn.route == "student":
-            await self._by_student(turn, reply)
-            return
-        by_upstream = self._streamed if turn.request.stream else self._whole
-        try:
-            await by_upstream(turn, models, receive, reply)
-        except UpstreamError as error:
-            if turn.may_fall_back and is_down(error):
-                turn.route, turn.reason = "student", _why_student(error)
-                await self._by_student(turn, reply)
-                return
-            await self.ledger.record_failure(turn, models[0], error)
-            await reply.error(error, turn.headers(models[0].upstream.model, 0, 0))
-        except CallerGoneError:
-            await self.ledger.record_hangup(turn, models[0])
-
-    async def _by_student(self, turn: Turn, reply: Reply) -> None:
         opinion = turn.opinion
-        assert opinion is not None, "the student route is taken only with an opinion"
+        asked = models
+        try:
+            if turn.route == "student":
+                assert opinion is not None, "the student route is taken only with an opinion"
+                if opinion.hosted is None:
+                    await self._by_student(turn, opinion, reply)
+                    return
+                asked = (opinion.hosted,)
+                if await self._by_hosted(turn, opinion.hosted, receive, reply):
+                    return
+                asked = models
+            try:
+                await self._ask(turn, models, receive, reply)
+            except UpstreamError as error:
+                if opinion is None or not (turn.may_fall_back and is_down(error)):
+                    raise
+                turn.route, turn.reason = "student", _why_student(error)
+                if opinion.hosted is None:
+                    await self._by_student(turn, opinion, reply)
+                    return
+                asked = (opinion.hosted,)
+                await self._ask(turn, asked, receive, reply)
+        except UpstreamError as error:
+            await self.ledger.record_failure(turn, asked[0], error)
+            await reply.error(error, turn.headers(asked[0].upstream.model, 0, 0))
+        except CallerGoneError:
+            await self.ledger.record_hangup(turn, asked[0])
+
+    async def _ask(
+        self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
+    ) -> None:
+        by_upstream = self._streamed if turn.request.stream else self._whole
+        await by_upstream(turn, models, receive, reply)
+
+    async def _by_hosted(self, turn: Turn, model: Model, receive: Receive, reply: Reply) -> bool:
+        """Let a hosted model answer; False where the teacher is to answer instead, since it failed.
+
+        Raises UpstreamError where the caller wants no other, or CallerGoneError.
+        """
+        try:
+            await self._ask(turn, (model,), receive, reply)
+        except UpstreamError as error:
+            if turn.decision is None:
+                raise
+            _log.info("%s failed, and the teacher answers instead: %s", model.upstream.model, error)
+            turn.route, turn.reason = "teacher", "hosted_down"
+            # It has had its chance; and while it fails, the teacher is asked for certain.
+            turn.may_fall_back = False
+            turn.decision = replace(
+                turn.decision, route="teacher", reason="hosted_down", propensity=1.0
+            )
+            return False
+        return True
+
+    async def _by_student(self, turn: Turn, opinion: Opinion, reply: Reply) -> None:
         request = turn.request
         if request.stream:
             turn.first_token_s = turn.arrival.elapsed_s()
@@ -121,14 +165,17 @@ class Answering:
         async with WhileCallerWaits(receive):
             with turn.waiting():
                 answered = await ask_in_time(models, call, turn.arrival, turn.deadline_s)
-        exchange = self.ledger.from_upstream(turn, answered.model, answered.value.answer)
+        answer = answered.value.answer
+        if turn.route == "student":
+            _check_format(turn, answered.model, answer)
+        exchange = self.ledger.from_upstream(turn, answered.model, answer)
         await self.ledger.record(exchange, turn)
         content = answered.value.content
         if logprobs is not None:
             content = _without_logprobs(content)
         headers = turn.headers(exchange.model, exchange.cost, exchange.teacher_cost)
         await reply.completion(content, headers)
-        self.rollouts.beside(turn, _finished(answered.value.answer))
+        self._compare(turn, answered.model, answer)
 
     async def _streamed(
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
@@ -192,9 +239,25 @@ class Answering:
             failure = error
         if failure is None:
             await reply.end(relay.ending)
-            self.rollouts.beside(turn, _finished(answer))
+            self._compare(turn, model, answer)
         elif not isinstance(failure, CallerGoneError):
             await reply.break_off(failure)
+
+    def _compare(self, turn: Turn, model: Model, answer: Answer) -> None:
+        """Begin what an upstream's answer is the occasion for: the audit of a hosted model's, or
+        the questions to others that go with the teacher's."""
+        opinion = turn.opinion
+        if turn.route == "teacher":
+            self.tryouts.start(turn, answer)
+            self.rollouts.beside(turn, _finished(answer))
+        elif turn.route == "student" and opinion is not None and turn.sampled:
+            said = replace(opinion.prediction, answer=answer.text or "")
+            stored = asyncio.get_running_loop().create_future()
+            stored.set_result(None)
+            cost = model.price.cost(answer.usage or opinion.usage)
+            self.auditor.start(turn, replace(opinion, prediction=said, cost=cost), stored)
+        else:
+            self.rollouts.beside(turn, None)
 
     def _logprobs(self, turn: Turn) -> int | None:
         """Alternatives to ask for that the caller does not want to see."""
@@ -211,6 +274,16 @@ class Answering:
 def _finished(answer: Answer) -> str | None:
     """What the teacher said, if it has said all of it."""
     return answer.text if answer.finish_reason == "stop" else None
+
+
+def _check_format(turn: Turn, model: Model, answer: Answer) -> None:
+    """Raises UpstreamBrokenError where a hosted model's answer has not the format that is required;
+    it is paid for all the same."""
+    assert turn.opinion is not None, "the student route is taken only with an opinion"
+    if not fits(answer.text or "", turn.request.body.get("response_format")):
+        cost = turn.opinion.cost + model.price.cost(answer.usage or turn.opinion.usage)
+        turn.opinion = replace(turn.opinion, cost=cost)
+        raise UpstreamBrokenError("The answer has not the required format.")
 
 
 def _why_student(error: UpstreamError) -> str:

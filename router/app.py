@@ -66,6 +66,7 @@ from router.rollout import Rollouts
 from router.routing import Routing
 from router.serving import Students
 from router.standing import Standings
+from router.tryouts import Tryouts
 from router.turn import Arrival
 from router.watch import Watch
 from telemetry.exchange import PICO
@@ -106,12 +107,13 @@ def create(settings: Settings) -> ASGIApp:
     counters = _counters(settings)
     limits = Limits(keys, ring, counters)
     budgets = Budgets(store, counters)
-    students = Students(store, settings.data)
+    students = Students(store, settings.data, models.hosted)
     traces = _traces(settings.traces)
     ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces)
     conversations = Conversations(settings.data)
     rollouts = Rollouts(settings.loop.rollout, settings.policy, store, students)
-    auditor = Auditor(models.chain, settings.policy, store, students, rollouts, ledger)
+    tryouts = Tryouts(settings.hosted, models.hosted, settings.policies.bars, store, ledger)
+    auditor = Auditor(models.chain, settings.policy, store, students, rollouts, ledger, tryouts)
     load = Load(settings.limits.in_flight)
     engine = Engine(
         models,
@@ -127,7 +129,7 @@ def create(settings: Settings) -> ASGIApp:
             scores,
             settings.compute_usd_per_hour * PICO / 3600,
         ),
-        Answering(scores, ledger, auditor, rollouts, settings.teacher_logprobs),
+        Answering(scores, ledger, auditor, rollouts, tryouts, settings.teacher_logprobs),
         limits,
         load,
         meters,
@@ -165,6 +167,7 @@ def create(settings: Settings) -> ASGIApp:
         await summing.stop()
         await auditor.finish()
         await rollouts.stop()
+        await tryouts.finish()
         await students.stop()
         await models.close()
         await ring.stop()

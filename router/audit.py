@@ -16,6 +16,7 @@ from router.ledger import Ledger
 from router.models import Model
 from router.rollout import Rollouts
 from router.serving import Student, Students
+from router.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
 from telemetry.prices import Usage
@@ -43,6 +44,7 @@ class Auditor:
         students: Students,
         rollouts: Rollouts,
         ledger: Ledger,
+        tryouts: Tryouts,
     ) -> None:
         self._chain = chain
         self._policy = policy
@@ -50,6 +52,7 @@ class Auditor:
         self._students = students
         self._rollouts = rollouts
         self._ledger = ledger
+        self._tryouts = tryouts
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +79,7 @@ class Auditor:
         async with self._slots:
             try:
                 # A promise that was kept before is not broken by one more that agrees.
-                if not await self._agrees(turn, opinion.prediction.answer):
+                if not await self._agrees(turn, opinion):
                     await self._judge(turn.task, opinion.student)
                 self._rollouts.audited(turn.task)
             except UpstreamError as error:
@@ -85,7 +88,7 @@ class Auditor:
             except Exception:
                 _log.exception("an audit of task %s failed", turn.task)
 
-    async def _agrees(self, turn: Turn, answer: str) -> bool:
+    async def _agrees(self, turn: Turn, opinion: Opinion) -> bool:
         """Ask the teacher too, and write down whether it says the same."""
 
         async def call(model: Model) -> Answer:
@@ -104,12 +107,14 @@ class Auditor:
         audit = Audit(
             id=turn.arrival.id,
             teacher_answer=text if turn.request.store else None,
-            agreed=text is not None and agree(answer, text),
+            agreed=text is not None and agree(opinion.prediction.answer, text),
             audit_cost=answered.model.price.cost(said.usage or Usage()),
             audit_latency_s=took_s,
         )
         self._rollouts.beside(turn, text)
         await self._ledger.record_audit(turn, audit)
+        await self._tryouts.audited(turn, opinion, audit.agreed)
+        self._tryouts.start(turn, said)
         return audit.agreed
 
     async def _judge(self, task: str, student: Student) -> None:

@@ -30,6 +30,7 @@ from telemetry.metrics import Metrics
 from telemetry.prices import Usage
 from telemetry.store import Audit
 from telemetry.tolls import Toll
+from telemetry.tryouts import Tryout
 from telemetry.writer import Writer
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Ledger:
             turn,
             model.upstream.model,
             200,
+            # A hosted model's answer is its student's; another student's is known beforehand.
+            student_answer=text if turn.route == "student" else _said(turn),
             answer=text,
             teacher_answer=text if turn.route == "teacher" else None,
             choices=answer.choices if turn.request.store else None,
@@ -101,6 +104,7 @@ class Ledger:
             turn,
             opinion.student.version,
             200,
+            student_answer=_said(turn),
             answer=opinion.prediction.answer if turn.request.store else None,
             completion_id=identifier(turn.arrival.id),
             finish_reason="stop",
@@ -147,7 +151,9 @@ class Ledger:
 
     async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
         try:
-            exchange = self._exchange(turn, model.upstream.model, status, error=error)
+            exchange = self._exchange(
+                turn, model.upstream.model, status, student_answer=_said(turn), error=error
+            )
             await self.record(exchange, turn)
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
@@ -160,6 +166,16 @@ class Ledger:
         await self.budgets.spend_audit(turn, audit.audit_cost)
         await stored
         self.metrics.audit(turn.task, agreed=audit.agreed, cost=audit.audit_cost)
+
+    async def record_tryout(self, turn: Turn, tryout: Tryout) -> None:
+        """Return once the tryout is stored; raise what the database raised if it cannot be."""
+        stored = self.writer.write(tryout)
+        cost = tryout.cost if tryout.extra else 0
+        if cost:
+            await self.limits.spend(turn.arrival.key_id, 0, cost, turn.arrival.created)
+            await self.budgets.spend_audit(turn, cost)
+        await stored
+        self.metrics.tryout(turn.task, tryout.model, agreed=tryout.agreed, cost=cost)
 
     def learn(
         self,
@@ -177,10 +193,12 @@ class Ledger:
         score = None
         if decision is not None:
             score = decision.student if route == "student" else decision.teacher
+        # A hosted model takes what any model of a provider takes, whatever it is asked for.
+        hosted = turn.opinion is not None and turn.opinion.hosted is not None
         self.scores.learn(
             Toll(
                 task=turn.task,
-                route=route,
+                route="model" if hosted and route == "student" else route,
                 model=model,
                 characters=turn.request.ask.characters,
                 usage=usage,
@@ -226,7 +244,6 @@ class Ledger:
             sampled=turn.sampled,
             confidence=opinion.prediction.confidence if opinion else None,
             student=opinion.student.version if opinion else None,
-            student_answer=opinion.prediction.answer if opinion and request.store else None,
             propensity=decision.propensity if decision else None,
             decision=orjson.dumps(decision).decode() if decision else None,
             dialect=request.dialect,
@@ -239,6 +256,14 @@ class Ledger:
             first_token_s=turn.first_token_s,
             **answered,
         )
+
+
+def _said(turn: Turn) -> str | None:
+    """What the student said, where that was known when the route was chosen and may be kept."""
+    opinion = turn.opinion
+    if opinion is None or opinion.hosted is not None or not turn.request.store:
+        return None
+    return opinion.prediction.answer
 
 
 def code_of(failure: Exception) -> str:

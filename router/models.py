@@ -72,6 +72,8 @@ class Models:
 
         self.chain = (self.teacher, *map(further, settings.fallbacks))
         """The teacher, and who is asked where it fails."""
+        self.hosted = {model.model: further(model) for model in settings.hosted.models}
+        """Models that may earn a task as students do."""
         self._named = {name: further(model) for name, model in settings.models.items()}
         self._beside_teacher = settings.other_models
         self._prices = prices
@@ -119,6 +121,7 @@ class Models:
 
     def _all(self) -> Iterator[Model]:
         yield from self.chain
+        yield from self.hosted.values()
         yield from self._named.values()
 
 

@@ -39,27 +39,43 @@ class Paying:
         if turn.route == "teacher":
             if await self.budgets.hold_answer(account, identifier, dearest):
                 return
-            if not turn.may_fall_back:
+            if not turn.may_fall_back or (
+                _costs(turn) and not await self._hold_hosted(account, turn, decision)
+            ):
                 raise _spent(account)
             _to_student(turn, decision, 0.0)
+        elif _costs(turn) and not await self._hold_hosted(account, turn, decision):
+            raise _spent(account)
         elif not turn.sampled or await self.budgets.hold_audit(account, identifier, dearest):
             return
         # Nobody can pay for the teacher, afterwards no more than at once.
         turn.sampled = False
         turn.decision = replace(turn.decision or decision, propensity=0.0)
 
+    async def _hold_hosted(self, account: Account, turn: Turn, decision: Decision) -> bool:
+        """Hold what a hosted model's answer may cost."""
+        assert decision.student is not None, "a student's route has the student's score"
+        dearest = max(decision.student.cost, decision.student.cost_p95)
+        return await self.budgets.hold_answer(account, turn.arrival.id, dearest)
+
     def _within_terms(self, turn: Turn, decision: Decision) -> None:
         """Keep to what the caller wants to pay."""
         budget = turn.request.terms.budget
         if budget is None or turn.route == "student" or decision.teacher.cost <= budget:
             return
-        if not turn.may_fall_back:
+        # A hosted model is cheaper, but not always cheap enough.
+        if not turn.may_fall_back or (decision.student and decision.student.cost > budget):
             raise TooDearError(
                 f"The teacher is expected to cost {usd(decision.teacher.cost)} USD, more than the "
                 "request's budget, and there is no student to answer instead.",
                 "x-protege-budget",
             )
         _to_student(turn, decision, self.audit_rate)
+
+
+def _costs(turn: Turn) -> bool:
+    """Whether the student's answer has to be paid for."""
+    return turn.opinion is not None and turn.opinion.hosted is not None
 
 
 def _to_student(turn: Turn, decision: Decision, propensity: float) -> None:

@@ -114,7 +114,7 @@ class Routing:
     def _options(self, request: ChatRequest, opinion: Opinion) -> Options:
         return Options(
             self._score_teacher(request),
-            self._score_student(opinion),
+            self._score_student(request, opinion),
             opinion.student.threshold,
             request.terms.deadline_s,
         )
@@ -126,7 +126,7 @@ class Routing:
             rule,
             in_force.policy.name,
             self._score_teacher(request),
-            self._score_student(opinion) if opinion else None,
+            self._score_student(request, opinion) if opinion else None,
             opinion.student.threshold if opinion else 1.0,
         )
 
@@ -137,20 +137,31 @@ class Routing:
             started = time.perf_counter()
             asked = await student.predict(text)
             took_s = time.perf_counter() - started
-            usage = student.usage(text, asked.prediction.answer)
             cost = round(asked.compute_s * self.compute_price)
-            return Opinion(student, asked.prediction, usage, cost, asked.waiting, took_s)
+            said = asked.prediction
+            if said.asks is not None:
+                hosted = self.models.hosted[said.asks]
+                usage = self.scores.usage(request.ask, hosted.upstream.model)
+                return Opinion(student, said, usage, cost, asked.waiting, took_s, hosted)
+            usage = student.usage(text, said.answer)
+            return Opinion(student, said, usage, cost, asked.waiting, took_s)
         except Exception:
             _log.exception("student %s failed", student.version)
             return None
 
     def _score_teacher(self, request: ChatRequest) -> RouteScore:
-        model = first_asked(self.models.chain)
+        return self._score_model(request, first_asked(self.models.chain))
+
+    def _score_model(self, request: ChatRequest, model: Model) -> RouteScore:
         return self.scores.teacher(
             request.ask, model.upstream.model, model.price, model.breaker.wait_s()
         )
 
-    def _score_student(self, opinion: Opinion) -> RouteScore:
+    def _score_student(self, request: ChatRequest, opinion: Opinion) -> RouteScore:
+        if opinion.hosted is not None:
+            score = self._score_model(request, opinion.hosted)
+            score.agreement = opinion.prediction.confidence
+            return score
         return self.scores.student(
             opinion.student.version, opinion.prediction.confidence, opinion.cost, opinion.waiting
         )
@@ -170,6 +181,11 @@ def _in_force(
 
 
 def _broken_limit(request: ChatRequest, opinion: Opinion) -> str | None:
+    if opinion.hosted is not None:
+        # It is told the limits. Whether its answer has the format is seen when there is one, and of
+        # a stream the caller has the beginning by then.
+        wants = (request.body.get("response_format") or {}).get("type", "text")
+        return "response_format" if request.stream and wants != "text" else None
     tokens = opinion.usage.completion_tokens
     return breaks_limits(request.body, opinion.prediction.answer, tokens)
 

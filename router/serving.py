@@ -9,7 +9,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -163,9 +163,11 @@ class Coming:
 class Students:
     """The student of each task, and one that is to replace it, as the store has them."""
 
-    def __init__(self, store: Store, data: Path) -> None:
+    def __init__(self, store: Store, data: Path, hosted: Collection[str] = ()) -> None:
+        """``hosted`` are the models of providers that students may have answer."""
         self._store = store
         self._data = data
+        self._hosted = hosted
         # One thread: the rungs' own libraries use what cores there are.
         self._executor = ThreadPoolExecutor(1, "student")
         # To write a text takes many times longer than to choose a label.
@@ -225,12 +227,20 @@ class Students:
         if record.version in self._unusable:
             return before
         try:
-            return Student(_ladders().load(self._data / record.path), self._executor, self._writer)
+            ladder = _ladders().load(self._data / record.path)
         except Exception:
             _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
             self._unusable.add(record.version)
             self._store.turn_back(record.task, record.version, "turned back: it cannot be loaded")
             return before
+        # Without one of its rungs it would be another student, that nobody has tested.
+        if ladder.hosted is not None and ladder.hosted not in self._hosted:
+            _log.error(
+                "student %s cannot serve: no model %s is configured", record.version, ladder.hosted
+            )
+            self._unusable.add(record.version)
+            return before
+        return Student(ladder, self._executor, self._writer)
 
 
 @cache

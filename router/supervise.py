@@ -154,6 +154,10 @@ class _Trainer:
             "log": settings.log.model_dump(mode="json"),
             "dataset": settings.dataset.model_dump(mode="json"),
             "compute_usd_per_hour": settings.compute_usd_per_hour,
+            # Their keys are none of its business.
+            "hosted": settings.hosted.model_dump(
+                mode="json", exclude={"models": {"__all__": {"api_key"}}}
+            ),
         }
         self._environment = {**os.environ, "PROTEGE_TRAINER": orjson.dumps(handed_over).decode()}
         self._stopping = threading.Event()

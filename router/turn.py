@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from distill.students.base import Prediction
 from policies.decision import Decision
+from router.models import Model
 from router.request import ChatRequest
 from router.serving import Student
 from telemetry.exchange import PICO, Route
@@ -80,6 +81,8 @@ class Opinion:
     """Questions that the student had before this one."""
     took_s: float
     """Seconds until it had said so."""
+    hosted: Model | None = None
+    """Who is to be asked for the answer, where the prediction has none."""
 
 
 @dataclass(slots=True)

@@ -96,8 +96,15 @@ class Exchange:
     audit_cost: int = 0
     audit_latency_s: float | None = None
     """Seconds that the audit's answer took."""
+    tryout_cost: int = 0
+    """What it cost to ask hosted models too, for the comparison alone."""
     latency_s: float = 0.0
     first_token_s: float | None = None
+
+    @property
+    def hosted(self) -> bool:
+        """Whether a student has had a provider's model answer, which is the ``model`` then."""
+        return self.route == "student" and self.student not in (None, self.model)
 
     @property
     def lesson(self) -> str:

@@ -47,6 +47,8 @@ class Sum:
     student_teacher_cost: int
     """The part of ``teacher_cost`` that is predicted: of what students answered."""
     audit_cost: int
+    tryout_cost: int
+    """Of asking hosted models too, to see whether they may answer."""
     pairs: int
     """Audits with both a predicted and a real cost of the teacher. The real ones sum up to
     ``audit_cost``,"""
@@ -63,8 +65,9 @@ class Sum:
 
     @property
     def saved(self) -> int:
-        """Against asking the teacher alone; audits are paid for. Below 0 where that was dearer."""
-        return self.teacher_cost - self.cost - self.audit_cost
+        """Against asking the teacher alone; audits and tryouts are paid for. Below 0 where that was
+        dearer."""
+        return self.teacher_cost - self.cost - self.audit_cost - self.tryout_cost
 
 
 def sums(engine: Engine, since: float, until: float, by: Sequence[Dimension] = ()) -> list[Sum]:

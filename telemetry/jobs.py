@@ -34,9 +34,9 @@ from telemetry.states import locked
 Origin = Literal["caller", "loop"]
 """Who began it."""
 
-Base = Literal["auto", "ngrams", "text"]
-"""What students are made of: whichever labels serve the most, labels told by n-grams alone, or a
-language model."""
+Base = Literal["auto", "ngrams", "text", "hosted"]
+"""What students are made of: whichever labels serve the most, labels told by n-grams alone, a
+language model, or a provider's."""
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Level = Literal["info", "warn", "error"]

@@ -84,6 +84,7 @@ MEASURES = (
     total(exchanges.c.teacher_cost).label("teacher_cost"),
     total(case((_BY_STUDENT, exchanges.c.teacher_cost), else_=0)).label("student_teacher_cost"),
     total(exchanges.c.audit_cost).label("audit_cost"),
+    total(exchanges.c.tryout_cost).label("tryout_cost"),
     _count(_PAIR).label("pairs"),
     total(case((_PAIR, exchanges.c.teacher_cost), else_=0)).label("pair_teacher_cost"),
     _of_pairs(exchanges.c.teacher_cost, exchanges.c.teacher_cost).label("predicted_squared"),

@@ -23,6 +23,7 @@ from sqlalchemy import (
     false,
     literal_column,
     or_,
+    true,
 )
 
 metadata = MetaData()
@@ -74,19 +75,36 @@ exchanges = Table(
     Column("teacher_cost", BigInteger, nullable=False),
     Column("audit_cost", BigInteger, nullable=False),
     Column("audit_latency_s", Float),
+    Column("tryout_cost", BigInteger, nullable=False, server_default="0"),
     Column("latency_s", Float, nullable=False),
     Column("first_token_s", Float),
     Index("exchanges_created", "created"),
     # The columns after the second are there so that a task's use is counted in the index alone.
     Index("exchanges_task_created", "task", "created", "route", "agreed"),
     Index("exchanges_completion", "completion_id"),
-    Index("exchanges_key", "key", "created", "cost", "audit_cost"),
+    Index("exchanges_key", "key", "created", "cost", "audit_cost", "tryout_cost"),
     # All that is counted of audits is in the index.
     Index(
         "exchanges_audits",
         *("student", "reason", "agreed"),
         **_only(Column("agreed").is_not(None)),
     ),
+)
+
+tryouts = Table(
+    "tryouts",
+    metadata,
+    Column("exchange", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("task", String, nullable=False),
+    Column("agreed", Boolean, nullable=False),
+    Column("chance", Float, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("extra", Boolean, nullable=False),
+    Column("latency_s", Float, nullable=False),
+    Index("tryouts_task", "task", "model", "created"),
+    Index("tryouts_spent", "created", "cost", **_only(Column("extra", Boolean).is_(true()))),
 )
 
 students = Table(
@@ -249,6 +267,7 @@ def _sums(name: str, period: str) -> Table:
         Column(period, BigInteger, primary_key=True, autoincrement=False),
         *(Column(name, String, primary_key=True) for name in ("task", "route", "model", "key")),
         *(Column(name, BigInteger, nullable=False) for name in counts),
+        Column("tryout_cost", BigInteger, nullable=False, server_default="0"),
         *(Column(name, Float, nullable=False) for name in inexact),
         sqlite_with_rowid=False,
     )

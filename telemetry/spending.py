@@ -25,9 +25,11 @@ class Payer(NamedTuple):
 
 
 def spent(engine: Engine, payer: Payer, since: float) -> int:
-    """Picodollars that requests from Unix time ``since`` on have cost, audits too. Blocks."""
+    """Picodollars that requests from Unix time ``since`` on have cost, audits and tryouts too.
+    Blocks."""
+    of = exchanges.c
     # Sums of PostgreSQL's are decimals.
-    total = cast(func.sum(exchanges.c.cost + exchanges.c.audit_cost), BigInteger)
+    total = cast(func.sum(of.cost + of.audit_cost + of.tryout_cost), BigInteger)
     query = select(func.coalesce(total, 0)).where(exchanges.c.created >= since, *payer.condition())
     with engine.connect() as connection:
         return int(connection.scalar(query) or 0)

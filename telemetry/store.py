@@ -39,13 +39,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from telemetry import changes, migrations
+from telemetry import changes, migrations, tryouts
 from telemetry.changes import Cause
 from telemetry.exchange import Exchange, Stage, StudentRecord, TaskState
 from telemetry.pairs import has_pair
 from telemetry.rollup import corrected, late
 from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, students, tasks
 from telemetry.states import locked
+from telemetry.tryouts import Tryout
 from telemetry.upsert import upsert
 
 
@@ -152,17 +153,24 @@ class Store:
 
     # Exchanges
 
-    def write(self, new: Sequence[Exchange], audits: Sequence[Audit] = ()) -> None:
-        """Add exchanges and audits of exchanges in one transaction.
+    def write(
+        self,
+        new: Sequence[Exchange],
+        audits: Sequence[Audit] = (),
+        tried: Sequence[Tryout] = (),
+    ) -> None:
+        """Add exchanges, and audits and tryouts of exchanges, in one transaction.
 
         Those that are there already stay as they are, so that whoever does not know what became
         of a transaction can repeat it.
         """
-        audited = [audit.id for audit in audits]
+        changed = [audit.id for audit in audits] + [tryout.exchange for tryout in tried]
         with self.engine.begin() as connection:
-            summed = late(connection, new, audited, time.time())
+            summed = late(connection, new, changed, time.time())
             with corrected(connection, summed):
                 self._write(connection, new, audits)
+                for tryout in tried:
+                    tryouts.add(connection, tryout)
 
     def exchange(self, identifier: str) -> Exchange | None:
         rows = self._exchanges(exchanges.c.id == identifier)

@@ -35,7 +35,7 @@ def newest(engine: Engine, most: int) -> list[Toll]:
     of = exchanges.c
     query = (
         select(
-            *(of.task, of.route, of.model, of.decision, of.latency_s, of.first_token_s),
+            *(of.task, of.route, of.model, of.student, of.decision, of.latency_s, of.first_token_s),
             *(of.prompt_tokens, of.completion_tokens, of.cached_tokens, of.reasoning_tokens),
             func.length(of.request).label("characters"),
         )
@@ -54,10 +54,12 @@ def newest(engine: Engine, most: int) -> list[Toll]:
 
 
 def _toll(row: Any) -> Toll:
+    # A hosted model that answers as a student takes what any model of a provider takes.
+    hosted = row.route == "student" and row.student not in (None, row.model)
     usage = Usage(row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.reasoning_tokens)
     return Toll(
         task=row.task,
-        route=row.route,
+        route="model" if hosted else row.route,
         model=row.model,
         characters=row.characters,
         usage=usage,

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
+from telemetry.tryouts import Tryout
 
 MOST_WAITING = 20_000
 """Records that may wait while the database is slow: beyond it new ones fail."""
@@ -35,7 +36,7 @@ shares the database."""
 MOST_GATHERING = 4
 """Processes beyond so many do not make it longer."""
 
-Record = Exchange | Audit
+Record = Exchange | Audit | Tryout
 
 
 class BacklogError(Exception):
@@ -151,6 +152,7 @@ def _write(store: Store, records: Sequence[Record]) -> Sequence[Exception | None
         store.write(
             [record for record in records if isinstance(record, Exchange)],
             [record for record in records if isinstance(record, Audit)],
+            [record for record in records if isinstance(record, Tryout)],
         )
     except Exception as error:
         if _is_away(error):

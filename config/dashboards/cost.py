@@ -21,13 +21,15 @@ from config.dashboards.queries import MODEL, TASK, gained, or_zero, per_hour, ra
 
 _COST = "protege_cost_usd_total"
 _AUDITS = "protege_audit_cost_usd_total"
+_TRYOUTS = "protege_tryout_cost_usd_total"
 _TEACHER = "protege_teacher_only_cost_usd_total"
 _REQUESTS = "protege_requests_total"
 _TOKENS = "protege_tokens_total"
 _BY_STUDENT = 'route="student"'
 _BY_OTHERS = 'route!="student"'
 
-_SPENT = f"({gained(_COST, TASK)} + {or_zero(gained(_AUDITS, TASK))})"
+_BESIDE = f"{or_zero(gained(_AUDITS, TASK))} + {or_zero(gained(_TRYOUTS, TASK))}"
+_SPENT = f"({gained(_COST, TASK)} + {_BESIDE})"
 _SAVED = f"({gained(_TEACHER, TASK)} - {_SPENT})"
 _A_MONTH = 30 * 24 * 3600
 
@@ -142,6 +144,7 @@ def dashboard() -> Dashboard:
                         [
                             Query(per_hour(_COST, TASK, MODEL, by="route"), "{{route}}"),
                             Query(per_hour(_AUDITS, TASK), "audits"),
+                            Query(per_hour(_TRYOUTS, TASK), "tryouts"),
                         ],
                         "currencyUSD",
                         stacked=True,
@@ -153,7 +156,8 @@ def dashboard() -> Dashboard:
                         [
                             Query(per_hour(_TEACHER, TASK), "the teacher alone"),
                             Query(
-                                f"{per_hour(_COST, TASK)} + {or_zero(per_hour(_AUDITS, TASK))}",
+                                f"{per_hour(_COST, TASK)} + {or_zero(per_hour(_AUDITS, TASK))} + "
+                                f"{or_zero(per_hour(_TRYOUTS, TASK))}",
                                 "spent",
                             ),
                         ],
@@ -207,7 +211,9 @@ def dashboard() -> Dashboard:
 def _saved_by_task() -> str:
     teacher = per_hour(_TEACHER, TASK, by="task")
     audits = per_hour(_AUDITS, TASK, by="task")
-    return f"({teacher} - {per_hour(_COST, TASK, by='task')} - ({audits} or 0 * {teacher}))"
+    tryouts = per_hour(_TRYOUTS, TASK, by="task")
+    spent = per_hour(_COST, TASK, by="task")
+    return f"({teacher} - {spent} - ({audits} or 0 * {teacher}) - ({tryouts} or 0 * {teacher}))"
 
 
 def _tasks() -> Builder[Panel]:
@@ -215,7 +221,8 @@ def _tasks() -> Builder[Panel]:
     cost = gained(_COST, TASK, by="task")
     teacher = gained(_TEACHER, TASK, by="task")
     audits = f"({gained(_AUDITS, TASK, by='task')} or 0 * {teacher})"
-    saved = f"({teacher} - {cost} - {audits})"
+    tryouts = f"({gained(_TRYOUTS, TASK, by='task')} or 0 * {teacher})"
+    saved = f"({teacher} - {cost} - {audits} - {tryouts})"
     by_student = f"({gained(_REQUESTS, TASK, _BY_STUDENT, by='task')} or 0 * {requests})"
     return rows(
         "Tasks",
@@ -225,6 +232,7 @@ def _tasks() -> Builder[Panel]:
             Column("By students", f"{by_student} / {requests}", "percentunit"),
             Column("Answers", cost, "currencyUSD"),
             Column("Audits", audits, "currencyUSD"),
+            Column("Tryouts", tryouts, "currencyUSD"),
             Column("The teacher alone", teacher, "currencyUSD"),
             Column("Saved", saved, "currencyUSD", _SIGN),
             Column("Saved share", f"{saved} / {teacher}", "percentunit", _WORTH),

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 TEXT = "text"
-"""Name of the rung that writes its answers."""
+"""Name of the rung that writes its answers,"""
+HOSTED = "hosted"
+"""and of the one that has a provider's model answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Prediction:
     """Calibrated probability that the teacher would give the same answer."""
     alternatives: tuple[tuple[str, float], ...] = ()
     """Answers with their probabilities, likeliest first, ``answer`` among them."""
+    asks: str | None = None
+    """The hosted model that is to be asked for the answer; ``answer`` is empty then."""
 
 
 class Rung(Protocol):

@@ -148,7 +148,7 @@ def _fit(
     every = np.ones((len(y), _FOLDS + 1), dtype=bool)
     if len(np.unique(y)) == 1:
         return _constant(labels, back.shape[1], surprise, every)
-    folds = _folds(groups)
+    folds = folds_of(groups)
     rows = every if taught is None or callable(taught) else taught
     strength, out_of_fold = _choose_strength(span, y, folds, rows)
     if callable(taught):
@@ -205,7 +205,7 @@ def _span(features: Matrix) -> tuple[Matrix, Matrix]:
     return vectors[:, kept] * scale, np.asarray((vectors[:, kept] / scale).T @ features)
 
 
-def _folds(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+def folds_of(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
     """The fold of each row. Groups take them in turn."""
     found: dict[Hashable, int] = {}
     return np.array([found.setdefault(group, len(found)) % _FOLDS for group in groups])

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill.data.private import Masked, mask
-from distill.students.base import TEXT, Prediction, Rung
+from distill.students.base import HOSTED, TEXT, Prediction, Rung
 from distill.students.encoder import SentenceEncoder
+from distill.students.hosted import HostedRung
 from distill.students.label import LabelRung
 from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
@@ -38,6 +39,19 @@ class Ladder:
     """Answers that are left to the teacher, however sure the rungs are of them."""
     trained: float = math.inf
     """Unix time of the newest request that it was trained on; infinite where nobody noted it."""
+    saves: float | None = None
+    """Share of the teacher's cost that it saves, foretold likewise; None where its answers cost
+    next to nothing, so that it is the share of the requests."""
+
+    @property
+    def worth(self) -> float:
+        """What it saves: a challenger must save more."""
+        return self.share if self.saves is None else self.saves
+
+    @property
+    def hosted(self) -> str | None:
+        """The model of a provider that it has answer, by its name in the settings."""
+        return next((rung.model for rung in self.rungs if isinstance(rung, HostedRung)), None)
 
     def masked(self, text: str) -> Masked:
         """``text`` as it is read, and what its placeholders stand for."""
@@ -69,7 +83,9 @@ class Ladder:
         # A run that was killed before it registered the ladder may have left it here.
         folder.mkdir(parents=True, exist_ok=True)
         for rung in self.rungs:
-            assert isinstance(rung, LabelRung | TextRung), "an exported ladder stays as it is"
+            assert isinstance(rung, LabelRung | TextRung | HostedRung), (
+                "an exported ladder stays as it is"
+            )
             rung.save(folder)
         manifest = {
             "version": self.version,
@@ -82,6 +98,7 @@ class Ladder:
             "rungs": [rung.name for rung in self.rungs],
             "usage": dataclasses.asdict(self.usage),
             "barred": self.barred,
+            "saves": self.saves,
             "trained": self.trained if math.isfinite(self.trained) else None,
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
@@ -95,6 +112,9 @@ class Ladder:
         for name in manifest["rungs"]:
             if name == TEXT:
                 rungs.append(TextRung.load(folder))
+                continue
+            if name == HOSTED:
+                rungs.append(HostedRung.load(folder))
                 continue
             encoder = None
             if name != "ngram":
@@ -112,6 +132,7 @@ class Ladder:
             manifest.get("masks", False),
             tuple(manifest.get("barred", ())),
             math.inf if manifest.get("trained") is None else manifest["trained"],
+            manifest.get("saves"),
         )
 
 

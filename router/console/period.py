@@ -67,6 +67,7 @@ class Total:
     cost: int = 0
     teacher_cost: int = 0
     audit_cost: int = 0
+    tryout_cost: int = 0
     latency_s: float = 0.0
 
     @classmethod
@@ -81,6 +82,7 @@ class Total:
             sum(each.cost for each in every),
             sum(each.teacher_cost for each in every),
             sum(each.audit_cost for each in every),
+            sum(each.tryout_cost for each in every),
             sum(each.latency_s for each in every),
         )
 
@@ -92,7 +94,7 @@ class Total:
 
     @property
     def spent(self) -> int:
-        return self.cost + self.audit_cost
+        return self.cost + self.audit_cost + self.tryout_cost
 
     @property
     def saved(self) -> int:
@@ -143,6 +145,7 @@ class Course:
             for route, name, css in ROUTES
         ]
         parts.append(Series("audits", "audits", [total.audit_cost for total in totals]))
+        parts.append(Series("tryouts", "tryouts", [total.tryout_cost for total in totals]))
         shown = [part for part in parts if any(part.values)]
         alone = Series(
             "the teacher alone", "alone", [float(total.teacher_cost) for total in totals]

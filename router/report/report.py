@@ -28,9 +28,11 @@ class Line:
     errors: int
     by_student: int
     spent: float
-    """On answers and audits."""
+    """On answers, audits and tryouts."""
     audit_cost: float
-    """The part of that for audits."""
+    """The part of that for audits,"""
+    tryout_cost: float
+    """and for tryouts of hosted models."""
     teacher_only: float
     """What the teacher alone costs, as it was booked."""
     saved: float
@@ -117,8 +119,9 @@ def _line(name: str, found: Sum, delta: float) -> Line:
         requests=found.requests,
         errors=found.errors,
         by_student=found.by_student,
-        spent=(found.cost + found.audit_cost) / PICO,
+        spent=(found.cost + found.audit_cost + found.tryout_cost) / PICO,
         audit_cost=found.audit_cost / PICO,
+        tryout_cost=found.tryout_cost / PICO,
         teacher_only=found.teacher_cost / PICO,
         saved=found.saved / PICO,
         corrected=saved(found, 1 - delta),
@@ -128,7 +131,7 @@ def _line(name: str, found: Sum, delta: float) -> Line:
     )
 
 
-_NOTHING = Line("all", 0, 0, 0, 0.0, 0.0, 0.0, 0.0, None, 0, 0, None)
+_NOTHING = Line("all", 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, None, 0, 0, None)
 
 
 def _with_names(lines: list[Line], store: Store) -> list[Line]:
@@ -168,6 +171,7 @@ def fields(line: Line) -> dict[str, Any]:
         "by_student": line.by_student,
         "spent_usd": line.spent,
         "audit_cost_usd": line.audit_cost,
+        "tryout_cost_usd": line.tryout_cost,
         "teacher_only_usd": line.teacher_only,
         "saved_usd": line.saved,
         "saved_corrected_usd": corrected.usd if corrected else None,

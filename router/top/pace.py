@@ -12,6 +12,7 @@ from router.top.scrape import Labels, Scrape
 _HOUR_S = 3600.0
 _COST = "protege_cost_usd_total"
 _AUDITS = "protege_audit_cost_usd_total"
+_TRYOUTS = "protege_tryout_cost_usd_total"
 _TEACHER = "protege_teacher_only_cost_usd_total"
 _REQUESTS = "protege_requests_total"
 _DURATION = "protege_request_duration_seconds_bucket"
@@ -86,7 +87,7 @@ def pace(before: Scrape, now: Scrape) -> Pace:
         over_s=seconds,
         requests_per_s=requests / seconds,
         failing=failed / requests if requests else 0.0,
-        money=_money(seconds, moved.total(_COST), moved.total(_AUDITS), moved.total(_TEACHER)),
+        money=_money(seconds, moved.total(_COST), _beside(moved), moved.total(_TEACHER)),
         routes=tuple(_route(moved, route, seconds) for route in routes),
         tasks=_tasks(moved, now, seconds),
         in_flight=round(now.total("protege_in_flight_requests")),
@@ -138,10 +139,16 @@ def _route(moved: Scrape, route: str, seconds: float) -> RoutePace:
     )
 
 
+def _beside(moved: Scrape) -> float:
+    """USD spent on audits and tryouts."""
+    return moved.total(_AUDITS) + moved.total(_TRYOUTS)
+
+
 def _tasks(moved: Scrape, now: Scrape, seconds: float) -> tuple[TaskPace, ...]:
     requests = moved.by(_REQUESTS, "task")
     by_student = moved.only(_REQUESTS, "route", "student").by(_REQUESTS, "task")
     cost, audits = moved.by(_COST, "task"), moved.by(_AUDITS, "task")
+    tryouts = moved.by(_TRYOUTS, "task")
     teacher = moved.by(_TEACHER, "task")
     agreement = now.by("protege_agreement_ratio", "task")
     lower = now.by("protege_agreement_lower_ratio", "task")
@@ -157,7 +164,10 @@ def _tasks(moved: Scrape, now: Scrape, seconds: float) -> tuple[TaskPace, ...]:
             requests_per_s=requests.get(task, 0.0) / seconds,
             by_student=by_student.get(task, 0.0) / requests[task] if requests.get(task) else 0.0,
             money=_money(
-                seconds, cost.get(task, 0.0), audits.get(task, 0.0), teacher.get(task, 0.0)
+                seconds,
+                cost.get(task, 0.0),
+                audits.get(task, 0.0) + tryouts.get(task, 0.0),
+                teacher.get(task, 0.0),
             ),
             agreement=agreement.get(task),
             lower=lower.get(task),

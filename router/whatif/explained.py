@@ -18,6 +18,7 @@ _REASONS = {
     "student_unsure": "the student is not sure enough",
     "no_student": "the task has no student",
     "student_error": "the student failed",
+    "hosted_down": "the hosted model that should have answered failed",
     "forced": "the caller named the model",
     "teacher_down": "the teacher could not be reached",
     "policy": "the policy looks at no score",
@@ -106,6 +107,7 @@ class Explained:
             "cost_usd": usd(exchange.cost),
             "teacher_cost_usd": usd(exchange.teacher_cost),
             "audit_cost_usd": usd(exchange.audit_cost),
+            "tryout_cost_usd": usd(exchange.tryout_cost),
             "latency_s": exchange.latency_s,
             "first_token_s": exchange.first_token_s,
             "attempts": exchange.attempts,
@@ -191,6 +193,8 @@ class Explained:
         cost = f"{usd(exchange.cost)} USD; the teacher's {usd(exchange.teacher_cost)} USD"
         if exchange.audit_cost:
             cost += f"; its audit {usd(exchange.audit_cost)} USD"
+        if exchange.tryout_cost:
+            cost += f"; its tryouts {usd(exchange.tryout_cost)} USD"
         said.append(_line("cost", cost))
         seconds = f"{exchange.latency_s:.3f} s"
         if exchange.first_token_s is not None:

@@ -178,6 +178,17 @@ class Metrics:
 
     def _count_learning(self) -> None:
         self._audit_cost = self._counter("audit_cost_usd", "Spent on audits.", "task")
+        self._tryout_cost = self._counter(
+            "tryout_cost_usd", "Spent on asking hosted models beside the teacher.", "task"
+        )
+        self._tryouts = self._counter(
+            "tryouts", "Requests put to a hosted model beside the teacher.", "task", "model"
+        )
+        self._tryout_disagreements = self._counter(
+            "tryout_disagreements",
+            "Tryouts in which the hosted model said something else.",
+            *("task", "model"),
+        )
         self._audits = self._counter("audits", "Student answers put to the teacher too.", "task")
         self._disagreements = self._counter(
             "audit_disagreements", "Audits in which the teacher said something else.", "task"
@@ -214,8 +225,9 @@ class Metrics:
         took, in seconds.
         """
         task = self._tasks.label(exchange.task)
-        # The versions of students are many: the label says only that it was one.
-        by_student = exchange.route == "student"
+        # The versions of students are many: the label says only that it was one. A hosted model has
+        # a name of its own.
+        by_student = exchange.route == "student" and not exchange.hosted
         model = "student" if by_student else self._models.admit(exchange.model)
         kind = (exchange.route, model, task, exchange.status, exchange.dialect)
         series = self._series.get(kind) or self._new_series(*kind)
@@ -262,7 +274,7 @@ class Metrics:
             cost=Amount(self._cost.labels(route, model, task), PICO),
             teacher_cost=Amount(self._teacher_cost.labels(task), PICO),
             times=self._times_of(route),
-            calls=None if route == "student" else self._calls_of(dialect, model),
+            calls=None if model == "student" else self._calls_of(dialect, model),
         )
         self._series[route, model, task, status, dialect] = series
         return series
@@ -324,6 +336,14 @@ class Metrics:
         self._audit_cost.labels(label).inc(cost / PICO)
         if not agreed:
             self._disagreements.labels(label).inc()
+
+    def tryout(self, task: str, model: str, *, agreed: bool, cost: int) -> None:
+        """Count a tryout of a hosted model for which so many picodollars were spent."""
+        label, model = self._tasks.admit(task), self._models.admit(model)
+        self._tryouts.labels(label, model).inc()
+        self._tryout_cost.labels(label).inc(cost / PICO)
+        if not agreed:
+            self._tryout_disagreements.labels(label, model).inc()
 
     def feedback(self, task: str, verdict: str) -> None:
         """Count feedback: ``good``, ``bad``, ``corrected`` or a ``comment`` alone."""

@@ -41,6 +41,7 @@ rows: st.SearchStrategy[dict[str, Any]] = st.builds(
     cost=st.integers(0, 10**13),
     teacher_cost=st.integers(0, 10**13),
     audit_cost=st.sampled_from([0, 1, 10**13]),
+    tryout_cost=st.sampled_from([0, 1, 10**12]),
     latency_s=st.floats(0, 1e3),
 )
 
@@ -83,7 +84,8 @@ def _by_hand(members: list[Exchange]) -> dict[str, Any]:
         "pairs": len(pairs),
         "pair_teacher_cost": sum(row.teacher_cost for row in pairs),
     }
-    for name in ("prompt_tokens", "completion_tokens", "cost", "teacher_cost", "audit_cost"):
+    tokens, costs = ("prompt_tokens", "completion_tokens"), ("cost", "teacher_cost")
+    for name in (*tokens, *costs, "audit_cost", "tryout_cost"):
         exact[name] = sum(getattr(row, name) for row in members)
     return {
         **exact,

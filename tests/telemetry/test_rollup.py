@@ -22,6 +22,7 @@ from telemetry.figures import Dimension, sums
 from telemetry.rollup import roll_up
 from telemetry.schema import daily_sums, exchanges, hourly_sums, rolled_up
 from telemetry.store import Audit, Store
+from telemetry.tryouts import Tryout
 from tests.telemetry.test_figures import as_dict, by_hand, rows
 from tests.telemetry.test_store import exchange
 
@@ -35,6 +36,7 @@ writes = st.tuples(
     st.just("write"), rows, st.sampled_from([0.0, 1.0, 599.0, 601.0, 2 * HOUR_S, 30 * HOUR_S])
 )
 audits = st.tuples(st.just("audit"), st.integers(0, 99), st.booleans())
+tries = st.tuples(st.just("try"), st.integers(0, 99), st.booleans())
 rolls = st.tuples(st.just("roll"), st.none(), st.none())
 passes = st.tuples(
     st.just("pass"), st.sampled_from([1.0, HOUR_S / 2, HOUR_S, 25 * HOUR_S]), st.none()
@@ -61,7 +63,7 @@ def stored(store: Store) -> list[Exchange]:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
-@given(steps=st.lists(writes | audits | rolls | passes, min_size=5, max_size=15))
+@given(steps=st.lists(writes | audits | tries | rolls | passes, min_size=5, max_size=15))
 def test_sums_are_exact_whatever_happens_in_whatever_order(store: Store, steps: list[Any]) -> None:
     empty(store)
     now, written = START, 0
@@ -76,6 +78,10 @@ def test_sums_are_exact_whatever_happens_in_whatever_order(store: Store, steps: 
         elif what == "audit" and written:
             with at(now):
                 store.write([], [Audit(str(one % written), None, other, audit_cost=one)])
+        elif what == "try" and written:
+            tried = Tryout(str(one % written), "m", now, "a", True, 1.0, one, other, 0.1)
+            with at(now):
+                store.write([], [], [tried])
         elif what == "roll":
             roll_up(store.engine, now)
         elif what == "pass":

@@ -44,9 +44,9 @@ async def test_what_comes_at_once_shares_a_transaction(
     write = store.write
     sizes: list[int] = []
 
-    def counted(new: Sequence[Exchange], audits: Sequence[Audit]) -> None:
+    def counted(new: Sequence[Exchange], *others: Any) -> None:
         sizes.append(len(new))
-        write(new, audits)
+        write(new, *others)
 
     monkeypatch.setattr(store, "write", counted)
     writer = Writer(store)

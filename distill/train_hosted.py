@@ -1,0 +1,214 @@
+"""One training run that lets a provider's cheaper model earn a task, by the tryouts made of it.
+
+It is the dearest student: its answers cost money, and are worth what they save. So the one that
+saves the greatest share of the teacher's cost takes over, and not the one that answers most.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from config.settings import PolicySettings
+from distill import gate
+from distill.answers import closed_set
+from distill.data.dataset import Dataset, Example
+from distill.evaluation.latency import Latency
+from distill.evaluation.report import report
+from distill.evaluation.slices import cut
+from distill.gate import Parts, Verdict
+from distill.students import hosted, label, usage
+from distill.students.ladder import Ladder
+from distill.train import Run, find_rival
+from distill.train_text import without_mistake
+from policies.calibration import Given, Outcomes, attempt_delta
+from telemetry.exchange import StudentRecord, TaskState
+from telemetry.tryouts import Tryout
+
+Array = npt.NDArray[np.float64]
+
+_GROWTH = 1.5
+"""Factor by which a model's tryouts must have grown before it is tested again."""
+
+_CANDIDATES = 2
+"""The hosted model alone, and n-grams before it."""
+
+_UNLABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What tryouts of one hosted model say."""
+
+    model: str
+    tryouts: Mapping[str, Tryout]
+    """By the id of the exchange."""
+    teacher_costs: Mapping[str, int]
+    """Picodollars that the teacher's answers to these cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Rungs that were tested together, the hosted one last."""
+
+    rungs: tuple[label.LabelRung | hosted.HostedRung, ...]
+    outcomes: Outcomes
+    parts: Parts
+    verdict: Verdict
+    saves: float
+    """Share of the teacher's cost that they save."""
+
+
+def is_due(records: Sequence[StudentRecord], model: str, tryouts: int) -> bool:
+    """Whether ``model`` should be tested for a task with these students, oldest first, now that so
+    many tryouts have been made of it."""
+    cards = (json.loads(record.card) for record in records)
+    tested = [card["hosted"]["tryouts"] for card in cards if _is_of(card, model)]
+    return tryouts >= max(_GROWTH * max(tested, default=0), 1)
+
+
+def _is_of(card: Mapping[str, object], model: str) -> bool:
+    about = card.get("hosted")
+    return isinstance(about, dict) and about.get("model") == model
+
+
+def retrain(
+    task: str,
+    version: str,
+    data: Dataset,
+    champion: Ladder | None,
+    state: TaskState,
+    policy: PolicySettings,
+    evidence: Evidence,
+) -> Run | None:
+    """Learn which requests the hosted model answers as the teacher does, and put that to the gate,
+    alone and behind a rung of n-grams.
+
+    None where there are so few tryouts that not even a model without a mistake would pass.
+    """
+    rows = _tried(data.examples, evidence.tryouts)
+    examples = [data.examples[row] for row in rows]
+    tryouts = [evidence.tryouts[example.id] for example in examples]
+    # Of the requests that the teacher was asked about, each was tried with some probability too.
+    pairs = zip(examples, tryouts, strict=True)
+    weights = np.array([example.weight / tryout.chance for example, tryout in pairs])
+    delta = attempt_delta(policy.delta, state.attempts + 1)
+    perfect = gate.judge(without_mistake(weights), 0.0, policy.alpha, delta / _CANDIDATES)
+    if not perfect.promoted:
+        return None
+    agreed = np.array([tryout.agreed for tryout in tryouts])
+    texts = [example.text for example in examples]
+    trained = hosted.train(evidence.model, texts, agreed, [example.group for example in examples])
+    costs = np.array([tryout.cost for tryout in tryouts], dtype=float)
+    saved = np.array([evidence.teacher_costs[example.id] for example in examples], dtype=float)
+    cheap, labels = _cheap(data)
+    slices = cut(texts, [example.answer for example in examples], labels, trained.surprise)
+    rival = None if champion is None else find_rival(champion, data.head, examples)
+    served = champion.worth if champion else 0.0
+
+    def judged(first: label.Trained | None) -> _Candidate:
+        confidences, right = [trained.confidences], [agreed]
+        said = [np.full(len(rows), _UNLABELLED)]
+        if first is not None:
+            confidences.insert(0, first.confidences[rows])
+            right.insert(0, first.agreed[rows])
+            said.insert(0, first.probabilities.argmax(axis=1)[rows])
+        outcomes = Outcomes(np.stack(confidences, axis=1), np.stack(right, axis=1), weights)
+        parts = Parts(slices, labels, np.stack(said, axis=1), rival)
+        verdict = gate.judge(outcomes, 0.0, policy.alpha, delta / _CANDIDATES, parts)
+        saves = 0.0
+        if verdict.threshold is not None:
+            given = _given(outcomes, parts, verdict)
+            paid = np.where(given.rungs == len(confidences) - 1, costs, 0.0)
+            saves = _share_saved(given, saved, paid)
+        rungs = (trained.rung,) if first is None else (first.rung, trained.rung)
+        return _Candidate(rungs, outcomes, parts, _compared(verdict, saves, served), saves)
+
+    candidates = [judged(None)]
+    if cheap is not None:
+        candidates.append(judged(cheap))
+    best = max(candidates, key=lambda one: (one.verdict.promoted, one.saves))
+    verdict = best.verdict if best.verdict.delta is None else replace(best.verdict, delta=delta)
+    about = {
+        "model": evidence.model,
+        "tryouts": len(evidence.tryouts),
+        "agreed": float(np.average(agreed, weights=weights)),
+        "cost_ratio": float(costs.sum() / saved.sum()) if saved.sum() else None,
+        "saves": best.saves,
+    }
+    names = tuple(rung.name for rung in best.rungs)
+    if verdict.threshold is None:
+        return Run(verdict, labels, names, hosted=about)
+    given = _given(best.outcomes, best.parts, verdict)
+    contradicted = np.array([example.contradicted for example in examples])
+    smooth = best.outcomes.smoothed()
+    figures = report(smooth, given, verdict.threshold, slices, contradicted, policy.alpha)
+    p50, p95 = np.quantile([1000 * tryout.latency_s for tryout in tryouts], (0.5, 0.95)).tolist()
+    ladder = Ladder(
+        version,
+        task,
+        verdict.threshold,
+        verdict.share,
+        data.head,
+        best.rungs,
+        usage.fit(data.examples),
+        data.masked,
+        verdict.barred,
+        max(example.created for example in data.examples),
+        best.saves,
+    )
+    return Run(verdict, labels, names, ladder, figures, Latency(p50, p95), hosted=about)
+
+
+def _tried(examples: Sequence[Example], tryouts: Mapping[str, Tryout]) -> npt.NDArray[np.int64]:
+    """The examples that count in a test and have a tryout."""
+    return np.array(
+        [row for row, one in enumerate(examples) if one.weight > 0 and one.id in tryouts],
+        dtype=np.int64,
+    )
+
+
+def _cheap(data: Dataset) -> tuple[label.Trained | None, tuple[str, ...]]:
+    """A rung of n-grams of all the answers, and its labels; none where their set is not closed."""
+    taught = [example.answer for example in data.examples if example.flaw is None]
+    labels = closed_set(taught)
+    if not labels:
+        return None, ()
+    made = label.train(
+        [example.text for example in data.examples],
+        [example.answer for example in data.examples],
+        labels,
+        groups=[example.group for example in data.examples],
+    )
+    return made, labels
+
+
+def _given(outcomes: Outcomes, parts: Parts, verdict: Verdict) -> Given:
+    """The answers that the verdict's threshold lets through."""
+    smooth = outcomes.smoothed()
+    given = smooth.given(verdict.threshold or 0.0)
+    said = parts.said[np.arange(len(smooth)), given.rungs]
+    barred = [parts.labels.index(one) for one in verdict.barred]
+    return given.without(np.isin(said, barred))
+
+
+def _share_saved(given: Given, teacher: Array, own: Array) -> float:
+    """The share of what the ``teacher`` [n] costs that is saved, the answers' ``own`` cost [n]
+    deducted."""
+    whole = float(given.weights @ teacher)
+    gain = float((given.weights * given.answered) @ (teacher - own))
+    return gain / whole if whole else 0.0
+
+
+def _compared(verdict: Verdict, saves: float, served: float) -> Verdict:
+    """The verdict of a challenger that keeps the bound: whether it saves more than the champion."""
+    if not verdict.promoted:
+        return verdict
+    words = f"saves {saves:.0%} of the teacher's cost"
+    if saves <= served:
+        words += f", the champion {served:.0%}"
+    return replace(verdict, promoted=saves > served, reason=f"{verdict.reason}; {words}")
