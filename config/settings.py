@@ -206,7 +206,14 @@ class LoopSettings(_Section):
     rollout: RolloutSettings = RolloutSettings()
 
 
-def _named_apart(models: list[ModelSettings]) -> list[ModelSettings]:
+class HostedModelSettings(ModelSettings):
+    """A model that may earn tasks, and which."""
+
+    tasks: list[str] | None = None
+    """The tasks that it is tried on; null: all."""
+
+
+def _named_apart(models: list[HostedModelSettings]) -> list[HostedModelSettings]:
     if len({model.model for model in models}) < len(models):
         raise ValueError("needs models of different names")
     return models
@@ -215,7 +222,7 @@ def _named_apart(models: list[ModelSettings]) -> list[ModelSettings]:
 class HostedSettings(_Section):
     """Cheaper models of providers, which may earn a task's requests as other students do."""
 
-    models: Annotated[list[ModelSettings], AfterValidator(_named_apart)] = []
+    models: Annotated[list[HostedModelSettings], AfterValidator(_named_apart)] = []
     share: float = Field(default=0.2, gt=0, le=1)
     """Share of a task's requests to which each of them is asked for its answer too, where the
     teacher has answered: what it is judged by."""

@@ -77,6 +77,9 @@ def main() -> None:
         app.add_typer(policy_app, name="policy")
     if "student" in wanted:
         from router.commands.student import student_app
+        from router.commands.tune import tune
+
+        student_app.command()(tune)
 
         app.add_typer(student_app, name="student")
     if "report" in wanted:

@@ -127,12 +127,21 @@ class Models:
 
 def _model(settings: ModelSettings, prices: Prices, default_key: str | None) -> Model:
     name = settings.price_as or settings.model
-    tariff = prices.tariff(name)
+    tariff = prices.tariff(name) or prices.tariff(_base(name))
     if tariff is None:
         _log.warning("no price is known for %s: its calls count as free", name)
     upstream = _upstream(settings, prices, default_key)
     breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s)
     return Model(upstream, tariff or Tariff.always(FREE), settings.retries, breaker)
+
+
+def _base(model: str) -> str:
+    """The name under which OpenAI prices a model that was fine-tuned.
+
+    >>> _base("ft:gpt-4o-mini-2024-07-18:acme::abc123")
+    'ft:gpt-4o-mini-2024-07-18'
+    """
+    return ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
 
 
 def _upstream(settings: ModelSettings, prices: Prices, default_key: str | None) -> Upstream:

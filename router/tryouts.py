@@ -53,6 +53,7 @@ class Tryouts:
         ledger: Ledger,
     ) -> None:
         self._share = settings.share
+        self._tasks_of = {model.model: model.tasks for model in settings.models}
         self._models = models
         self._barred = barred
         self._engine = store.engine
@@ -71,7 +72,10 @@ class Tryouts:
         opinion = turn.opinion
         done = None if turn.route == "teacher" or opinion is None else opinion.prediction.asks
         for name, model in self._models.items():
-            if name != done and random.random() < chance and len(self._tasks) < WAITING:
+            tasks = self._tasks_of[name]
+            if name == done or not (tasks is None or turn.task in tasks):
+                continue
+            if random.random() < chance and len(self._tasks) < WAITING:
                 task = asyncio.create_task(self._try(turn, teacher.text or "", name, model, chance))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

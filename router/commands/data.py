@@ -65,7 +65,7 @@ def export(
     out, private data masked where the settings say so."""
     if form not in get_args(Format):
         fail(f"--format: expected {' or '.join(get_args(Format))} (got {form!r})")
-    with _task(task, data, config) as of:
+    with learning(task, data, config) as of:
         suspect = set()
         if of.settings.dataset.suspects == "drop":
             suspect = {one.id for one in findings(of.data) if one.left_out}
@@ -130,7 +130,7 @@ def review(
             _judge(store, task, opinions)
         typer.echo(f"{len(opinions)} answers of {task} judged")
         return
-    with _task(task, data, config) as of:
+    with learning(task, data, config) as of:
         found = findings(of.data, of.exchanges)
     if as_json:
         _print_json([dataclasses.asdict(one) for one in found[:most]])
@@ -143,7 +143,7 @@ def review(
 @data_app.command()
 def card(task: _Task, as_json: _Json = False, data: Data = None, config: Config = None) -> None:
     """Say what a task's students would learn from today, and what is left out and why."""
-    with _task(task, data, config) as of:
+    with learning(task, data, config) as of:
         oldest = min(exchange.created for exchange in of.exchanges)
         told = data_card(of.data, of.exchanges, of.store.left_out(task, oldest))
     if as_json:
@@ -177,7 +177,8 @@ class _Opened:
 
 
 @contextmanager
-def _task(task: str, data: Path | None, config: Path | None) -> Generator[_Opened, None, None]:
+def learning(task: str, data: Path | None, config: Path | None) -> Generator[_Opened, None, None]:
+    """What the students of a task would learn from now. What is wrong is told in one line."""
     with _told(data, config) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()

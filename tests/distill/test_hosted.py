@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from config.settings import (
+    HostedModelSettings,
     HostedSettings,
     LoopSettings,
-    ModelSettings,
     PolicySettings,
     RolloutSettings,
 )
@@ -211,7 +211,7 @@ def test_the_loop_trains_it_and_puts_it_into_service(
         policy=POLICY,
         # It has been in the shadow already.
         loop=LoopSettings(encoder=None, rollout=RolloutSettings(shadow=5, canary=0)),
-        hosted=HostedSettings(models=[ModelSettings(model=MODEL)]),
+        hosted=HostedSettings(models=[HostedModelSettings(model=MODEL)]),
     )
     Trainer(settings).run(lambda: bool(store.serving()))
     (record,) = store.serving()
