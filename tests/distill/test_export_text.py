@@ -131,17 +131,25 @@ def test_ctranslate2_is_the_very_engine_that_serves(
         assert one.confidence == pytest.approx(other.confidence, abs=1e-9)
 
 
-def test_a_text_student_is_served_alone(folders: dict[Format, Path], served: Ladder) -> None:
-    with alone_served(folders["gguf"], version="numbers", task="numbers") as client:
-        for text in TEXTS[:3]:
+def test_a_text_student_is_served_alone_and_always_where_it_is_told_to(
+    folders: dict[Format, Path], served: Ladder
+) -> None:
+    names = {"version": "numbers", "task": "numbers"}
+    reasons = set()
+    with alone_served(folders["gguf"], "--always", **names) as client:
+        for text in [*TEXTS[:8], TEXTS[-1]]:
             (expected,) = served.predict([text])
             response = client.chat.completions.with_raw_response.create(
-                model="student", messages=[{"role": "user", "content": HEAD + text}]
+                model="auto", messages=[{"role": "user", "content": HEAD + text}]
             )
-            said = response.parse()
-            assert said.choices[0].message.content == expected.answer
+            reason = response.headers["x-protege-reason"]
             confidence = float(response.headers["x-protege-confidence"])
             assert confidence == pytest.approx(expected.confidence, abs=0.1)
+            assert reason == ("student_confident" if confidence >= 0.9 else "forced")
+            if expected.confidence > 0.5:
+                assert response.parse().choices[0].message.content == expected.answer
+            reasons.add(reason)
+    assert reasons == {"student_confident", "forced"}
 
 
 def logits(model: Any, ids: list[int]) -> Any:

@@ -131,13 +131,6 @@ def test_it_is_not_sure_of_texts_longer_than_it_was_tested_on(client: openai.Ope
         ask(client, SENTENCES[0] + " " * 2 * MARGIN)
 
 
-def test_it_always_answers_where_it_is_told_to(folder: Path) -> None:
-    with alone(folder, "--always") as client:
-        response = ask(client, STRANGE)
-        assert response.headers["x-protege-reason"] == "forced"
-        assert ask(client, SENTENCES[0]).headers["x-protege-reason"] == "student_confident"
-
-
 @pytest.mark.parametrize(
     ("more", "status", "code"),
     [
