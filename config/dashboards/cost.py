@@ -144,7 +144,7 @@ def dashboard() -> Dashboard:
                         [
                             Query(per_hour(_COST, TASK, MODEL, by="route"), "{{route}}"),
                             Query(per_hour(_AUDITS, TASK), "audits"),
-                            Query(per_hour(_TRYOUTS, TASK), "tryouts"),
+                            Query(or_zero(per_hour(_TRYOUTS, TASK)), "try-outs"),
                         ],
                         "currencyUSD",
                         stacked=True,
@@ -232,7 +232,7 @@ def _tasks() -> Builder[Panel]:
             Column("By students", f"{by_student} / {requests}", "percentunit"),
             Column("Answers", cost, "currencyUSD"),
             Column("Audits", audits, "currencyUSD"),
-            Column("Tryouts", tryouts, "currencyUSD"),
+            Column("Try-outs", tryouts, "currencyUSD"),
             Column("The teacher alone", teacher, "currencyUSD"),
             Column("Saved", saved, "currencyUSD", _SIGN),
             Column("Saved share", f"{saved} / {teacher}", "percentunit", _WORTH),

@@ -145,7 +145,7 @@ class Course:
             for route, name, css in ROUTES
         ]
         parts.append(Series("audits", "audits", [total.audit_cost for total in totals]))
-        parts.append(Series("tryouts", "tryouts", [total.tryout_cost for total in totals]))
+        parts.append(Series("try-outs", "tryouts", [total.tryout_cost for total in totals]))
         shown = [part for part in parts if any(part.values)]
         alone = Series(
             "the teacher alone", "alone", [float(total.teacher_cost) for total in totals]

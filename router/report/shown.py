@@ -15,7 +15,7 @@ _HEADINGS = ("requests", "student", "spent $", "all-teacher $", "saved $", "save
 _QUALITY = ("audits", "agree", "interval", "errors")
 
 NOTE = (
-    "spent: answers, audits, tryouts. saved: of what the teacher alone costs, where the cost of "
+    "spent: answers, audits, try-outs. saved: of what the teacher alone costs, where the cost of "
     "what students answered is predicted; by audits: the same with the prediction corrected by "
     "what audits did cost, with its interval. agree: share of audited answers that the teacher "
     "agreed with."

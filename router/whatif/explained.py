@@ -194,7 +194,7 @@ class Explained:
         if exchange.audit_cost:
             cost += f"; its audit {usd(exchange.audit_cost)} USD"
         if exchange.tryout_cost:
-            cost += f"; its tryouts {usd(exchange.tryout_cost)} USD"
+            cost += f"; its try-outs {usd(exchange.tryout_cost)} USD"
         said.append(_line("cost", cost))
         seconds = f"{exchange.latency_s:.3f} s"
         if exchange.first_token_s is not None:
