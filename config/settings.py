@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -48,13 +49,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _http_url(url: str) -> str:
+    """``url`` if it is one that requests can be sent to. Raises ValueError."""
+    parts = urlsplit(url)
+    # A number that is no port is found out where it is read.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("must begin with http:// or https:// and name a host")
+    return url
+
+
 class ModelSettings(_Section):
     """One upstream model: where it is and how long to wait for it."""
 
     model: str = DEFAULT_TEACHER
     """A litellm model name (``gpt-5.4``, ``anthropic/claude-haiku-4-5``), or, with ``base_url``,
     the name that the OpenAI-compatible server there knows it by."""
-    base_url: str | None = None
+    base_url: Annotated[str, AfterValidator(_http_url)] | None = None
     """Root of an OpenAI-compatible API, for example ``http://localhost:8000/v1``."""
     api_key: SecretStr | None = None
     """Without a key, the caller's own ``Authorization`` header goes to the upstream."""
@@ -270,16 +280,10 @@ class LogSettings(_Section):
     format: Literal["text", "json"] = "text"
 
 
-def _http_url(url: str | None) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise ValueError("must begin with http:// or https://")
-    return url
-
-
 class TraceSettings(_Section):
     """OpenTelemetry traces of requests."""
 
-    endpoint: Annotated[str | None, AfterValidator(_http_url)] = None
+    endpoint: Annotated[str, AfterValidator(_http_url)] | None = None
     """Where a collector takes OTLP over HTTP, for example ``http://localhost:4318/v1/traces``; null
     sends none."""
     headers: dict[str, SecretStr] = {}
