@@ -157,12 +157,12 @@ class _Loop:
             return
         self._due = len(self._heard) * self._loop.growth
         fitted = _fit(self._stream, self._heard)
-        self._attempts += 1
-        delta = attempt_delta(self._policy.delta, self._attempts)
+        delta = attempt_delta(self._policy.delta, self._attempts + 1)
         outcomes = Outcomes(
             fitted.confidences[:, None], fitted.agreed[:, None], np.array(self._weights)
         )
         verdict = gate.judge(outcomes, self._share, self._policy.alpha, delta)
+        self._attempts += verdict.delta is not None
         if verdict.promoted and verdict.threshold is not None:
             self.played.promotions += 1
             self._champion, self._share = fitted.classifier, verdict.share

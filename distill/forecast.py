@@ -19,6 +19,7 @@ import orjson
 from config.settings import Settings
 from distill import schedule
 from distill.data.dataset import build
+from distill.data.reach import Former, weighted
 from distill.gate import Verdict
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder
@@ -31,6 +32,7 @@ from policies.rules import breaks_limits, needs_teacher
 from telemetry.exchange import Exchange, Route, TaskState
 from telemetry.prices import Usage
 from telemetry.store import AuditTally
+from telemetry.turnout import Turnout
 
 _TASK = "task"
 """A play knows one task alone; its name does not matter."""
@@ -104,6 +106,10 @@ class Play:
         self._evidence: deque[Exchange] = deque(maxlen=MOST_ANSWERS)
         self._state = TaskState(_TASK)
         self._turns: dict[int, Route] = {}
+        self._alone = 0
+        """Requests since the last demotion that no student was asked about."""
+        self._formers: list[Former] = []
+        """Students since then. The last is the champion."""
         self.verdict = ""
         """What the last training run came to, in words; empty where there was none."""
         self.promotions = 0
@@ -150,6 +156,7 @@ class Play:
         sampled = self._champion is None or self._rng.random() < self._policy.audit_rate
         step = self._step(request, opinion, sampled)
         self._remember(request, step.route)
+        self._count(opinion, step)
         if request.answer is not None and (step.route == "teacher" or sampled):
             self._answers += 1
             self._evidence.append(self._exchange(request, opinion, step, sampled))
@@ -173,6 +180,20 @@ class Play:
             return Step("teacher", "student_unsure", agreed, audited=False)
         return Step("student", "student_confident", agreed, audited=sampled)
 
+    def _count(self, opinion: _Opinion | None, step: Step) -> None:
+        """Take the request to those that the champion was asked about, or to the others."""
+        if opinion is None or opinion.prediction is None or self._champion is None:
+            self._alone += 1
+            return
+        asked = self._propensity(step.route)
+        sure = opinion.prediction.confidence >= self._champion.threshold
+        self._formers[-1].turnout += (
+            Turnout(1, asked, 0, 0.0) if sure else Turnout(0, 0.0, 1, asked)
+        )
+
+    def _propensity(self, route: Route) -> float:
+        return self._policy.audit_rate if route == "student" else 1.0
+
     def _remember(self, request: Request, route: Route) -> None:
         if request.turn is None:
             return
@@ -195,7 +216,7 @@ class Play:
             status=200,
             stream=False,
             sampled=sampled,
-            propensity=self._policy.audit_rate if served else 1.0,
+            propensity=self._propensity(step.route),
             request=orjson.dumps(request.body).decode(),
             answer=request.answer,
             teacher_answer=request.answer,
@@ -224,6 +245,7 @@ class Play:
             self._champion = None
             self._answers = 0
             self._evidence.clear()
+            self._alone, self._formers = 0, []
             self._state = TaskState(_TASK, attempts=self._state.attempts)
 
     def _learn(self) -> None:
@@ -232,7 +254,11 @@ class Play:
         states = {_TASK: self._state}
         if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
             return
-        data = build(list(self._evidence), self._private)
+        evidence = list(self._evidence)
+        data = build(evidence, self._private)
+        for former in self._formers:
+            former.recall(evidence)
+        data = weighted(data, self._formers, self._alone)
         try:
             run = retrain(
                 _TASK,
@@ -253,6 +279,8 @@ class Play:
         if run.verdict.promoted:
             self.promotions += 1
             self._champion, self._audits = run.ladder, AuditTally(0, 0)
+            if run.ladder is not None:
+                self._formers.append(Former(run.ladder, dict(run.sure)))
 
 
 def _rule(champion: Ladder, request: Request) -> str | None:

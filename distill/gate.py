@@ -22,7 +22,16 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from distill.evaluation.slices import Mask, Slice
-from policies.calibration import Given, Outcomes, Tally, Tested, lower_bound, walk
+from policies.calibration import (
+    Given,
+    Outcomes,
+    Prospect,
+    Tally,
+    Tested,
+    lower_bound,
+    prospect,
+    walk,
+)
 
 _FOR_LABELS = 0.2
 """Part of the error budget for telling which labels are wrong too often."""
@@ -112,6 +121,13 @@ class _Choice:
     """What spoke against a laxer one."""
 
 
+def expected_share(outcomes: Outcomes, alpha: float, delta: float) -> float:
+    """The share of the task's requests that a test at level ``delta`` is expected to let a student
+    answer, by its confidences alone: what candidates are compared by before one is tested."""
+    expected = prospect(outcomes, alpha, (1 - _FOR_LABELS) * delta)
+    return 0.0 if expected is None else expected.share
+
+
 def judge(
     outcomes: Outcomes,
     champion_share: float,
@@ -123,13 +139,14 @@ def judge(
 
     ``outcomes`` are the challenger's on teacher answers that it was not trained on, and
     ``champion_share`` is the share of the task's requests that the champion answers. Without
-    ``parts`` the answers are tested as a whole.
+    ``parts`` the answers are tested as a whole. No test is made, and none of the budget ``delta``
+    spent, where the challenger's own confidences do not let it expect to take over.
     """
     for_labels = 0.0 if parts is None else _FOR_LABELS * delta
-    tested = walk(outcomes, alpha, delta - for_labels)
-    if not tested:
-        reason = "too little evidence for any test"
-        return Verdict(False, reason, evidence=len(outcomes))
+    expected = prospect(outcomes, alpha, delta - for_labels)
+    if expected is None or expected.share <= champion_share:
+        return Verdict(False, _not_worth(expected, champion_share), evidence=len(outcomes))
+    tested = walk(outcomes, expected.thresholds, alpha, delta - for_labels)
     passed = [one for one in tested if one.passed]
     if not passed:
         reason = "no threshold meets the bound"
@@ -137,7 +154,8 @@ def judge(
     if parts is None:
         best = _Choice(passed[-1], passed[-1].tally, passed[-1].share)
     else:
-        best = _choose(outcomes.smoothed(), passed, parts, alpha, for_labels / len(tested))
+        level = for_labels / len(expected.thresholds)
+        best = _choose(outcomes.smoothed(), passed, parts, alpha, level)
     promoted = best.veto is None and best.share > champion_share
     return Verdict(
         promoted,
@@ -164,6 +182,13 @@ def observed(outcomes: Outcomes, alpha: float) -> float | None:
     tallies = ((threshold, outcomes.tally(threshold)) for threshold in steps)
     good = [each for each, tally in tallies if tally.wrong_weight <= alpha * tally.weight]
     return good[-1] if good else None
+
+
+def _not_worth(expected: Prospect | None, champion_share: float) -> str:
+    """Why no test is made."""
+    if expected is None:
+        return "by its own confidence it would not meet the bound yet"
+    return f"would answer {expected.share:.0%} of requests, the champion {champion_share:.0%}"
 
 
 def _in_words(best: _Choice, champion_share: float) -> str:

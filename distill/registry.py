@@ -14,8 +14,11 @@ from typing import Any
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 
-_KEPT = 3
-"""Students of each kind that keep their files, of a task and beside the one that serves."""
+_KEPT_SERVED = 8
+"""Students that have served that keep their files, of a task and beside the one that serves: what
+they would have answered tells how much the teacher's answers count."""
+_KEPT_OTHERS = 3
+"""Those of the others that do."""
 
 
 class RegistryError(Exception):
@@ -91,7 +94,7 @@ def prune(store: Store, task: str) -> None:
     idle = [record for record in store.students(task) if record.path and not record.placed]
     served = sorted((each for each in idle if each.earned is not None), key=_earned)
     others = [each for each in idle if each.earned is None]
-    for record in (*served[:-_KEPT], *others[:-_KEPT]):
+    for record in (*served[:-_KEPT_SERVED], *others[:-_KEPT_OTHERS]):
         if store.give_up_files(task, record.version):
             shutil.rmtree(store.data / record.path, ignore_errors=True)
 

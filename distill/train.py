@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,9 @@ from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
 from distill.evaluation.latency import Latency, measure
 from distill.evaluation.report import Report, report
-from distill.evaluation.slices import Mask, cut
+from distill.evaluation.slices import cut
 from distill.evaluation.temporal import newest
-from distill.gate import Newest, Parts, Rival, Verdict
+from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
@@ -27,7 +26,7 @@ from distill.students.forms import Form
 from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder
 from policies.agreement import agree
-from policies.calibration import Outcomes, attempt_delta
+from policies.calibration import Given, Outcomes, attempt_delta
 from telemetry.exchange import TaskState
 
 NEW_EVIDENCE = 1.2
@@ -38,9 +37,6 @@ _ENOUGH = 0.97
 
 MOST = 0.8
 """Share of requests for which it is not worth waiting for a dearer rung."""
-
-_CANDIDATES = 3
-"""Ladders that are tried where there is an encoder: cheap rung, dear rung, and both."""
 
 _COMPARED = 500
 """Newest answers that the champion is asked about too."""
@@ -65,6 +61,8 @@ class Run:
     """Answers that were not taught, since they are likely wrong."""
     hosted: Mapping[str, Any] | None = None
     """What there is to say of a hosted model that is part of it, ready for JSON."""
+    sure: Mapping[str, bool] = field(default_factory=dict)
+    """Whether it would have answered the requests that it was tested on, by their exchanges."""
 
     def advance(self, state: TaskState, answers: int, now: float) -> TaskState:
         """The task's ``state`` after this run, made at Unix time ``now`` on so many answers."""
@@ -83,16 +81,10 @@ class _Candidate:
     trained: tuple[Trained, ...]
     outcomes: Outcomes
     parts: Parts
-    verdict: Verdict
+    expected: float
+    """Share of the requests that a test is expected to let them answer."""
     suspects: int
     """Answers that they were not taught, since they are likely wrong."""
-    test: Callable[[Parts], Verdict]
-    """The gate's, by which they were judged."""
-
-    def dated(self, newest: Newest | None) -> _Candidate:
-        """The same, judged by what students of older answers make of the newest ones as well."""
-        parts = replace(self.parts, newest=newest)
-        return self if newest is None else replace(self, parts=parts, verdict=self.test(parts))
 
     @property
     def rungs(self) -> tuple[LabelRung, ...]:
@@ -102,15 +94,15 @@ class _Candidate:
     def names(self) -> tuple[str, ...]:
         return tuple(rung.name for rung in self.rungs)
 
-    def report(self, threshold: float, contradicted: Mask, alpha: float) -> Report:
-        """Its figures at ``threshold``."""
-        evidence, parts = self.outcomes.smoothed(), self.parts
-        given = evidence.given(threshold)
-        said = parts.said[np.arange(len(evidence)), given.rungs]
-        barred = [parts.labels.index(label) for label in self.verdict.barred]
-        given = given.without(np.isin(said, barred))
-        new = None if parts.newest is None else parts.newest.given(threshold, barred)
-        return report(evidence, given, threshold, parts.slices, contradicted, alpha, new)
+    def given(self, threshold: float, barred: Sequence[str]) -> Given:
+        """What it answers at ``threshold``, without the ``barred`` labels."""
+        given, parts = self.outcomes.smoothed().given(threshold), self.parts
+        said = parts.said[np.arange(len(self.outcomes)), given.rungs]
+        return given.without(np.isin(said, self.places(barred)))
+
+    def places(self, barred: Sequence[str]) -> list[int]:
+        """Those labels' places among all."""
+        return [self.parts.labels.index(label) for label in barred]
 
 
 def retrain(
@@ -144,25 +136,35 @@ def retrain(
     labels = named(learnt, taught)
     delta = attempt_delta(policy.delta, state.attempts + 1)
     best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoder, sift)
-    if best.verdict.threshold is not None:
-        best = best.dated(newest(data, best.rungs, best.parts.labels))
-    verdict = best.verdict
-    if verdict.delta is not None:
-        # What the other candidates' tests spent, or would have spent.
-        verdict = replace(verdict, delta=delta)
+    served = champion.worth if champion else 0.0
+    verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
+    if verdict.threshold is not None:
+        parts = replace(parts, newest=newest(data, best.rungs, parts.labels))
+        verdict = gate.judge(best.outcomes, served, policy.alpha, delta, parts)
     if verdict.promoted and encoder_comes and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
     threshold = verdict.threshold
     if threshold is None:
         threshold = gate.observed(best.outcomes, policy.alpha)
-    contradicted = np.array([example.contradicted for example in data.examples if example.weight])
-    figures = best.report(threshold or 0.0, contradicted, policy.alpha)
+    at = threshold or 0.0
+    given = best.given(at, verdict.barred)
+    figures = report(
+        best.outcomes.smoothed(),
+        given,
+        at,
+        parts.slices,
+        np.array([example.contradicted for example in data.examples if example.weight]),
+        policy.alpha,
+        None if parts.newest is None else parts.newest.given(at, best.places(verdict.barred)),
+    )
     if threshold is None:
         return Run(verdict, labels, best.names, report=figures, suspects=best.suspects)
     ladder = _ladder(task, version, data, threshold, best.rungs, verdict)
     latency = measure(ladder, [example.text for example in data.examples])
-    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects)
+    tested = [example.id for example in data.examples if example.weight]
+    sure = dict(zip(tested, given.answered.tolist(), strict=True))
+    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects, sure)
 
 
 def _untested(
@@ -222,16 +224,14 @@ def _best_candidate(
     encoder: SentenceEncoder | None,
     sift: bool,
 ) -> _Candidate:
-    """The rungs that may serve the most; of those that may serve as much, the cheapest.
+    """The rungs that expect to serve the most; of those that expect as much, the cheapest.
 
-    The candidates share ``delta``, so that all of their tests hold together.
+    They are compared by what their own confidences foretell, so that only one test is made.
     """
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
     weights = np.array([example.weight for example in data.examples])
     groups = [example.group for example in data.examples]
-    part = delta if encoder is None else delta / _CANDIDATES
-    served = champion.worth if champion else 0.0
 
     labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
     # A form's answers are too many for it to tell which are wrong.
@@ -247,31 +247,26 @@ def _best_candidate(
     )
     rival = None if champion is None else find_rival(champion, data.head, tested)
 
-    def judged(*trained: Trained) -> _Candidate:
-        outcomes = _outcomes(trained, weights)
+    def candidate(*trained: Trained) -> _Candidate:
+        outcomes = _outcomes(trained, weights, even=data.even)
         said = _labels_said(trained, labels)[counts]
         parts = Parts(slices, labels, said, rival)
-        test = partial(gate.judge, outcomes, served, alpha, part)
-        return _Candidate(trained, outcomes, parts, test(parts), cheap.suspects, test)
+        expected = gate.expected_share(outcomes, alpha, delta)
+        return _Candidate(trained, outcomes, parts, expected, cheap.suspects)
 
-    alone = judged(cheap)
-    enough = alone.verdict.share >= _ENOUGH
+    alone = candidate(cheap)
+    enough = alone.expected >= _ENOUGH
     if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
         return alone
     rich = label.train(texts, answers, learnt, encoder=encoder, groups=groups, taught=cheap.taught)
-    candidates = (alone, judged(cheap, rich), judged(rich))
-    return max(candidates, key=lambda one: _worth(one.verdict))
+    candidates = (alone, candidate(cheap, rich), candidate(rich))
+    return max(candidates, key=lambda one: one.expected)
 
 
 def _labels_said(trained: Sequence[Trained], labels: Sequence[str]) -> npt.NDArray[np.int64]:
     """[n, rungs]: the label that each rung says, -1 for an answer that is none."""
     place = {answer: i for i, answer in enumerate(labels)}
     return np.array([[place.get(answer, -1) for answer in one.said] for one in trained]).T
-
-
-def _worth(verdict: Verdict) -> tuple[bool, float, bool]:
-    """What goes before what: no veto, then a greater share, then a test at all."""
-    return verdict.veto is None, verdict.share, verdict.delta is not None
 
 
 def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
@@ -294,11 +289,14 @@ def _surest_error(trained: Trained) -> float:
     return float(1 - trained.agreed[surest].mean())
 
 
-def _outcomes(trained: Sequence[Trained], weights: npt.NDArray[np.float64]) -> Outcomes:
+def _outcomes(
+    trained: Sequence[Trained], weights: npt.NDArray[np.float64], *, even: bool = False
+) -> Outcomes:
     """What rungs make of the examples that count, each trained without it."""
     counts = weights > 0
     return Outcomes(
         np.stack([one.confidences for one in trained], axis=1)[counts],
         np.stack([one.agreed for one in trained], axis=1)[counts],
         weights[counts],
+        even,
     )

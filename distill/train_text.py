@@ -18,7 +18,6 @@ from config.settings import PolicySettings
 from distill import gate
 from distill.answers import learnable, named
 from distill.data.dataset import Dataset
-from distill.gate import Verdict
 from distill.students import label, usage
 from distill.students.base import TEXT
 from distill.students.label import LabelRung
@@ -33,9 +32,6 @@ from telemetry.exchange import StudentRecord, TaskState
 
 _GROWTH = 2.0
 """Factor by which a task's answers must have grown before a text student is trained again."""
-
-_CANDIDATES = 2
-"""The text student alone, and n-grams before it."""
 
 
 Rungs = tuple[LabelRung | TextRung, ...]
@@ -79,7 +75,7 @@ def retrain(
     weights = np.array([example.weight for example in data.examples])
     tested = student.held_out(texts, groups) & (weights > 0)
     perfect = without_mistake(weights[tested])
-    if not gate.judge(perfect, served, policy.alpha, delta / _CANDIDATES).promoted:
+    if not gate.judge(perfect, served, policy.alpha, delta).promoted:
         return None
     written = student.train(
         start,
@@ -92,20 +88,22 @@ def retrain(
     labels = named(learnt, flawless)
     cheap = label.train(texts, answers, learnt, groups=groups) if learnt else None
 
-    def judged(*made: label.Trained | student.Trained) -> tuple[Verdict, Rungs]:
+    def candidate(*made: label.Trained | student.Trained) -> tuple[Outcomes, Rungs]:
         outcomes = Outcomes(
             np.stack([one.confidences for one in made], axis=1)[tested],
             np.stack([one.agreed for one in made], axis=1)[tested],
             weights[tested],
+            data.even,
         )
-        verdict = gate.judge(outcomes, served, policy.alpha, delta / _CANDIDATES)
-        return verdict, tuple(one.rung for one in made)
+        return outcomes, tuple(one.rung for one in made)
 
-    # Of those that serve as much, the first is the cheapest.
-    candidates = [judged(cheap, written)] if cheap is not None else []
-    candidates.append(judged(written))
-    verdict, rungs = max(candidates, key=lambda one: one[0].share)
-    verdict = replace(verdict, delta=delta)
+    # Of those that expect to serve as much, the first is the cheapest.
+    candidates = [candidate(cheap, written)] if cheap is not None else []
+    candidates.append(candidate(written))
+    outcomes, rungs = max(
+        candidates, key=lambda one: gate.expected_share(one[0], policy.alpha, delta)
+    )
+    verdict = gate.judge(outcomes, served, policy.alpha, delta)
     names = tuple(one.name for one in rungs)
     if not verdict.promoted or verdict.threshold is None:
         return Run(verdict, labels, names)

@@ -15,7 +15,7 @@ import resource
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,10 @@ from config.settings import (
     PolicySettings,
 )
 from distill import registry, schedule, train_hosted, train_text
+from distill.data import reach
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
+from distill.data.reach import Former, weighted
 from distill.progress import CancelledError, Progress
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.ladder import Ladder
@@ -46,11 +48,12 @@ from distill.train_hosted import Evidence
 from distill.worth import Worth, worth
 from policies import rollout
 from telemetry import jobs, runs, trials, tryouts
-from telemetry.exchange import PICO, StudentRecord, TaskState
+from telemetry.exchange import PICO, Exchange, StudentRecord, TaskState
 from telemetry.jobs import Job
 from telemetry.logs import configure
 from telemetry.runs import Outcome, TrainingRun
 from telemetry.store import Store
+from telemetry.turnout import asked_first, turnouts, without_student
 
 logger = logging.getLogger("protege.trainer")
 
@@ -107,6 +110,8 @@ class Trainer:
         self._writing: str | None = None
         """The task whose text student is being trained, beside all others' work."""
         self._took: dict[str, float] = {}
+        self._formers: dict[str, Former] = {}
+        """Students that have served, by version."""
         self._forgotten = 0.0
         """Unix time before which no text is kept any more."""
 
@@ -326,6 +331,7 @@ class Trainer:
             progress.close(known)
             self._put_off(task, answers)
             return "kept"
+        data = self._weighted(task, data, exchanges, oldest)
         progress.tell(f"Training on {len(data)} answers, {data.evidence} of them evidence.")
         if expected is not None:
             progress.tell(f"Expected: {expected.in_words()}.")
@@ -366,13 +372,44 @@ class Trainer:
         left = runs.left_for_students(engine, job.task, now - _RECENT_S)
         return worth(left, now - (left.first or now), cpu_s, price)
 
+    def _weighted(
+        self, task: str, data: Dataset, exchanges: Sequence[Exchange], since: float
+    ) -> Dataset:
+        """``data``, weighted by what every student since then would have answered; as it is where
+        the files of one are gone."""
+        engine = self._store.engine
+        versions = asked_first(engine, task, since)
+        try:
+            formers = {version: self._former(version) for version in versions}
+        except (OSError, KeyError, ValueError, EncoderError) as error:
+            logger.info("%s: weighted by the time of each answer alone (%s)", task, error)
+            return data
+        thresholds = {version: each.ladder.threshold for version, each in formers.items()}
+        for version, turnout in turnouts(engine, task, since, thresholds).items():
+            formers[version].turnout = turnout
+            formers[version].recall(exchanges)
+        return weighted(data, list(formers.values()), without_student(engine, task, since))
+
+    def _former(self, version: str) -> Former:
+        """Raises OSError, KeyError, ValueError, EncoderError where its files are gone."""
+        if version not in self._formers:
+            folder = self._settings.data / "students" / version
+            ladder = Ladder.load(folder, self._opened)
+            self._formers[version] = Former(ladder, reach.load(folder))
+        return self._formers[version]
+
+    @property
+    def _opened(self) -> dict[str, SentenceEncoder]:
+        name = self._settings.loop.encoder
+        return {name: self._encoder} if name and self._encoder else {}
+
     def _champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""
         # One that is on its way into service is the one to beat.
         for record in (*self._store.coming(), *self._store.serving()):
             if record.task == task:
                 try:
-                    return Ladder.load(self._settings.data / record.path)
+                    return Ladder.load(self._settings.data / record.path, self._opened)
                 except (OSError, KeyError, ValueError):
                     logger.exception("student %s cannot be loaded", record.version)
         return None
@@ -388,6 +425,7 @@ class Trainer:
         if run.ladder is not None:
             folder = self._settings.data / path
             run.ladder.save(folder, self._settings.loop.encoder)
+            reach.save(folder, run.sure)
             (folder / "card.json").write_text(card, encoding="utf-8")
         return StudentRecord(
             version=version,

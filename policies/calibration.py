@@ -10,30 +10,28 @@ Candes, Jordan and Lei 2021). The sequence depends on confidences alone, never o
 
 Once a student serves, requests that it is unsure of reach the teacher more often than others, so
 each outcome is weighted by how many requests it stands for: the inverse of the probability that the
-teacher was asked (Horvitz and Thompson 1952). The weights are smoothed among requests of a like
-confidence (Beaumont 2008), and the test is the exact one for weighted counts (Fay and Feuer 1997),
-which for equal weights is Garwood's (1936) for a Poisson count.
+teacher was asked (Horvitz and Thompson 1952). Where that is known for the time of each request
+alone, the weights are smoothed among requests of a like confidence (Beaumont 2008). The test is the
+exact one for weighted counts (Fay and Feuer 1997), which for equal weights is Garwood's (1936) for
+a Poisson count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import gamma
+from scipy.special import gammaincc, gammainccinv, gammaincinv
 
-_STEP = 0.04
+_STEP = 0.02
 """Share of requests between one threshold and the next."""
-
-_STARTS = 4
-"""Places in the sequence where testing starts, each with the same part of the error budget: few
-errors among the surest answers must not keep the many below them from being tested."""
 
 _BINS = 20
 """Bins of like confidence, with as many outcomes each, among which weights are smoothed."""
 
-_PATIENCE = 10
+_PATIENCE = 5
 """The greater, the more evenly the error budget is spread over the first gate tests of a task."""
 
 
@@ -47,6 +45,8 @@ class Outcomes:
     """[n, rungs]: whether the rung's answer is the teacher's."""
     weights: npt.NDArray[np.float64]
     """[n], positive: how many requests of the task each stands for."""
+    even: bool = False
+    """Whether requests that are alike have the same weight, so that there is nothing to smooth."""
 
     def __len__(self) -> int:
         return len(self.confidences)
@@ -64,6 +64,8 @@ class Outcomes:
         were not. Where they differ, a former student that was sure has left out requests that are
         easier than the rest of their bin: errors are overstated.
         """
+        if self.even:
+            return self
         inner = np.linspace(0, 1, _BINS + 1)[1:-1]
         edges = np.unique(np.quantile(self.surest, inner)) if len(self) else np.zeros(0)
         bins = np.searchsorted(edges, self.surest, side="right")
@@ -82,6 +84,20 @@ class Outcomes:
     def tally(self, threshold: float) -> Tally:
         """What the answers at ``threshold`` come to."""
         return self.given(threshold).tally()
+
+    def foretold(self, threshold: float) -> Tally:
+        """What they would come to if confidences are right: probabilities that answers agree."""
+        given = self.given(threshold)
+        wrong = 1 - self.confidences[np.arange(len(self)), given.rungs]
+        wrong, weights = wrong[given.answered], self.weights[given.answered]
+        return Tally(
+            len(weights),
+            round(float(wrong.sum())),
+            float(weights.sum()),
+            float(wrong @ weights),
+            float(wrong @ weights**2),
+            float(weights.max(initial=0.0)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +170,7 @@ def upper_bound(tally: Tally, delta: float) -> float:
         return 1.0
     mean = tally.wrong_weight + tally.heaviest
     variance = tally.wrong_square + tally.heaviest**2
-    sum_ = gamma.ppf(1 - delta, mean**2 / variance, scale=variance / mean)
+    sum_ = gammainccinv(mean**2 / variance, delta) * variance / mean
     return min(1.0, float(sum_) / tally.weight)
 
 
@@ -163,7 +179,7 @@ def lower_bound(tally: Tally, delta: float) -> float:
     if tally.wrong_weight == 0:
         return 0.0
     mean, variance = tally.wrong_weight, tally.wrong_square
-    sum_ = gamma.ppf(delta, mean**2 / variance, scale=variance / mean)
+    sum_ = gammaincinv(mean**2 / variance, delta) * variance / mean
     return float(sum_) / tally.weight
 
 
@@ -181,26 +197,56 @@ def attempt_delta(delta: float, attempt: int) -> float:
     return delta * _PATIENCE / ((attempt + _PATIENCE - 1) * (attempt + _PATIENCE))
 
 
-def walk(outcomes: Outcomes, alpha: float, delta: float) -> list[Tested]:
-    """Test thresholds from strict to lax; none where there is too little evidence for any.
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a test is expected to come to."""
 
-    One passes where its upper bound, at the level that is its own and what the threshold before it
-    hands on, is at most ``alpha``. All levels together are ``delta``.
+    thresholds: tuple[float, ...]
+    """Those to test, in order. The first is the one that is the likeliest to pass."""
+    share: float
+    """Share of the task's requests at or above the laxest that is expected to."""
+
+
+def prospect(outcomes: Outcomes, alpha: float, delta: float) -> Prospect | None:
+    """What a test at level ``delta`` is expected to come to; None where none would pass."""
+    evidence = outcomes.smoothed()
+    thresholds = _thresholds(evidence, least_answers(alpha, delta))
+    tallies = [evidence.foretold(threshold) for threshold in thresholds]
+    levels = [level_of(tally, alpha) for tally in tallies]
+    if not levels or min(levels) > delta:
+        return None
+    first = last = levels.index(min(levels))
+    while last + 1 < len(levels) and levels[last + 1] <= delta:
+        last += 1
+    share = tallies[last].weight / float(evidence.weights.sum())
+    return Prospect(tuple(thresholds[first:]), share)
+
+
+def level_of(tally: Tally, alpha: float) -> float:
+    """The least level at which ``upper_bound`` is no more than ``alpha``."""
+    mean = tally.wrong_weight + tally.heaviest
+    if mean == 0:
+        return 1.0
+    variance = tally.wrong_square + tally.heaviest**2
+    return float(gammaincc(mean**2 / variance, alpha * tally.weight * mean / variance))
+
+
+def walk(
+    outcomes: Outcomes, thresholds: Sequence[float], alpha: float, delta: float
+) -> list[Tested]:
+    """Test ``thresholds``, which run from strict to lax, up to the first that fails.
+
+    One passes where its upper bound with confidence ``1 - delta`` is at most ``alpha``.
     """
     evidence = outcomes.smoothed()
-    thresholds = _thresholds(evidence, least_answers(alpha, delta / _STARTS))
-    levels = np.zeros(len(thresholds))
-    for start in range(_STARTS if thresholds else 0):
-        levels[start * len(thresholds) // _STARTS] += delta / _STARTS
     total = float(evidence.weights.sum())
     tested: list[Tested] = []
-    handed_on = 0.0
-    for threshold, own in zip(thresholds, levels.tolist(), strict=True):
-        level = own + handed_on
+    for threshold in thresholds:
         tally = evidence.tally(threshold)
-        upper = upper_bound(tally, level) if level else 1.0
+        upper = upper_bound(tally, delta)
         tested.append(Tested(threshold, tally, tally.weight / total, upper, upper <= alpha))
-        handed_on = level if tested[-1].passed else 0.0
+        if not tested[-1].passed:
+            break
     return tested
 
 

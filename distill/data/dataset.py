@@ -65,6 +65,8 @@ class Dataset:
     """Examples with private data, by kind; empty where they were not looked for."""
     masked: bool = False
     """Whether placeholders stand for private data, in texts and answers."""
+    even: bool = False
+    """Whether examples that are alike have the same weight, whenever the teacher was asked."""
 
     def __len__(self) -> int:
         return len(self.examples)

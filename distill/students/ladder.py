@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,8 +105,11 @@ class Ladder:
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Ladder:
-        """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files."""
+    def load(cls, folder: Path, opened: Mapping[str, SentenceEncoder] | None = None) -> Ladder:
+        """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files.
+
+        ``opened`` encoders, by the names that they were opened by, are not opened once more.
+        """
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         rungs: list[Rung] = []
         for name in manifest["rungs"]:
@@ -118,7 +121,10 @@ class Ladder:
                 continue
             encoder = None
             if name != "ngram":
-                encoder = SentenceEncoder.open(manifest["encoder"], encoder_cache(folder))
+                encoder = (opened or {}).get(manifest["encoder"])
+                encoder = encoder or SentenceEncoder.open(
+                    manifest["encoder"], encoder_cache(folder)
+                )
             rungs.append(LabelRung.load(folder, name, encoder))
         return cls(
             manifest["version"],

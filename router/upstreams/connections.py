@@ -4,7 +4,7 @@ httptools parses what comes, asyncio and the event loop's transports do the rest
 brings sessions, redirects, cookies and objects for every header: for a gateway, whose requests are
 all alike, they take several times what sending and reading does (``docs/performance.md``).
 
-Raises ConnectError, TimeoutError and LostError, all of them OSError.
+Raises ConnectError, LostError and TimeoutError, all of them OSError.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ class ConnectError(ConnectionError):
 
 
 class LostError(ConnectionError):
-    """The connection was lost, or what came over it is no whole answer."""
+    """The connection was lost, or what came over it is no answer."""
+
+
+class CutError(LostError):
+    """The same, after the answer had begun."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,10 @@ class _Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error) as error:
             # Among others what nobody has asked for.
-            self._fail(LostError(f"the server does not speak HTTP/1.1: {error}"))
+            response, self._response = self._response, None
+            if response is not None:
+                response.lose(f"the server does not speak HTTP/1.1: {error}")
+            self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         assert self._response is not None, "an answer without a request"
@@ -271,12 +278,6 @@ class _Connection(asyncio.Protocol):
             self._idle.append(self)
         else:
             self.transport.close()
-
-    def _fail(self, error: OSError) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            response.fail(error)
-        self.abort()
 
 
 class Response:
@@ -346,7 +347,7 @@ class Response:
                 timer.cancel()
 
     def _fall_silent(self) -> None:
-        self.fail(TimeoutError(f"nothing came for {self._silence_s:g} s"))
+        self._fail(TimeoutError(f"nothing came for {self._silence_s:g} s"))
         self._connection.abort()
 
     def _tell(self) -> None:
@@ -385,18 +386,21 @@ class Response:
             self._connection.resume()
         self._tell()
 
-    def fail(self, error: OSError) -> None:
-        if not self._ended:
-            self._error = error
-            self._tell()
+    def lose(self, why: str) -> None:
+        self._fail(CutError(why) if self.status else LostError(why))
 
     def cut(self, error: Exception | None) -> None:
         """The connection is gone. Of an answer without a length that is the end."""
         measured = "content-length" in self.headers or "transfer-encoding" in self.headers
         if self.status and not measured and error is None:
             self.end()
-        elif self._error is None:
-            self.fail(LostError(str(error) if error else "the server closed it"))
+        else:
+            self.lose(str(error) if error else "the server closed it")
+
+    def _fail(self, error: OSError) -> None:
+        if not self._ended and self._error is None:
+            self._error = error
+            self._tell()
 
 
 def _line(name: str, value: str) -> bytes:

@@ -21,7 +21,7 @@ from router.errors import (
     UpstreamUnreachableError,
 )
 from router.upstreams.base import Timeouts
-from router.upstreams.connections import ConnectError, Connections, Origin, Response
+from router.upstreams.connections import ConnectError, Connections, CutError, Origin, Response
 from router.upstreams.hints import without_hints
 from router.upstreams.sse import EventSplitter
 
@@ -137,6 +137,8 @@ def _translated(error: OSError, timeout_s: float) -> UpstreamError:
     said = str(error) or type(error).__name__
     if isinstance(error, ConnectError):
         return UpstreamUnreachableError(f"The upstream cannot be reached: {said}")
+    if isinstance(error, CutError):
+        return UpstreamBrokenError(f"The upstream's answer broke off: {said}")
     if isinstance(error, TimeoutError):
         return UpstreamTimeoutError(f"The upstream did not answer within {timeout_s:g} s.")
     return UpstreamUnreachableError(f"The connection to the upstream was lost: {said}")
