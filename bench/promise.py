@@ -101,20 +101,25 @@ class _Loop:
     def _start_over(self) -> None:
         self._champion: Classifier | None = None
         self._threshold, self._share = 1.0, 0.0
+        self._chance = np.ones(len(self._stream))
         self._heard: list[int] = []
-        self._weights: list[float] = []
+        self._reached = np.zeros(len(self._stream))
+        """How many requests would have reached the teacher, had all been like each of them."""
+        self._requests = 0
         self._due = float(self._loop.first)
         self._audits = self._disagreements = 0
 
     def play(self) -> Played:
         for position in range(len(self._stream)):
+            self._requests += 1
+            self._reached += self._chance
             agreed = self._agrees(position)
             if agreed is None:
-                self._hear(position, 1.0)
+                self._hear(position)
                 continue
             self._count(position, agreed)
             if self._rng.random() < self._policy.audit_rate:
-                self._hear(position, 1 / self._policy.audit_rate)
+                self._hear(position)
                 self._audit(position, agreed)
         return self.played
 
@@ -150,17 +155,15 @@ class _Loop:
     def _is_noticed(self, drift: int) -> bool:
         return any(demoted >= drift for demoted in self.played.demoted_at)
 
-    def _hear(self, position: int, weight: float) -> None:
+    def _hear(self, position: int) -> None:
         self._heard.append(position)
-        self._weights.append(weight)
         if len(self._heard) < self._due:
             return
         self._due = len(self._heard) * self._loop.growth
         fitted = _fit(self._stream, self._heard)
         delta = attempt_delta(self._policy.delta, self._attempts + 1)
-        outcomes = Outcomes(
-            fitted.confidences[:, None], fitted.agreed[:, None], np.array(self._weights)
-        )
+        weights = self._requests / self._reached[self._heard]
+        outcomes = Outcomes(fitted.confidences[:, None], fitted.agreed[:, None], weights, even=True)
         verdict = gate.judge(outcomes, self._share, self._policy.alpha, delta)
         self._attempts += verdict.delta is not None
         if verdict.promoted and verdict.threshold is not None:
@@ -168,6 +171,15 @@ class _Loop:
             self._champion, self._share = fitted.classifier, verdict.share
             self._threshold = verdict.threshold
             self._audits = self._disagreements = 0
+            self._chance = self._chances(fitted)
+
+    def _chances(self, fitted: fitting.Fitted) -> npt.NDArray[np.float64]:
+        """The probability that the teacher is asked about each request from here on."""
+        said = fitted.classifier.predict(self._stream.points, np.zeros(len(self._stream)))
+        confidences = np.array([one.confidence for one in said])
+        # By cross-validation, where it was trained on the answer.
+        confidences[self._heard] = fitted.confidences
+        return np.where(confidences >= self._threshold, self._policy.audit_rate, 1.0)
 
 
 def _fit(stream: Stream, positions: Sequence[int]) -> fitting.Fitted:

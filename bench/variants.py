@@ -9,10 +9,11 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -21,6 +22,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router.upstreams.connections import Connections, Origin
 
 Ask = Callable[[Any], Awaitable[bytes]]
 """Sends a request's body and gives the answer's."""
@@ -36,7 +39,7 @@ class Variant:
     server: Literal["uvicorn", "granian"] = "uvicorn"
     loop: Literal["uvloop", "asyncio"] = "uvloop"
     parser: Literal["httptools", "h11"] = "httptools"
-    client: Literal["aiohttp", "httpx", "httpx_aiohttp"] = "aiohttp"
+    client: Literal["aiohttp", "httpx", "httpx_aiohttp", "httptools"] = "aiohttp"
     json: Literal["json", "orjson"] = "json"
     framework: Literal["fastapi", "asgi"] = "fastapi"
 
@@ -50,6 +53,7 @@ VARIANTS = {
     "h11": Variant("h11 for httptools", parser="h11"),
     "asyncio": Variant("asyncio's loop for uvloop", loop="asyncio"),
     "granian": Variant("granian for uvicorn", server="granian"),
+    "connections": Variant("Protege's connections for aiohttp", client="httptools"),
     "httpx": Variant("httpx, its own pool, for aiohttp", client="httpx"),
     "httpx-aiohttp": Variant("httpx over aiohttp for aiohttp", client="httpx_aiohttp"),
     "orjson": Variant("orjson for json", json="orjson"),
@@ -92,8 +96,8 @@ def create(variant: Variant, upstream: str) -> ASGIApp:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, variant: Variant, url: str) -> AsyncIterator[None]:
     dumps = orjson.dumps if variant.json == "orjson" else lambda body: json.dumps(body).encode()
-    client = _aiohttp if variant.client == "aiohttp" else _httpx
-    async with client(variant, url, dumps) as ask:
+    clients = {"aiohttp": _aiohttp, "httptools": _connections}
+    async with clients.get(variant.client, _httpx)(variant, url, dumps) as ask:
         app.state.ask = ask
         yield
 
@@ -108,6 +112,20 @@ async def _aiohttp(_: Variant, url: str, dumps: Callable[[Any], bytes]) -> Async
                 return await answer.read()
 
         yield ask
+
+
+@asynccontextmanager
+async def _connections(_: Variant, url: str, dumps: Callable[[Any], bytes]) -> AsyncIterator[Ask]:
+    headers = {"content-type": "application/json"}
+    connections = Connections(Origin.of(url, None), connect_s=5)
+    path = urlsplit(url).path
+
+    async def ask(body: Any) -> bytes:
+        with closing(await connections.post(path, headers, dumps(body))) as answer:
+            return await answer.read()
+
+    yield ask
+    connections.close()
 
 
 @asynccontextmanager
