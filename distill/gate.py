@@ -146,7 +146,7 @@ def judge(
     expected = prospect(outcomes, alpha, delta - for_labels)
     if expected is None or expected.share <= champion_share:
         return Verdict(False, _not_worth(expected, champion_share), evidence=len(outcomes))
-    tested = walk(outcomes, expected.thresholds, alpha, delta - for_labels)
+    tested = walk(outcomes, expected, alpha, delta - for_labels)
     passed = [one for one in tested if one.passed]
     if not passed:
         reason = "no threshold meets the bound"
@@ -154,7 +154,7 @@ def judge(
     if parts is None:
         best = _Choice(passed[-1], passed[-1].tally, passed[-1].share)
     else:
-        level = for_labels / len(expected.thresholds)
+        level = for_labels / len(expected.stricter + expected.laxer)
         best = _choose(outcomes.smoothed(), passed, parts, alpha, level)
     promoted = best.veto is None and best.share > champion_share
     return Verdict(

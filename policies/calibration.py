@@ -28,6 +28,10 @@ from scipy.special import gammaincc, gammainccinv, gammaincinv
 _STEP = 0.02
 """Share of requests between one threshold and the next."""
 
+_FOR_STRICTER = 0.1
+"""Part of the error budget for thresholds that are stricter than the likeliest to pass: they are
+used only where something speaks against that one."""
+
 _BINS = 20
 """Bins of like confidence, with as many outcomes each, among which weights are smoothed."""
 
@@ -201,8 +205,10 @@ def attempt_delta(delta: float, attempt: int) -> float:
 class Prospect:
     """What a test is expected to come to."""
 
-    thresholds: tuple[float, ...]
-    """Those to test, in order. The first is the one that is the likeliest to pass."""
+    stricter: tuple[float, ...]
+    """Thresholds from strict to lax, up to"""
+    laxer: tuple[float, ...]
+    """those from the one on that is the likeliest to pass."""
     share: float
     """Share of the task's requests at or above the laxest that is expected to."""
 
@@ -210,16 +216,17 @@ class Prospect:
 def prospect(outcomes: Outcomes, alpha: float, delta: float) -> Prospect | None:
     """What a test at level ``delta`` is expected to come to; None where none would pass."""
     evidence = outcomes.smoothed()
-    thresholds = _thresholds(evidence, least_answers(alpha, delta))
+    level = (1 - _FOR_STRICTER) * delta
+    thresholds = _thresholds(evidence, least_answers(alpha, level))
     tallies = [evidence.foretold(threshold) for threshold in thresholds]
     levels = [level_of(tally, alpha) for tally in tallies]
-    if not levels or min(levels) > delta:
+    if not levels or min(levels) > level:
         return None
     first = last = levels.index(min(levels))
-    while last + 1 < len(levels) and levels[last + 1] <= delta:
+    while last + 1 < len(levels) and levels[last + 1] <= level:
         last += 1
     share = tallies[last].weight / float(evidence.weights.sum())
-    return Prospect(tuple(thresholds[first:]), share)
+    return Prospect(tuple(thresholds[:first]), tuple(thresholds[first:]), share)
 
 
 def level_of(tally: Tally, alpha: float) -> float:
@@ -231,19 +238,28 @@ def level_of(tally: Tally, alpha: float) -> float:
     return float(gammaincc(mean**2 / variance, alpha * tally.weight * mean / variance))
 
 
-def walk(
-    outcomes: Outcomes, thresholds: Sequence[float], alpha: float, delta: float
-) -> list[Tested]:
-    """Test ``thresholds``, which run from strict to lax, up to the first that fails.
+def walk(outcomes: Outcomes, expected: Prospect, alpha: float, delta: float) -> list[Tested]:
+    """The thresholds that are tested, from strict to lax.
 
-    One passes where its upper bound with confidence ``1 - delta`` is at most ``alpha``.
+    One passes where its upper bound, at its level, is at most ``alpha``; so do all between it and
+    where testing began. All levels together are ``delta``.
     """
+    laxer = _until_one_fails(outcomes, expected.laxer, alpha, (1 - _FOR_STRICTER) * delta)
+    if not laxer[0].passed:
+        return laxer
+    stricter = _until_one_fails(outcomes, expected.stricter[::-1], alpha, _FOR_STRICTER * delta)
+    return [*stricter[::-1], *laxer]
+
+
+def _until_one_fails(
+    outcomes: Outcomes, thresholds: Sequence[float], alpha: float, level: float
+) -> list[Tested]:
     evidence = outcomes.smoothed()
     total = float(evidence.weights.sum())
     tested: list[Tested] = []
     for threshold in thresholds:
         tally = evidence.tally(threshold)
-        upper = upper_bound(tally, delta)
+        upper = upper_bound(tally, level)
         tested.append(Tested(threshold, tally, tally.weight / total, upper, upper <= alpha))
         if not tested[-1].passed:
             break

@@ -16,7 +16,8 @@ ALPHA, DELTA = 0.05, 0.0045
 def evidence(agreed, confidences=None):
     agreed = np.asarray(agreed, dtype=bool)
     if confidences is None:
-        confidences = np.linspace(0.5, 0.99, len(agreed))
+        # As sure as it may well be.
+        confidences = np.linspace(0.97, 0.9999, len(agreed))
     confidences = np.asarray(confidences)
     return Outcomes(confidences[:, np.newaxis], agreed[:, np.newaxis], np.ones(len(agreed)))
 
@@ -143,8 +144,8 @@ def test_the_newest_answers_make_the_threshold_stricter():
     """By a student of older ones, what it is least sure of is wrong."""
     outcomes = evidence(np.ones(2000))
     dated = Parts((), ("good", "bad"), np.zeros((2000, 1), dtype=int))
-    confidences = np.linspace(0.5, 0.99, 200)
-    wrong_below = newest(confidences > 0.7, confidences)
+    confidences = np.linspace(0.97, 0.9999, 200)
+    wrong_below = newest(confidences > 0.98, confidences)
     lax = judge(outcomes, 0.0, ALPHA, DELTA, dated)
     strict = judge(outcomes, 0.0, ALPHA, DELTA, replace(dated, newest=wrong_below))
     assert lax.promoted
@@ -158,7 +159,7 @@ def test_the_newest_answers_make_the_threshold_stricter():
 def test_newest_answers_that_are_wrong_keep_a_student_out():
     outcomes = evidence(np.ones(2000))
     dated = Parts((), ("good", "bad"), np.zeros((2000, 1), dtype=int))
-    confidences = np.full(50, 0.99)
+    confidences = np.full(50, 0.9999)
     verdict = judge(
         outcomes, 0.0, ALPHA, DELTA, replace(dated, newest=newest([0] * 50, confidences))
     )
@@ -168,5 +169,5 @@ def test_newest_answers_that_are_wrong_keep_a_student_out():
     )
     # What is too little to tell, and what is right, is no reason.
     for agreed in ([0], [1] * 50):
-        few = newest(agreed, np.full(len(agreed), 0.99))
+        few = newest(agreed, np.full(len(agreed), 0.9999))
         assert judge(outcomes, 0.0, ALPHA, DELTA, replace(dated, newest=few)).promoted

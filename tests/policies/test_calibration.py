@@ -112,7 +112,12 @@ def test_the_level_of_a_bound_is_the_one_at_which_it_is_met(tally, alpha):
 
 def put_to_test(evidence, delta=DELTA):
     expected = prospect(evidence, ALPHA, delta)
-    return [] if expected is None else walk(evidence, expected.thresholds, ALPHA, delta)
+    return [] if expected is None else walk(evidence, expected, ALPHA, delta)
+
+
+def a_third_of(rows):
+    """A third of them."""
+    return np.flatnonzero(rows)[::3]
 
 
 def test_thresholds_are_tested_from_strict_to_lax_until_one_fails():
@@ -121,8 +126,23 @@ def test_thresholds_are_tested_from_strict_to_lax_until_one_fails():
     agreed[1000:1200] = False
     tested = put_to_test(outcomes(confidences, agreed))
     assert all(one.threshold > two.threshold for one, two in pairwise(tested))
-    assert [one.passed for one in tested] == [True] * (len(tested) - 1) + [False]
+    assert [one.passed for one in tested][-5:] == [True] * 4 + [False]
     assert tested[-1].tally.wrong > 0
+
+
+def test_stricter_thresholds_are_tested_where_the_likeliest_passes():
+    """With less of the budget: they take more evidence."""
+    confidences = np.concatenate([np.linspace(1, 0.99, 600), np.full(400, 0.98)])
+    good = outcomes(confidences, np.ones(1000, dtype=bool))
+    expected = prospect(good, ALPHA, DELTA)
+    first = expected.laxer[0]
+    tested = put_to_test(good)
+    passed = [one for one in tested if one.passed]
+    assert passed[0].threshold > first
+    assert passed[0].tally.answered >= least_answers(ALPHA, 0.1 * DELTA)
+    wrong = np.ones(1000, dtype=bool)
+    wrong[a_third_of(confidences >= first)] = False
+    assert [one.threshold for one in put_to_test(outcomes(confidences, wrong))] == [first]
 
 
 def test_testing_begins_where_confidences_say_it_is_the_likeliest_to_pass():
@@ -130,10 +150,11 @@ def test_testing_begins_where_confidences_say_it_is_the_likeliest_to_pass():
     confidences = np.concatenate([np.full(100, 0.999), np.full(900, 0.98), np.full(1000, 0.6)])
     agreed = np.ones(2000, dtype=bool)
     agreed[:8] = False
-    tested = put_to_test(outcomes(confidences, agreed))
-    assert tested[0].passed
-    assert tested[0].threshold == 0.98
-    assert tested[0].share == pytest.approx(0.5)
+    evidence = outcomes(confidences, agreed)
+    assert prospect(evidence, ALPHA, DELTA).laxer[0] == 0.98
+    passed = [one for one in put_to_test(evidence) if one.passed]
+    assert passed[0].threshold == 0.98
+    assert passed[0].share == pytest.approx(0.5)
 
 
 def test_the_share_that_is_foretold_is_that_of_what_passes_if_confidences_are_right():
@@ -151,7 +172,7 @@ def test_nothing_is_tested_without_enough_evidence():
     for size in (0, 1, 20, 59):
         sure = outcomes(np.ones(size), np.ones(size, dtype=bool))
         assert prospect(sure, ALPHA, DELTA) is None
-    assert prospect(outcomes(np.ones(61), np.ones(61, dtype=bool)), ALPHA, DELTA) is not None
+    assert prospect(outcomes(np.ones(63), np.ones(63, dtype=bool)), ALPHA, DELTA) is not None
 
 
 def test_what_does_not_trust_itself_is_not_tested():
