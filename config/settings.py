@@ -257,6 +257,10 @@ class DatasetSettings(_Section):
     """Whether students are taught answers of the teacher that are likely wrong. To drop them helps
     where a teacher errs, and may harm where it does not (``bench.teacher_errors``)."""
 
+    repeats: float = Field(default=0.0, ge=0, le=1)
+    """Share of the teacher's answers for which it is asked again afterwards, to find out how often
+    it agrees with itself and which of its answers are likely wrong."""
+
     def horizon(self, now: float) -> float:
         """The Unix time before which texts are not kept, at Unix time ``now``."""
         return 0.0 if self.retention_days is None else now - 86400 * self.retention_days

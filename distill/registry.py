@@ -139,6 +139,7 @@ def summary(record: StudentRecord) -> dict[str, Any]:
         "barred": ", ".join(gate.get("barred", ())),
         "calibration_error": evaluation.get("calibration_error"),
         "brier": evaluation.get("brier"),
+        "teacher_agrees_with_itself": (data.get("consistency") or {}).get("share"),
         "regressions": sum(regressions.values()) if regressions else None,
         "regressions_wrong": regressions.get("wrong"),
         "p50_ms": latency.get("p50_ms"),

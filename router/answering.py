@@ -31,6 +31,7 @@ from router.rollout import Rollouts
 from router.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
+from telemetry.prices import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -249,7 +250,10 @@ class Answering:
         opinion = turn.opinion
         if turn.route == "teacher":
             self.tryouts.start(turn, answer)
-            self.rollouts.beside(turn, _finished(answer))
+            finished = _finished(answer)
+            self.rollouts.beside(turn, finished)
+            if finished is not None:
+                self.auditor.repeat(turn, finished, model.price.cost(answer.usage or Usage()))
         elif turn.route == "student" and opinion is not None and turn.sampled:
             said = replace(opinion.prediction, answer=answer.text or "")
             stored = asyncio.get_running_loop().create_future()

@@ -113,7 +113,7 @@ def create(settings: Settings) -> ASGIApp:
     conversations = Conversations(settings.data)
     rollouts = Rollouts(settings.loop.rollout, settings.policy, store, students)
     tryouts = Tryouts(settings.hosted, models.hosted, settings.policies.bars, store, ledger)
-    auditor = Auditor(models.chain, settings.policy, store, students, rollouts, ledger, tryouts)
+    auditor = Auditor(models.chain, settings, store, students, rollouts, ledger, tryouts)
     load = Load(settings.limits.in_flight)
     engine = Engine(
         models,

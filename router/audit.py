@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Sequence
 
-from config.settings import PolicySettings
+import orjson
+
+from config.settings import Settings
 from policies.agreement import agree
 from policies.promise import broken
-from router.chain import ask
+from policies.rules import needs_teacher
+from router.chain import Answered, ask
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
@@ -20,7 +24,7 @@ from router.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
 from telemetry.prices import Usage
-from telemetry.store import Audit, Store
+from telemetry.store import Audit, Repeat, Store
 
 AT_ONCE = 32
 """Audits under way at the same time: callers go first."""
@@ -39,7 +43,7 @@ class Auditor:
     def __init__(
         self,
         chain: Sequence[Model],
-        policy: PolicySettings,
+        settings: Settings,
         store: Store,
         students: Students,
         rollouts: Rollouts,
@@ -47,7 +51,8 @@ class Auditor:
         tryouts: Tryouts,
     ) -> None:
         self._chain = chain
-        self._policy = policy
+        self._policy = settings.policy
+        self._repeats = settings.dataset.repeats
         self._store = store
         self._students = students
         self._rollouts = rollouts
@@ -64,6 +69,17 @@ class Auditor:
         task = asyncio.create_task(self._audit(turn, opinion, stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def repeat(self, turn: Turn, said: str, expected: int) -> None:
+        """Ask the teacher again for some of the answers that it gave; each may cost about the
+        ``expected`` picodollars again."""
+        ours = turn.route == "teacher" and turn.decision is not None and turn.request.store
+        if not ours or random.random() >= self._repeats or needs_teacher(turn.request.body):
+            return
+        if len(self._tasks) < WAITING:
+            task = asyncio.create_task(self._repeat(turn, said, expected))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def finish(self) -> None:
         """Wait for the audits under way, and give up those that take too long."""
@@ -88,15 +104,45 @@ class Auditor:
             except Exception:
                 _log.exception("an audit of task %s failed", turn.task)
 
-    async def _agrees(self, turn: Turn, opinion: Opinion) -> bool:
-        """Ask the teacher too, and write down whether it says the same."""
+    async def _repeat(self, turn: Turn, said: str, expected: int) -> None:
+        budgets, identifier = self._ledger.budgets, turn.arrival.id
+        if turn.account and not await budgets.hold_audit(turn.account, identifier, 2 * expected):
+            return
+        texts: list[str] = []
+        cost = 0
+        async with self._slots:
+            try:
+                # Of two that differ nobody knows which one is wrong.
+                while len(texts) < 2 and all(not agree(said, text) for text in texts):
+                    answered = await self._ask(turn)
+                    answer = answered.value
+                    cost += answered.model.price.cost(answer.usage or Usage())
+                    if answer.finish_reason != "stop" or answer.text is None:
+                        break
+                    texts.append(answer.text)
+            except UpstreamError as error:
+                _log.info("the teacher of task %s was not asked again: %s", turn.task, error)
+            except Exception:
+                _log.exception("the teacher of task %s was not asked again", turn.task)
+            repeats = orjson.dumps(texts).decode() if texts else None
+            try:
+                await self._ledger.record_repeat(turn, Repeat(identifier, repeats, cost))
+            except Exception as error:
+                _log.error("what the teacher said again could not be stored: %s", error)
+
+    async def _ask(self, turn: Turn) -> Answered[Answer]:
+        """The teacher's answer to a request. Raises UpstreamError."""
 
         async def call(model: Model) -> Answer:
             body = turn.request.for_upstream(model.upstream.model, stream=False)
             return read_completion(await model.upstream.complete(body, turn.arrival.authorization))
 
+        return await ask(self._chain, call)
+
+    async def _agrees(self, turn: Turn, opinion: Opinion) -> bool:
+        """Ask the teacher too, and write down whether it says the same."""
         started = time.perf_counter()
-        answered = await ask(self._chain, call)
+        answered = await self._ask(turn)
         said = answered.value
         took_s = time.perf_counter() - started
         if said.usage is not None and said.finish_reason is not None:

@@ -28,7 +28,7 @@ from telemetry.exchange import Exchange, Route
 from telemetry.logs import requests
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
-from telemetry.store import Audit
+from telemetry.store import Audit, Repeat
 from telemetry.tolls import Toll
 from telemetry.tryouts import Tryout
 from telemetry.writer import Writer
@@ -176,6 +176,15 @@ class Ledger:
             await self.budgets.spend_audit(turn, cost)
         await stored
         self.metrics.tryout(turn.task, tryout.model, agreed=tryout.agreed, cost=cost)
+
+    async def record_repeat(self, turn: Turn, repeat: Repeat) -> None:
+        """As `record_audit`, for answers that the teacher was asked for again."""
+        stored = self.writer.write(repeat)
+        arrival = turn.arrival
+        await self.limits.spend(arrival.key_id, 0, repeat.audit_cost, arrival.created)
+        await self.budgets.spend_audit(turn, repeat.audit_cost)
+        await stored
+        self.metrics.repeat(turn.task, repeat.audit_cost)
 
     def learn(
         self,

@@ -89,7 +89,7 @@ class Routing:
             decision = decide(policy, options, audit_rate, random.random())
         able = options is not None
         turn = Turn(arrival, request, decision.route, decision.reason, sampled, opinion, able)
-        turn.decision = decision
+        turn.decision, turn.account = decision, in_force.account
         if able and isinstance(in_force.policy, Deadline):
             # Only where somebody else can answer: the caller has not asked for an error.
             turn.patience_s = in_force.policy.seconds

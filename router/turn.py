@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
@@ -18,6 +19,9 @@ from router.serving import Student
 from telemetry.exchange import PICO, Route
 from telemetry.keys import Key
 from telemetry.prices import Usage
+
+if TYPE_CHECKING:
+    from router.budgets import Account
 
 
 def _ids() -> Iterator[str]:
@@ -107,6 +111,8 @@ class Turn:
     """Seconds that the policy would wait for the teacher, from the request's arrival."""
     decision: Decision | None = None
     """None where the caller chose the route."""
+    account: Account | None = None
+    """The budget that pays for what the policy decides, if any."""
 
     @property
     def task(self) -> str:

@@ -65,6 +65,8 @@ class Exchange:
     choices: str | None = None
     """All choices of the completion as a JSON array, where they are more than one text: several of
     them, tool calls, reasoning, log-probabilities."""
+    repeats: str | None = None
+    """What the teacher said when it was asked again, as a JSON array of texts."""
     completion_id: str | None = None
     """The completion's id as the caller saw it."""
     agreed: bool | None = None

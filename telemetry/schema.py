@@ -58,6 +58,7 @@ exchanges = Table(
     Column("answer", Text),
     Column("teacher_answer", Text),
     Column("choices", Text),
+    Column("repeats", Text),
     Column("completion_id", String),
     Column("agreed", Boolean),
     Column("finish_reason", String),

@@ -76,6 +76,17 @@ class AuditTally:
     disagreements: int
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What the teacher said when it was asked again for an answer of its own."""
+
+    id: str
+    repeats: str | None
+    """A JSON array of texts; None where it said nothing to compare."""
+    audit_cost: int
+    """Picodollars."""
+
+
 Place = tuple[float, str]
 """An exchange's ``created`` and ``id``: where it stands among others."""
 
@@ -116,6 +127,7 @@ _TEXTS = (
     "answer",
     "teacher_answer",
     "choices",
+    "repeats",
     "right_answer",
     "comment",
 )
@@ -156,10 +168,10 @@ class Store:
     def write(
         self,
         new: Sequence[Exchange],
-        audits: Sequence[Audit] = (),
+        audits: Sequence[Audit | Repeat] = (),
         tried: Sequence[Tryout] = (),
     ) -> None:
-        """Add exchanges, and audits and tryouts of exchanges, in one transaction.
+        """Add exchanges, and audits, repeats and tryouts of exchanges, in one transaction.
 
         Those that are there already stay as they are, so that whoever does not know what became
         of a transaction can repeat it.
@@ -488,18 +500,14 @@ class Store:
             _save(connection, state)
 
     def _write(
-        self, connection: Connection, new: Sequence[Exchange], audits: Sequence[Audit]
+        self, connection: Connection, new: Sequence[Exchange], audits: Sequence[Audit | Repeat]
     ) -> None:
         if new:
             parameters = [self._addition.parameters(exchange) for exchange in new]
             connection.exec_driver_sql(self._addition.sql, parameters)
         for audit in audits:
-            values = {
-                "teacher_answer": audit.teacher_answer,
-                "agreed": audit.agreed,
-                "audit_cost": audit.audit_cost,
-                "audit_latency_s": audit.audit_latency_s,
-            }
+            values = dataclasses.asdict(audit)
+            del values["id"]
             connection.execute(update(exchanges).where(exchanges.c.id == audit.id).values(values))
 
     def _exchanges(self, *conditions: Any) -> list[Exchange]:

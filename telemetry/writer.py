@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from telemetry.exchange import Exchange
-from telemetry.store import Audit, Store
+from telemetry.store import Audit, Repeat, Store
 from telemetry.tryouts import Tryout
 
 MOST_WAITING = 20_000
@@ -36,7 +36,7 @@ shares the database."""
 MOST_GATHERING = 4
 """Processes beyond so many do not make it longer."""
 
-Record = Exchange | Audit | Tryout
+Record = Exchange | Audit | Repeat | Tryout
 
 
 class BacklogError(Exception):
@@ -151,7 +151,7 @@ def _write(store: Store, records: Sequence[Record]) -> Sequence[Exception | None
     try:
         store.write(
             [record for record in records if isinstance(record, Exchange)],
-            [record for record in records if isinstance(record, Audit)],
+            [record for record in records if isinstance(record, Audit | Repeat)],
             [record for record in records if isinstance(record, Tryout)],
         )
     except Exception as error:

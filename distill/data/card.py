@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from distill.data.consistency import consistency
 from distill.data.dataset import Dataset
 from telemetry.exchange import Exchange
 
@@ -24,6 +26,7 @@ def card(
     times = [exchange.created for exchange in exchanges]
     labels = Counter(example.answer for example in data.examples if example.flaw is None)
     teachers = Counter(exchange.model for exchange in exchanges if exchange.route == "teacher")
+    told = consistency(data)
     groups = {example.group for example in data.examples}
     return {
         "version": data.version,
@@ -38,6 +41,7 @@ def card(
         "near_duplicates": len(data) - len(groups),
         "not_learnt": dict(data.flaws),
         "left_out": dict(Counter(data.dropped) + Counter(left_out)),
+        "consistency": told and asdict(told),
         "private": dict(data.private),
         "masked": data.masked,
         "answers_by_label": dict(labels.most_common(_MOST_LABELS)),

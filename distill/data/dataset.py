@@ -44,6 +44,8 @@ class Example:
     """The exchange's."""
     vouched: bool = False
     """Whether a person has said that the answer is right."""
+    repeats: tuple[str, ...] = ()
+    """What the teacher said when it was asked again."""
     request: str | None = None
     """The whole request, and all that the teacher gave, as the exchange keeps them: left out where
     private data are masked, for these have them."""
@@ -118,6 +120,7 @@ class _Read:
     text: str
     answer: str
     flaw: Flaw | None
+    repeats: tuple[str, ...]
 
 
 def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
@@ -133,7 +136,8 @@ def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
         answer = exchange.lesson
         # What a person wrote is what a person wants.
         found = None if exchange.right_answer else flaw(body, answer)
-        read.append(_Read(exchange, read_prompt(body).text, answer, found))
+        repeats = () if exchange.right_answer else tuple(json.loads(exchange.repeats or "[]"))
+        read.append(_Read(exchange, read_prompt(body).text, answer, found, repeats))
     return read, dropped
 
 
@@ -158,7 +162,8 @@ def _mask(read: Sequence[_Read]) -> list[_Read]:
         answer, flawed = text.hide(one.answer), one.flaw
         if one.answer not in often and find(answer):
             answer, flawed = mask(answer).text, flawed or "private"
-        masked.append(replace(one, text=text.text, answer=answer, flaw=flawed))
+        repeats = tuple(map(text.hide, one.repeats))
+        masked.append(replace(one, text=text.text, answer=answer, flaw=flawed, repeats=repeats))
     return masked
 
 
@@ -181,6 +186,7 @@ def _examples(read: Sequence[_Read], head: str, *, whole: bool) -> tuple[Example
             one.exchange.id,
             # One that a person called wrong would not be here.
             one.exchange.score is not None or bool(one.exchange.right_answer),
+            tuple(wording.get(said.strip(), said) for said in one.repeats),
             one.exchange.request if whole else None,
             one.exchange.choices if whole else None,
         )
@@ -192,7 +198,10 @@ def _version(read: Sequence[_Read], examples: Sequence[Example]) -> str:
     """Ids alone do not tell: a person may correct an answer at any time."""
     digest = xxhash.xxh3_64()
     for one, example in zip(read, examples, strict=True):
-        content = (one.exchange.id, example.text, example.answer, example.weight, example.flaw)
+        content = (
+            *(one.exchange.id, example.text, example.answer, example.weight, example.flaw),
+            *example.repeats,
+        )
         digest.update(repr(content).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

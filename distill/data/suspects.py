@@ -81,15 +81,17 @@ def _may_be_wrong(data: Dataset, place: int) -> bool:
 
 
 def _inconsistent(data: Dataset) -> Iterator[Suspect]:
-    """Answers that most samples of the same prompt contradict."""
+    """Answers that most samples of the same prompt contradict: those to requests of the same text,
+    and what the teacher said when it was asked again."""
     samples: dict[str, list[int]] = defaultdict(list)
     for place, example in enumerate(data.examples):
         samples[" ".join(example.text.lower().split())].append(place)
     for places in samples.values():
         answers = Counter(data.examples[place].answer for place in places)
+        answers.update(said for place in places for said in data.examples[place].repeats)
         (most, count), *others = answers.most_common(2)
-        share = count / len(places)
-        if not others or len(places) < _LEAST_SAMPLES or share < _MAJORITY:
+        share = count / answers.total()
+        if not others or answers.total() < _LEAST_SAMPLES or share < _MAJORITY:
             continue
         for place in places:
             if data.examples[place].answer != most:

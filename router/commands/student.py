@@ -234,7 +234,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-_PERCENT = {"share", "disagreement", "upper"}
+_PERCENT = {"share", "disagreement", "upper", "teacher_agrees_with_itself"}
 
 
 def _figure(name: str, value: Any) -> str:

@@ -345,6 +345,10 @@ class Metrics:
         if not agreed:
             self._tryout_disagreements.labels(label, model).inc()
 
+    def repeat(self, task: str, cost: int) -> None:
+        """Count what it cost, in picodollars, to ask the teacher again."""
+        self._audit_cost.labels(self._tasks.admit(task)).inc(cost / PICO)
+
     def feedback(self, task: str, verdict: str) -> None:
         """Count feedback: ``good``, ``bad``, ``corrected`` or a ``comment`` alone."""
         self._feedback.labels(self._tasks.admit(task), verdict).inc()

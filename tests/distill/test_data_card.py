@@ -51,6 +51,7 @@ def test_the_card_tells_what_the_data_are():
         "near_duplicates": 1,
         "not_learnt": {"refusal": 1},
         "left_out": {"unreadable": 1, "truncated": 2},
+        "consistency": None,
         "private": {},
         "masked": False,
         "answers_by_label": {"a": 3, "c": 1},
