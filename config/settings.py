@@ -211,7 +211,7 @@ class LoopSettings(_Section):
     on_policy: float = Field(default=0.0, ge=0, le=1)
     """Share of a training's batches whose answers the student writes itself, for a local teacher to
     score; without one it has no effect."""
-    text_minutes: float = Field(default=20.0, gt=0)
+    text_minutes: float = Field(default=40.0, gt=0)
     """Processor minutes that one training of a text student may take."""
     rollout: RolloutSettings = RolloutSettings()
 

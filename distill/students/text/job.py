@@ -38,7 +38,7 @@ class Recipe:
     rate: float = 5e-4
     batch: int = 16
     epochs: int = 16
-    cpu_s: float = 1200.0
+    cpu_s: float = 2400.0
     """Most processor seconds: a training is not cut short because others use the machine."""
     threads: int = 1
     seed: int = 0
