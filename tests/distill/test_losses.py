@@ -36,7 +36,8 @@ def likeliest(teacher, count):
 
 @given(BOTH, BETA)
 def test_no_divergence_is_negative(both, beta):
-    assert divergence(*map(logprobs, both), beta).item() >= -1e-9
+    teacher, student = map(logprobs, both)
+    assert divergence(teacher, student, beta).item() >= -1e-9
 
 
 @given(BOTH, BETA)
@@ -115,7 +116,8 @@ def test_gradients_are_finite_and_lead_nearer(partly, both, count, beta):
 
     def loss(logits):
         student = torch.log_softmax(logits, -1)
-        return divergence(*(told(said, student, ids) if partly else (teacher, student)), beta)
+        one, other = told(said, student, ids) if partly else (teacher, student)
+        return divergence(one, other, beta)
 
     logits = torch.tensor([both[1]], dtype=torch.float64, requires_grad=True)
     before = loss(logits)

@@ -110,6 +110,13 @@ def test_the_level_of_a_bound_is_the_one_at_which_it_is_met(tally, alpha):
         assert upper_bound(tally, level) == pytest.approx(min(1, alpha), rel=1e-4)
 
 
+def foretell(evidence):
+    """What a test that is worth it is expected to come to."""
+    expected = prospect(evidence, ALPHA, DELTA)
+    assert expected is not None
+    return expected
+
+
 def put_to_test(evidence, delta=DELTA):
     expected = prospect(evidence, ALPHA, delta)
     return [] if expected is None else walk(evidence, expected, ALPHA, delta)
@@ -134,7 +141,7 @@ def test_stricter_thresholds_are_tested_where_the_likeliest_passes():
     """With less of the budget: they take more evidence."""
     confidences = np.concatenate([np.linspace(1, 0.99, 600), np.full(400, 0.98)])
     good = outcomes(confidences, np.ones(1000, dtype=bool))
-    expected = prospect(good, ALPHA, DELTA)
+    expected = foretell(good)
     first = expected.laxer[0]
     tested = put_to_test(good)
     passed = [one for one in tested if one.passed]
@@ -151,7 +158,7 @@ def test_testing_begins_where_confidences_say_it_is_the_likeliest_to_pass():
     agreed = np.ones(2000, dtype=bool)
     agreed[:8] = False
     evidence = outcomes(confidences, agreed)
-    assert prospect(evidence, ALPHA, DELTA).laxer[0] == 0.98
+    assert foretell(evidence).laxer[0] == 0.98
     passed = [one for one in put_to_test(evidence) if one.passed]
     assert passed[0].threshold == 0.98
     assert passed[0].share == pytest.approx(0.5)
@@ -163,7 +170,7 @@ def test_the_share_that_is_foretold_is_that_of_what_passes_if_confidences_are_ri
     for _ in range(40):
         confidences = 1 - 0.2 * rng.random(3000) ** 2
         evidence = outcomes(confidences, rng.random(3000) < confidences)
-        foretold.append(prospect(evidence, ALPHA, DELTA).share)
+        foretold.append(foretell(evidence).share)
         found.append(max((one.share for one in put_to_test(evidence) if one.passed), default=0.0))
     assert np.mean(found) == pytest.approx(np.mean(foretold), abs=0.05)
 
