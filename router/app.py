@@ -109,12 +109,12 @@ def create(settings: Settings) -> ASGIApp:
     budgets = Budgets(store, counters)
     students = Students(store, settings.data, models.hosted)
     traces = _traces(settings.traces)
-    ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces)
+    load = Load(settings.limits.in_flight)
+    ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces, load)
     conversations = Conversations(settings.data)
     rollouts = Rollouts(settings.loop.rollout, settings.policy, store, students)
     tryouts = Tryouts(settings.hosted, models.hosted, settings.policies.bars, store, ledger)
     auditor = Auditor(models.chain, settings, store, students, rollouts, ledger, tryouts)
-    load = Load(settings.limits.in_flight)
     engine = Engine(
         models,
         Routing(

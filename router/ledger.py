@@ -21,6 +21,7 @@ from router.budgets import Budgets
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, Shape, StoreUnavailableError, render
 from router.keys.limits import Limits
+from router.load import Load
 from router.models import Model
 from router.turn import Arrival, Opinion, Turn
 from router.upstreams.answer import Answer
@@ -62,6 +63,7 @@ class Ledger:
     limits: Limits
     budgets: Budgets
     traces: Traces | None
+    load: Load
 
     def from_upstream(
         self, turn: Turn, model: Model, answer: Answer, failure: Exception | None = None
@@ -120,7 +122,7 @@ class Ledger:
         """Return once the exchange of a turn is stored. Raises StoreUnavailableError if it cannot
         be."""
         started = time.perf_counter()
-        stored = self.writer.write(exchange)
+        stored = self.writer.write(exchange, alone=self.load.inside <= 1)
         await self._spend(exchange)
         try:
             await stored

@@ -151,7 +151,7 @@ class Store:
         data.mkdir(parents=True, exist_ok=True)
         self.data = data
         """The folder, which has the students' files too."""
-        self.engine = _sqlite(data) if database is None else _postgres(database)
+        self.engine = _sqlite(data, _set_pragmas) if database is None else _postgres(database)
         try:
             migrations.upgrade(self.engine)
         except (DBAPIError, migrations.NewerSchemaError) as error:
@@ -159,9 +159,12 @@ class Store:
             reason = error.orig if isinstance(error, DBAPIError) else error
             raise StoreError(f"cannot open the {where}: {' '.join(str(reason).split())}") from error
         self._addition = _Addition.to(self.engine)
+        self._hasty = _sqlite(data, _set_hasty_pragmas) if database is None else None
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._hasty is not None:
+            self._hasty.dispose()
 
     # Exchanges
 
@@ -183,6 +186,23 @@ class Store:
                 self._write(connection, new, audits)
                 for tryout in tried:
                     tryouts.add(connection, tryout)
+
+    def write_at_once(self, exchange: Exchange) -> bool:
+        """Add an exchange if that takes no waiting, and return whether it did.
+
+        It is over in a fraction of a millisecond, so that an event loop may do it. A database over
+        the network, or one that somebody else is writing to, is left alone.
+        """
+        if self._hasty is None:
+            return False
+        try:
+            with self._hasty.begin() as connection:
+                summed = late(connection, [exchange], [], time.time())
+                with corrected(connection, summed):
+                    self._write(connection, [exchange], [])
+        except DBAPIError:
+            return False
+        return True
 
     def exchange(self, identifier: str) -> Exchange | None:
         rows = self._exchanges(exchanges.c.id == identifier)
@@ -633,9 +653,9 @@ def _save(connection: Connection, state: TaskState) -> None:
     connection.execute(update(tasks).where(tasks.c.task == state.task).values(values))
 
 
-def _sqlite(data: Path) -> Engine:
+def _sqlite(data: Path, set_pragmas: Callable[[Any, Any], None]) -> Engine:
     engine = create_engine(f"sqlite:///{data / 'protege.db'}", hide_parameters=True)
-    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "connect", set_pragmas)
     return engine
 
 
@@ -652,6 +672,15 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     # A commit survives whatever is killed. A power cut can take the last moments of the log, which
     # is not worth that every answer waits for the disk: that takes longer than all else.
     cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _set_hasty_pragmas(connection: Any, record: Any) -> None:
+    """For one that never waits: neither for others nor, at a checkpoint, for the disk."""
+    _set_pragmas(connection, record)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=0")
+    cursor.execute("PRAGMA wal_autocheckpoint=0")
     cursor.close()
 
 

@@ -36,6 +36,10 @@ shares the database."""
 MOST_GATHERING = 4
 """Processes beyond so many do not make it longer."""
 
+CHECKPOINT = 100
+"""One in so many records goes through the thread all the same, where SQLite makes its checkpoints:
+they wait for the disk."""
+
 Record = Exchange | Audit | Repeat | Tryout
 
 
@@ -68,6 +72,7 @@ class Writer:
         self._batch: list[_Item] = []
         self._work: asyncio.Task[None] | None = None
         self._away_since: float | None = None
+        self._at_once = 0
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
@@ -85,12 +90,17 @@ class Writer:
         oldest = self._batch or self._waiting
         return time.monotonic() - oldest[0].since if oldest else 0.0
 
-    def write(self, record: Record) -> asyncio.Future[None]:
+    def write(self, record: Record, *, alone: bool = False) -> asyncio.Future[None]:
         """Hand ``record`` over. The future is done once it is committed, after those before it.
 
-        It has BacklogError or what the database raised as its exception if that cannot be.
+        It has BacklogError or what the database raised as its exception if that cannot be. Where
+        nobody else is being answered (``alone``) it is committed here and now, if it can be: to and
+        from a thread takes longer than that.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if alone and self._work is None and self._write_at_once(record):
+            done.set_result(None)
+            return done
         if len(self._waiting) >= MOST_WAITING:
             done.set_exception(BacklogError(f"{MOST_WAITING} records wait for the database."))
             return done
@@ -98,6 +108,12 @@ class Writer:
         if self._work is None:
             self._work = asyncio.create_task(self._commit_all())
         return done
+
+    def _write_at_once(self, record: Record) -> bool:
+        self._at_once += 1
+        if not isinstance(record, Exchange) or self._at_once % CHECKPOINT == 0:
+            return False
+        return self._store.write_at_once(record)
 
     async def _commit_all(self) -> None:
         # From its first step on, which comes when the event loop has been through all that was

@@ -16,6 +16,7 @@ from router.keys.file import FileCounters
 from router.keys.keyring import Keyring
 from router.keys.limits import Limits
 from router.ledger import Ledger
+from router.load import Load
 from router.models import Models
 from router.turn import Arrival
 from telemetry.keys import Keys
@@ -40,7 +41,7 @@ async def test_what_is_lost_is_counted(tmp_path: Path, caplog: pytest.LogCapture
     limits = Limits(keys, Keyring(keys, closed=False), counters)
     teacher = Models(Settings()).teacher
     budgets = Budgets(store, counters)
-    ledger = Ledger(Writer(store), Metrics(), Scores(), teacher, limits, budgets, None)
+    ledger = Ledger(Writer(store), Metrics(), Scores(), teacher, limits, budgets, None, Load(10))
     turn = Turn(Arrival(None))
     await (await ledger.record_soon(exchange("kept", route="student"), turn))
     exchanges.drop(store.engine)

@@ -56,6 +56,50 @@ async def test_what_comes_at_once_shares_a_transaction(
     await writer.close()
 
 
+async def test_who_is_alone_has_it_stored_at_once(
+    store: Store, tmp_path: Path, database: SecretStr | None
+) -> None:
+    reader = Store(tmp_path, database)
+    writer = Writer(store)
+    done = writer.write(exchange("e1"), alone=True)
+    # A database over the network is not waited for here.
+    assert done.done() is (database is None)
+    await done
+    assert reader.exchange("e1") is not None
+    # Nothing overtakes what is waiting.
+    first = writer.write(exchange("e2"))
+    assert not writer.write(exchange("e3"), alone=True).done()
+    await first
+    await writer.write(Audit("e1", "no", False, 1), alone=True)
+    audited = reader.exchange("e1")
+    assert audited is not None
+    assert audited.agreed is False
+    await writer.close()
+    reader.close()
+
+
+async def test_who_is_alone_waits_for_no_other_writer(tmp_path: Path) -> None:
+    store, writer = Store(tmp_path), Writer(Store(tmp_path))
+    with store.engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        done = writer.write(exchange("e1"), alone=True)
+        assert not done.done()
+        other.exec_driver_sql("ROLLBACK")
+    await done
+    assert store.exchange("e1") is not None
+    await writer.close()
+
+
+async def test_the_log_before_the_database_does_not_grow_without_end(tmp_path: Path) -> None:
+    writer = Writer(Store(tmp_path))
+    for number in range(1200):
+        await writer.write(exchange(f"e{number}", request="x" * 4000), alone=True)
+    # 1,000 pages, and what a hundred records may add to them.
+    assert (tmp_path / "protege.db-wal").stat().st_size < 10e6
+    assert (tmp_path / "protege.db").stat().st_size > 3e6
+    await writer.close()
+
+
 async def test_records_gather_longer_where_processes_share_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
