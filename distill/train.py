@@ -164,7 +164,7 @@ def retrain(
     latency = measure(ladder, [example.text for example in data.examples])
     tested = [example.id for example in data.examples if example.weight]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
-    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects, sure)
+    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects, sure=sure)
 
 
 def _untested(
