@@ -14,7 +14,7 @@ from config.settings import Settings
 from policies.agreement import agree
 from policies.promise import broken
 from policies.rules import needs_teacher
-from router.chain import Answered, ask
+from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
@@ -22,7 +22,6 @@ from router.rollout import Rollouts
 from router.serving import Student, Students
 from router.tryouts import Tryouts
 from router.turn import Opinion, Turn
-from router.upstreams.answer import Answer, read_completion
 from telemetry.prices import Usage
 from telemetry.store import Audit, Repeat, Store
 
@@ -59,16 +58,12 @@ class Auditor:
         self._ledger = ledger
         self._tryouts = tryouts
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = Beside(WAITING)
 
     def start(self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None]) -> None:
         """Audit an exchange once it is ``stored``."""
-        if len(self._tasks) >= WAITING:
+        if not self._under_way.begin(self._audit(turn, opinion, stored)):
             _log.warning("too many audits are waiting: one is left out")
-            return
-        task = asyncio.create_task(self._audit(turn, opinion, stored))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def repeat(self, turn: Turn, said: str, expected: int) -> None:
         """Ask the teacher again for some of the answers that it gave; each may cost about the
@@ -76,17 +71,11 @@ class Auditor:
         ours = turn.route == "teacher" and turn.decision is not None and turn.request.store
         if not ours or random.random() >= self._repeats or needs_teacher(turn.request.body):
             return
-        if len(self._tasks) < WAITING:
-            task = asyncio.create_task(self._repeat(turn, said, expected))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._under_way.begin(self._repeat(turn, said, expected))
 
     async def finish(self) -> None:
         """Wait for the audits under way, and give up those that take too long."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=FINISH_S)
-            for task in late:
-                task.cancel()
+        await self._under_way.finish(FINISH_S)
 
     async def _audit(self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None]) -> None:
         await asyncio.wait([stored])
@@ -114,7 +103,7 @@ class Auditor:
             try:
                 # Of two that differ nobody knows which one is wrong.
                 while len(texts) < 2 and all(not agree(said, text) for text in texts):
-                    answered = await self._ask(turn)
+                    answered = await ask_beside(self._chain, turn)
                     answer = answered.value
                     cost += answered.model.price.cost(answer.usage or Usage())
                     if answer.finish_reason != "stop" or answer.text is None:
@@ -130,19 +119,10 @@ class Auditor:
             except Exception as error:
                 _log.error("what the teacher said again could not be stored: %s", error)
 
-    async def _ask(self, turn: Turn) -> Answered[Answer]:
-        """The teacher's answer to a request. Raises UpstreamError."""
-
-        async def call(model: Model) -> Answer:
-            body = turn.request.for_upstream(model.upstream.model, stream=False)
-            return read_completion(await model.upstream.complete(body, turn.arrival.authorization))
-
-        return await ask(self._chain, call)
-
     async def _agrees(self, turn: Turn, opinion: Opinion) -> bool:
         """Ask the teacher too, and write down whether it says the same."""
         started = time.perf_counter()
-        answered = await self._ask(turn)
+        answered = await ask_beside(self._chain, turn)
         said = answered.value
         took_s = time.perf_counter() - started
         if said.usage is not None and said.finish_reason is not None:

@@ -163,9 +163,7 @@ class Ledger:
     async def record_audit(self, turn: Turn, audit: Audit) -> None:
         """Return once the audit is stored; raise what the database raised if it cannot be."""
         stored = self.writer.write(audit)
-        arrival = turn.arrival
-        await self.limits.spend(arrival.key_id, 0, audit.audit_cost, arrival.created)
-        await self.budgets.spend_audit(turn, audit.audit_cost)
+        await self._spend_beside(turn, audit.audit_cost)
         await stored
         self.metrics.audit(turn.task, agreed=audit.agreed, cost=audit.audit_cost)
 
@@ -174,17 +172,14 @@ class Ledger:
         stored = self.writer.write(tryout)
         cost = tryout.cost if tryout.extra else 0
         if cost:
-            await self.limits.spend(turn.arrival.key_id, 0, cost, turn.arrival.created)
-            await self.budgets.spend_audit(turn, cost)
+            await self._spend_beside(turn, cost)
         await stored
         self.metrics.tryout(turn.task, tryout.model, agreed=tryout.agreed, cost=cost)
 
     async def record_repeat(self, turn: Turn, repeat: Repeat) -> None:
         """As `record_audit`, for answers that the teacher was asked for again."""
         stored = self.writer.write(repeat)
-        arrival = turn.arrival
-        await self.limits.spend(arrival.key_id, 0, repeat.audit_cost, arrival.created)
-        await self.budgets.spend_audit(turn, repeat.audit_cost)
+        await self._spend_beside(turn, repeat.audit_cost)
         await stored
         self.metrics.repeat(turn.task, repeat.audit_cost)
 
@@ -223,6 +218,11 @@ class Ledger:
         tokens = exchange.prompt_tokens + exchange.completion_tokens
         await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
         await self.budgets.spend(exchange)
+
+    async def _spend_beside(self, turn: Turn, cost: int) -> None:
+        """Count what was spent in picodollars beside a request's answer."""
+        await self.limits.spend(turn.arrival.key_id, 0, cost, turn.arrival.created)
+        await self.budgets.spend_audit(turn, cost)
 
     def _measure(self, exchange: Exchange, whole_s: float, turn: Waited) -> None:
         self.metrics.exchange(exchange, whole_s - turn.upstream_s, turn.upstream_s)

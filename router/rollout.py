@@ -15,6 +15,7 @@ from config.settings import PolicySettings, RolloutSettings
 from policies.agreement import agree
 from policies.rollout import Step, step
 from policies.rules import needs_teacher
+from router.beside import Beside
 from router.polling import Background, keep_fresh
 from router.serving import Coming, Student, Students
 from router.turn import Opinion, Turn
@@ -48,7 +49,7 @@ class Rollouts:
         self._seen: list[Trial] = []
         self._changed: set[str] = set()
         """Tasks of whose coming student there is something new to know."""
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking = Beside(AT_ONCE)
         self._work = Background()
         self.audit_rate = max(policy.audit_rate, settings.audit_rate)
         """Share of a canary's answers for which the teacher is asked too."""
@@ -58,8 +59,7 @@ class Rollouts:
 
     async def stop(self) -> None:
         await self._work.stop()
-        for asking in self._asking:
-            asking.cancel()
+        self._asking.give_up()
         await self._settle()
 
     def drawn(self, task: str) -> Coming | None:
@@ -109,11 +109,8 @@ class Rollouts:
         text = turn.request.prompt.text
         if needs_teacher(turn.request.body) or coming.student.is_too_long(text):
             return
-        if len(self._asking) < AT_ONCE:
-            # The teacher sees more of what is hard, but chance alone decides what is sampled.
-            asking = asyncio.create_task(self._ask(coming, turn, said if turn.sampled else None))
-            self._asking.add(asking)
-            asking.add_done_callback(self._asking.discard)
+        # The teacher sees more of what is hard, but chance alone decides what is sampled.
+        self._asking.begin(self._ask(coming, turn, said if turn.sampled else None))
 
     async def _ask(self, coming: Coming, turn: Turn, said: str | None) -> None:
         student = coming.student

@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from config.settings import HostedSettings
 from policies.agreement import agree
 from policies.rules import needs_teacher
-from router.chain import ask
+from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
 from router.turn import Opinion, Turn
-from router.upstreams.answer import Answer, read_completion
+from router.upstreams.answer import Answer
 from telemetry import tryouts
 from telemetry.exchange import PICO
 from telemetry.keys import period_start
@@ -60,7 +60,7 @@ class Tryouts:
         self._ledger = ledger
         self._purse = _Purse(round(settings.usd_per_day * PICO))
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = Beside(WAITING)
 
     def start(self, turn: Turn, teacher: Answer) -> None:
         """Try the models, or some of them, on a request that the ``teacher`` has answered."""
@@ -75,10 +75,8 @@ class Tryouts:
             tasks = self._tasks_of[name]
             if name == done or not (tasks is None or turn.task in tasks):
                 continue
-            if random.random() < chance and len(self._tasks) < WAITING:
-                task = asyncio.create_task(self._try(turn, teacher.text or "", name, model, chance))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            if random.random() < chance:
+                self._under_way.begin(self._try(turn, teacher.text or "", name, model, chance))
 
     async def audited(self, turn: Turn, opinion: Opinion, agreed: bool) -> None:
         """Note what an audit says of a hosted model: it is a tryout that costs nothing more."""
@@ -99,10 +97,7 @@ class Tryouts:
 
     async def finish(self) -> None:
         """Wait for the tryouts under way, and give up those that take too long."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=FINISH_S)
-            for task in late:
-                task.cancel()
+        await self._under_way.finish(FINISH_S)
 
     def _is_fit(self, turn: Turn, teacher: Answer) -> bool:
         """Whether a student could have answered, and its answer can be compared and learnt from."""
@@ -112,16 +107,12 @@ class Tryouts:
         return complete and may and needs_teacher(request.body) is None
 
     async def _try(self, turn: Turn, said: str, name: str, model: Model, chance: float) -> None:
-        async def call(model: Model) -> Answer:
-            body = turn.request.for_upstream(model.upstream.model, stream=False)
-            return read_completion(await model.upstream.complete(body, turn.arrival.authorization))
-
         async with self._slots:
             try:
                 if not await self._purse.allows(self._spent_since):
                     return
                 started = time.perf_counter()
-                answer = (await ask((model,), call)).value
+                answer = (await ask_beside((model,), turn)).value
                 took_s = time.perf_counter() - started
                 usage = answer.usage or self._ledger.scores.usage(
                     turn.request.ask, model.upstream.model, answer.text or ""

@@ -183,7 +183,8 @@ class Store:
         with self.engine.begin() as connection:
             summed = late(connection, new, changed, time.time())
             with corrected(connection, summed):
-                self._write(connection, new, audits)
+                self._add(connection, new)
+                _complete(connection, audits)
                 for tryout in tried:
                     tryouts.add(connection, tryout)
 
@@ -199,7 +200,7 @@ class Store:
             with self._hasty.begin() as connection:
                 summed = late(connection, [exchange], [], time.time())
                 with corrected(connection, summed):
-                    self._write(connection, [exchange], [])
+                    self._add(connection, [exchange])
         except DBAPIError:
             return False
         return True
@@ -519,16 +520,10 @@ class Store:
             locked(connection, state.task)
             _save(connection, state)
 
-    def _write(
-        self, connection: Connection, new: Sequence[Exchange], audits: Sequence[Audit | Repeat]
-    ) -> None:
+    def _add(self, connection: Connection, new: Sequence[Exchange]) -> None:
         if new:
             parameters = [self._addition.parameters(exchange) for exchange in new]
             connection.exec_driver_sql(self._addition.sql, parameters)
-        for audit in audits:
-            values = dataclasses.asdict(audit)
-            del values["id"]
-            connection.execute(update(exchanges).where(exchanges.c.id == audit.id).values(values))
 
     def _exchanges(self, *conditions: Any) -> list[Exchange]:
         query = select(exchanges).where(*conditions).order_by(exchanges.c.created)
@@ -603,6 +598,14 @@ class _Addition:
 
 def _row(exchange: Exchange) -> dict[str, Any]:
     return {name: getattr(exchange, name) for name in Exchange.__slots__}
+
+
+def _complete(connection: Connection, audits: Sequence[Audit | Repeat]) -> None:
+    """Write down what was asked beside exchanges."""
+    for audit in audits:
+        values = dataclasses.asdict(audit)
+        del values["id"]
+        connection.execute(update(exchanges).where(exchanges.c.id == audit.id).values(values))
 
 
 def _retire(
