@@ -91,9 +91,7 @@ class Newest:
 
     def given(self, threshold: float, barred: Sequence[int]) -> Given:
         """The answers at ``threshold``, without those that are barred."""
-        given = self.outcomes.given(threshold)
-        said = self.said[np.arange(len(self.outcomes)), given.rungs]
-        return given.without(np.isin(said, barred))
+        return _given(self.outcomes, self.said, threshold, barred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +105,14 @@ class Parts:
     rival: Rival | None = None
     newest: Newest | None = None
 
+    def places(self, barred: Sequence[str]) -> list[int]:
+        """Those labels' places among all."""
+        return [self.labels.index(label) for label in barred]
+
+    def given(self, evidence: Outcomes, threshold: float, barred: Sequence[str]) -> Given:
+        """The answers at ``threshold``, without the ``barred`` labels."""
+        return _given(evidence, self.said, threshold, self.places(barred))
+
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
@@ -119,6 +125,23 @@ class _Choice:
     veto: str | None = None
     held_back: str | None = None
     """What spoke against a laxer one."""
+
+
+def numbered(said: Sequence[Sequence[str]], labels: Sequence[str]) -> npt.NDArray[np.int64]:
+    """[n, rungs]: the place among ``labels`` of what each rung ``said`` [rungs, n]; -1 for an
+    answer that is none of them."""
+    place = {label: i for i, label in enumerate(labels)}
+    return np.array([[place.get(answer, -1) for answer in answers] for answers in said]).T
+
+
+def _given(
+    outcomes: Outcomes,
+    said: npt.NDArray[np.int64],
+    threshold: float,
+    barred: Sequence[int],
+) -> Given:
+    given = outcomes.given(threshold)
+    return given.without(np.isin(said[np.arange(len(outcomes)), given.rungs], barred))
 
 
 def expected_share(outcomes: Outcomes, alpha: float, delta: float) -> float:

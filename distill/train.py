@@ -20,13 +20,14 @@ from distill.evaluation.slices import cut
 from distill.evaluation.temporal import newest
 from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
+from distill.students.base import Rung
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
 from distill.students.forms import Form
 from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder
 from policies.agreement import agree
-from policies.calibration import Given, Outcomes, attempt_delta
+from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import TaskState
 
 NEW_EVIDENCE = 1.2
@@ -94,16 +95,6 @@ class _Candidate:
     def names(self) -> tuple[str, ...]:
         return tuple(rung.name for rung in self.rungs)
 
-    def given(self, threshold: float, barred: Sequence[str]) -> Given:
-        """What it answers at ``threshold``, without the ``barred`` labels."""
-        given, parts = self.outcomes.smoothed().given(threshold), self.parts
-        said = parts.said[np.arange(len(self.outcomes)), given.rungs]
-        return given.without(np.isin(said, self.places(barred)))
-
-    def places(self, barred: Sequence[str]) -> list[int]:
-        """Those labels' places among all."""
-        return [self.parts.labels.index(label) for label in barred]
-
 
 def retrain(
     task: str,
@@ -147,20 +138,20 @@ def retrain(
     threshold = verdict.threshold
     if threshold is None:
         threshold = gate.observed(best.outcomes, policy.alpha)
-    at = threshold or 0.0
-    given = best.given(at, verdict.barred)
+    at, evidence = threshold or 0.0, best.outcomes.smoothed()
+    given = parts.given(evidence, at, verdict.barred)
     figures = report(
-        best.outcomes.smoothed(),
+        evidence,
         given,
         at,
         parts.slices,
         np.array([example.contradicted for example in data.examples if example.weight]),
         policy.alpha,
-        None if parts.newest is None else parts.newest.given(at, best.places(verdict.barred)),
+        None if parts.newest is None else parts.newest.given(at, parts.places(verdict.barred)),
     )
     if threshold is None:
         return Run(verdict, labels, best.names, report=figures, suspects=best.suspects)
-    ladder = _ladder(task, version, data, threshold, best.rungs, verdict)
+    ladder = ladder_of(task, version, data, threshold, best.rungs, verdict)
     latency = measure(ladder, [example.text for example in data.examples])
     tested = [example.id for example in data.examples if example.weight]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
@@ -189,18 +180,19 @@ def _untested(
     threshold = gate.observed(_outcomes([trained], np.ones(len(data))), alpha)
     if threshold is None:
         return Run(verdict, labels, names)
-    ladder = _ladder(task, version, data, threshold, (trained.rung,), verdict)
+    ladder = ladder_of(task, version, data, threshold, (trained.rung,), verdict)
     return Run(verdict, labels, names, ladder)
 
 
-def _ladder(
+def ladder_of(
     task: str,
     version: str,
     data: Dataset,
     threshold: float,
-    rungs: tuple[LabelRung, ...],
+    rungs: tuple[Rung, ...],
     verdict: Verdict,
 ) -> Ladder:
+    """The ``rungs`` as the student that was tested on ``data``."""
     return Ladder(
         version,
         task,
@@ -249,7 +241,7 @@ def _best_candidate(
 
     def candidate(*trained: Trained) -> _Candidate:
         outcomes = _outcomes(trained, weights, even=data.even)
-        said = _labels_said(trained, labels)[counts]
+        said = gate.numbered([one.said for one in trained], labels)[counts]
         parts = Parts(slices, labels, said, rival)
         expected = gate.expected_share(outcomes, alpha, delta)
         return _Candidate(trained, outcomes, parts, expected, cheap.suspects)
@@ -261,12 +253,6 @@ def _best_candidate(
     rich = label.train(texts, answers, learnt, encoder=encoder, groups=groups, taught=cheap.taught)
     candidates = (alone, candidate(cheap, rich), candidate(rich))
     return max(candidates, key=lambda one: one.expected)
-
-
-def _labels_said(trained: Sequence[Trained], labels: Sequence[str]) -> npt.NDArray[np.int64]:
-    """[n, rungs]: the label that each rung says, -1 for an answer that is none."""
-    place = {answer: i for i, answer in enumerate(labels)}
-    return np.array([[place.get(answer, -1) for answer in one.said] for one in trained]).T
 
 
 def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:

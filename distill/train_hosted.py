@@ -21,9 +21,9 @@ from distill.evaluation.latency import Latency
 from distill.evaluation.report import report
 from distill.evaluation.slices import cut
 from distill.gate import Parts, Verdict
-from distill.students import hosted, label, usage
+from distill.students import hosted, label
 from distill.students.ladder import Ladder
-from distill.train import Run, find_rival
+from distill.train import Run, find_rival, ladder_of
 from distill.train_text import without_mistake
 from policies.calibration import Given, Outcomes, attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
@@ -122,7 +122,7 @@ def retrain(
         verdict = gate.judge(outcomes, 0.0, policy.alpha, delta / _CANDIDATES, parts)
         saves = 0.0
         if verdict.threshold is not None:
-            given = _given(outcomes, parts, verdict)
+            given = parts.given(outcomes.smoothed(), verdict.threshold, verdict.barred)
             paid = np.where(given.rungs == len(confidences) - 1, costs, 0.0)
             saves = _share_saved(given, saved, paid)
         rungs = (trained.rung,) if first is None else (first.rung, trained.rung)
@@ -143,24 +143,13 @@ def retrain(
     names = tuple(rung.name for rung in best.rungs)
     if verdict.threshold is None:
         return Run(verdict, labels, names, hosted=about)
-    given = _given(best.outcomes, best.parts, verdict)
-    contradicted = np.array([example.contradicted for example in examples])
     smooth = best.outcomes.smoothed()
+    given = best.parts.given(smooth, verdict.threshold, verdict.barred)
+    contradicted = np.array([example.contradicted for example in examples])
     figures = report(smooth, given, verdict.threshold, slices, contradicted, policy.alpha)
     p50, p95 = np.quantile([1000 * tryout.latency_s for tryout in tryouts], (0.5, 0.95)).tolist()
-    ladder = Ladder(
-        version,
-        task,
-        verdict.threshold,
-        verdict.share,
-        data.head,
-        best.rungs,
-        usage.fit(data.examples),
-        data.masked,
-        verdict.barred,
-        max(example.created for example in data.examples),
-        best.saves,
-    )
+    ladder = ladder_of(task, version, data, verdict.threshold, best.rungs, verdict)
+    ladder = replace(ladder, saves=best.saves)
     return Run(verdict, labels, names, ladder, figures, Latency(p50, p95), hosted=about)
 
 
@@ -185,15 +174,6 @@ def _cheap(data: Dataset) -> tuple[label.Trained | None, tuple[str, ...]]:
         groups=[example.group for example in data.examples],
     )
     return made, labels
-
-
-def _given(outcomes: Outcomes, parts: Parts, verdict: Verdict) -> Given:
-    """The answers that the verdict's threshold lets through."""
-    smooth = outcomes.smoothed()
-    given = smooth.given(verdict.threshold or 0.0)
-    said = parts.said[np.arange(len(smooth)), given.rungs]
-    barred = [parts.labels.index(one) for one in verdict.barred]
-    return given.without(np.isin(said, barred))
 
 
 def _share_saved(given: Given, teacher: Array, own: Array) -> float:

@@ -74,6 +74,8 @@ _RECENT_S = 7 * 86400.0
 """The traffic that tells what a run could save."""
 
 _SLUG_LENGTH = 40
+_STUDENTS = "students"
+"""Folder that students' files are in, below that of the data."""
 _SCRATCH = "training"
 """Folder that text students are trained in, below that of the data."""
 
@@ -110,8 +112,8 @@ class Trainer:
         self._writing: str | None = None
         """The task whose text student is being trained, beside all others' work."""
         self._took: dict[str, float] = {}
-        self._formers: dict[str, Former] = {}
-        """Students that have served, by version."""
+        self._formers: dict[str, dict[str, Former]] = {}
+        """Students that have served, by task and version, as far as they still count."""
         self._forgotten = 0.0
         """Unix time before which no text is kept any more."""
 
@@ -186,25 +188,24 @@ class Trainer:
         for settings in self._settings.hosted.models:
             model = settings.model
             state = self._store.task_states().get(task, TaskState(task))
-            made = tryouts.made(self._store.engine, task, model, state.epoch)
+            engine = self._store.engine
+            made = tryouts.made(engine, task, model, state.epoch)
             if train_hosted.is_due(self._store.students(task), model, len(made)):
-                job = jobs.begin(self._store.engine, state, time.time(), model="hosted")
+                job = jobs.begin(engine, state, time.time(), model="hosted")
                 if job is not None:
-                    train = partial(self._hosted_run, model)
+                    costs = tryouts.teacher_costs(engine, task, model, state.epoch)
+                    train = partial(self._hosted_run, Evidence(model, made, costs))
                     self._attempt(job, answers, f"-{_slug(model)}", train)
 
     def _hosted_run(
         self,
-        model: str,
+        evidence: Evidence,
         task: str,
         version: str,
         data: Dataset,
         champion: Ladder | None,
         state: TaskState,
     ) -> Run | None:
-        made = tryouts.made(self._store.engine, task, model, state.epoch)
-        costs = tryouts.teacher_costs(self._store.engine, task, model, state.epoch)
-        evidence = Evidence(model, made, costs)
         policy = self._settings.policy
         return train_hosted.retrain(task, version, data, champion, state, policy, evidence)
 
@@ -378,12 +379,16 @@ class Trainer:
         """``data``, weighted by what every student since then would have answered; as it is where
         the files of one are gone."""
         engine = self._store.engine
-        versions = asked_first(engine, task, since)
+        known = self._formers.get(task, {})
         try:
-            formers = {version: self._former(version) for version in versions}
+            formers = {
+                version: known.get(version) or self._former(version)
+                for version in asked_first(engine, task, since)
+            }
         except (OSError, KeyError, ValueError, EncoderError) as error:
             logger.info("%s: weighted by the time of each answer alone (%s)", task, error)
             return data
+        self._formers[task] = formers
         thresholds = {version: each.ladder.threshold for version, each in formers.items()}
         for version, turnout in turnouts(engine, task, since, thresholds).items():
             formers[version].turnout = turnout
@@ -392,11 +397,8 @@ class Trainer:
 
     def _former(self, version: str) -> Former:
         """Raises OSError, KeyError, ValueError, EncoderError where its files are gone."""
-        if version not in self._formers:
-            folder = self._settings.data / "students" / version
-            ladder = Ladder.load(folder, self._opened)
-            self._formers[version] = Former(ladder, reach.load(folder))
-        return self._formers[version]
+        folder = self._settings.data / _STUDENTS / version
+        return Former(Ladder.load(folder, self._opened), reach.load(folder))
 
     @property
     def _opened(self) -> dict[str, SentenceEncoder]:
@@ -416,7 +418,7 @@ class Trainer:
 
     def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:
         """The run's student, its files written if there is any use for them."""
-        path = Path("students") / version
+        path = Path(_STUDENTS) / version
         steps = self._settings.loop.rollout
         if run.hosted is not None:
             # In the shadow it has been already: that is what try-outs are.

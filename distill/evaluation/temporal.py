@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.answers import learnable
 from distill.data.dataset import Dataset
-from distill.gate import Newest
+from distill.gate import Newest, numbered
 from distill.students import label
 from distill.students.label import LabelRung
 from policies.agreement import agree
@@ -52,7 +52,6 @@ def newest(data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str]) -> 
             groups=[each.group for each in old],
         )
         asked.append(trained.rung.predict([each.text for each in new]))
-    place = {answer: number for number, answer in enumerate(labels)}
     outcomes = Outcomes(
         np.array([[each.confidence for each in said] for said in asked]).T,
         np.array(
@@ -66,5 +65,4 @@ def newest(data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str]) -> 
         ).T,
         np.array([each.weight for each in new]),
     ).smoothed()
-    said = np.array([[place.get(each.answer, -1) for each in said] for said in asked]).T
-    return Newest(outcomes, said)
+    return Newest(outcomes, numbered([[each.answer for each in said] for said in asked], labels))
