@@ -1,10 +1,10 @@
 """Label students side by side: how often each agrees with answers that it has not seen.
 
 The recorded answers stand for the teacher's. The students are the linear rungs of the product,
-trained as the learning loop trains them, and the ladder that its gate chose; beside them the same
-encoder fine-tuned end to end, alone and with its log-probabilities added to the n-grams'. Of the
-headlines (``--data`` holds ``headlines_train.csv.gz`` and ``headlines_test.csv.gz``, columns text,
-label) the second file is held out; of tasks of OpenAI Evals one in five, near-duplicates together.
+trained as the learning loop trains them, and the ladder that its gate chose; without an encoder
+that was tuned to the task, and with one. Of the headlines (``--data`` holds
+``headlines_train.csv.gz`` and ``headlines_test.csv.gz``, columns text, label) the second file is
+held out; of tasks of OpenAI Evals one in five, near-duplicates together.
 
     python -m bench.label_students --data FOLDER sarcasm soc_codes ner_finance event_categories
 """
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config.settings import LoopSettings, PolicySettings
+from distill import train_encoder
 from distill.data import duplicates
 from distill.data.dataset import Dataset, Example, common_head
 from distill.students import label
@@ -79,7 +80,7 @@ def main(
     tasks: Annotated[list[str] | None, typer.Argument(help="Tasks of OpenAI Evals.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the headlines.")] = None,
     most: Annotated[int, typer.Option(help="Samples of each task at most.")] = 12_500,
-    epochs: Annotated[int, typer.Option(help="Of fine-tuning; 0 leaves it out.")] = 5,
+    tune: Annotated[bool, typer.Option(help="Tune encoders too: minutes each.")] = True,
 ) -> None:
     encoder = SentenceEncoder.open(str(LoopSettings().encoder), _WORK / "encoder", remember=True)
     encoder.prepare()
@@ -89,7 +90,7 @@ def main(
         found += [_split(task, archive, most) for task in tasks]
     figures: list[Figures] = []
     for task in found:
-        for one in _measure(task, encoder, epochs):
+        for one in _measure(task, encoder, tune):
             print(json.dumps(asdict(one)), flush=True)
             figures.append(one)
     _show(figures)
@@ -120,78 +121,61 @@ def _split(task: str, archive: evals.Evals, most: int) -> Task:
     return Task(task, *part(~held), *part(held))
 
 
-def _measure(task: Task, encoder: SentenceEncoder, epochs: int) -> list[Figures]:
-    labels = frequent_labels(task.answers)
+def _measure(task: Task, encoder: SentenceEncoder, tune: bool) -> list[Figures]:
     groups = duplicates.groups(task.texts)
+    data = _dataset(task, groups)
+    labels = frequent_labels(task.answers)
     # Embedded beforehand, so that no student pays for what others use as well.
     encoder.embed([*task.texts, *task.asked])
 
-    def linear(ngrams: bool, with_encoder: bool) -> list[Prediction]:
-        chosen = encoder if with_encoder else None
+    def linear(ngrams: bool, chosen: SentenceEncoder | None) -> list[Prediction]:
         made = label.train(
             task.texts, task.answers, labels, ngrams=ngrams, encoder=chosen, groups=groups
         )
         return made.rung.predict(task.asked)
 
+    def ladder(tuned: SentenceEncoder | None) -> list[Prediction]:
+        """What the gate's choice says of each, sure enough or not; nothing where there is none."""
+        policy, state = PolicySettings(alpha=_ALPHA), TaskState(task.name)
+        run = retrain(task.name, "bench", data, None, state, policy, encoder, tuned=tuned)
+        if run.ladder is None:
+            return [Prediction("", 0.0)] * len(task.asked)
+        return run.ladder.predict(task.asked)
+
     students: dict[str, Callable[[], list[Prediction]]] = {
-        "n-grams": lambda: linear(True, False),
-        "encoder": lambda: linear(False, True),
-        "n-grams and encoder": lambda: linear(True, True),
-        "ladder": lambda: _ladder(task, groups, encoder),
+        "n-grams": lambda: linear(True, None),
+        "encoder": lambda: linear(False, encoder),
+        "n-grams and encoder": lambda: linear(True, encoder),
+        "ladder": lambda: ladder(None),
     }
-    figures, said = [], {}
+    own = _tuned(task, data, encoder) if tune else None
+    if own is not None:
+        students |= {
+            "n-grams and own encoder": lambda: linear(True, own),
+            "ladder with own encoder": lambda: ladder(own),
+        }
+    figures = []
     for name, make in students.items():
         started, used = time.monotonic(), time.process_time()
-        said[name] = make()
-        figures.append(_figures(task, name, said[name], started, used))
-    if epochs:
-        started, used = time.monotonic(), time.process_time()
-        tuned = _tuned(task, labels, encoder, epochs)
-        figures.append(_figures(task, "fine-tuned", _likeliest(tuned, labels), started, used))
-        both = tuned + _log_shares(said["n-grams"], labels)
-        figures.append(
-            _figures(task, "fine-tuned and n-grams", _likeliest(both, labels), started, used)
-        )
+        figures.append(_figures(task, name, make(), started, used))
     return figures
 
 
-def _ladder(task: Task, groups: Sequence[int], encoder: SentenceEncoder) -> list[Prediction]:
-    """What the gate's choice says of each, sure enough or not; nothing where there is none."""
+def _dataset(task: Task, groups: Sequence[int]) -> Dataset:
     rows = zip(task.texts, task.answers, groups, strict=True)
     examples = tuple(Example(text, answer, 1, 1, group=group) for text, answer, group in rows)
-    data = Dataset("bench", "", examples)
-    policy = PolicySettings(alpha=_ALPHA)
-    run = retrain(task.name, "bench", data, None, TaskState(task.name), policy, encoder)
-    if run.ladder is None:
-        return [Prediction("", 0.0)] * len(task.asked)
-    return run.ladder.predict(task.asked)
+    return Dataset("bench", "", examples)
 
 
-def _tuned(
-    task: Task, labels: Sequence[str], encoder: SentenceEncoder, epochs: int
-) -> npt.NDArray[np.float64]:
-    """[asked, labels], logarithms; the class of all other answers is left out."""
-    # Only here: it takes seconds to import.
-    from bench import tuned_encoder
-
-    place = {answer: i for i, answer in enumerate(labels)}
-    classes = [place.get(answer, len(labels)) for answer in task.answers]
-    found = tuned_encoder.log_probabilities(encoder.folder, task.texts, classes, task.asked, epochs)
-    return found[:, : len(labels)]
-
-
-def _log_shares(said: Sequence[Prediction], labels: Sequence[str]) -> npt.NDArray[np.float64]:
-    """[asked, labels]: logarithms of what a linear student gives each label."""
-    shares = [[dict(one.alternatives)[name] for name in labels] for one in said]
-    return np.log(np.maximum(shares, 1e-12))
-
-
-def _likeliest(scores: npt.NDArray[np.float64], labels: Sequence[str]) -> list[Prediction]:
-    """As sure as the label is likely among all."""
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    sure = 1 / odds.sum(axis=1)
-    best = scores.argmax(axis=1).tolist()
-    return [Prediction(labels[i], p) for i, p in zip(best, sure.tolist(), strict=True)]
+def _tuned(task: Task, data: Dataset, encoder: SentenceEncoder) -> SentenceEncoder | None:
+    """The task's own encoder, tuned in the time that the loop allows; None where it has none."""
+    state, cpu_s = TaskState(task.name), 60 * LoopSettings().tuning_minutes
+    cache = _WORK / "encoder"
+    own = train_encoder.tune(state, len(data), data, _ALPHA, encoder, cache, cpu_s=cpu_s)
+    if own is None:
+        return None
+    print(json.dumps(asdict(own)), flush=True)
+    return SentenceEncoder.open(own.name, cache, remember=True)
 
 
 def _figures(

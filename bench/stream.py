@@ -67,6 +67,7 @@ def play(
     stream: Sequence[tuple[str, str]],
     held_out: Sequence[tuple[str, str]],
     cache: Path,
+    tune: bool,
 ) -> Figures:
     settings = load()
     encoder = None
@@ -75,7 +76,7 @@ def play(
     pairs = list(stream)
     Random(seed).shuffle(pairs)
     with threadpool_limits(1):
-        playing = Play(settings, encoder, Random(seed))
+        playing = Play(settings, encoder, Random(seed), cache if tune else None)
         steps = playing.run([_request(*pair) for pair in pairs])
         demotions = playing.demotions
         after = playing.foresee([_request(*pair) for pair in held_out])
@@ -118,6 +119,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with headlines_{train,test}.csv.gz.")],
     seeds: Annotated[int, typer.Option(help="Orders to play.", min=1)] = 3,
     requests: Annotated[int, typer.Option(help="Length of the stream.", min=1)] = 5000,
+    tune: Annotated[bool, typer.Option(help="Tune encoders too: minutes each.")] = True,
     cache: Annotated[Path, typer.Option(help="Folder for embeddings.")] = Path(".bench/encoder"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every run here.")] = None,
 ) -> None:
@@ -126,7 +128,7 @@ def main(
     name = load().loop.encoder
     if name is not None:
         SentenceEncoder.open(name, cache).prepare()
-    job = partial(play, stream=stream[:requests], held_out=held_out, cache=cache)
+    job = partial(play, stream=stream[:requests], held_out=held_out, cache=cache, tune=tune)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         runs = list(pool.map(job, range(seeds)))
     for field in fields(Figures):

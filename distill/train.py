@@ -105,19 +105,22 @@ def retrain(
     policy: PolicySettings,
     encoder: SentenceEncoder | None,
     *,
+    tuned: SentenceEncoder | None = None,
     encoder_comes: bool = False,
+    renewed: bool = False,
     sift: bool = False,
 ) -> Run:
     """Train the cheapest ladder that can serve the most, and put it to the gate.
 
-    A test that has little more evidence than the task's last one is not made, and spends nothing of
-    the error budget. While the encoder is still being made ready (``encoder_comes``) the cheap rung
-    is promoted only if it leaves little to gain. With ``sift``, answers that are likely wrong are
-    not taught where that makes a better student.
+    It may read the general ``encoder``, or one that was ``tuned`` to the task. A test that has
+    little more evidence than the task's last one is not made, and spends nothing of the error
+    budget, unless what students may read is ``renewed``. While the encoder is still being made
+    ready (``encoder_comes``) the cheap rung is promoted only if it leaves little to gain. With
+    ``sift``, answers that are likely wrong are not taught where that makes a better student.
     """
     if not data.evidence:
         return _untested(task, version, data, policy.alpha, encoder)
-    if data.evidence < NEW_EVIDENCE * state.tested_on:
+    if data.evidence < NEW_EVIDENCE * state.tested_on and not renewed:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
     taught = [example.answer for example in data.examples if example.flaw is None]
@@ -126,7 +129,8 @@ def retrain(
         return Run(Verdict(False, "the answers are not from a small closed set"))
     labels = named(learnt, taught)
     delta = attempt_delta(policy.delta, state.attempts + 1)
-    best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoder, sift)
+    encoders = [each for each in (encoder, tuned) if each is not None]
+    best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoders, sift)
     served = champion.worth if champion else 0.0
     verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
     if verdict.threshold is not None:
@@ -213,7 +217,7 @@ def _best_candidate(
     champion: Ladder | None,
     alpha: float,
     delta: float,
-    encoder: SentenceEncoder | None,
+    encoders: Sequence[SentenceEncoder],
     sift: bool,
 ) -> _Candidate:
     """The rungs that expect to serve the most; of those that expect as much, the cheapest.
@@ -248,10 +252,14 @@ def _best_candidate(
 
     alone = candidate(cheap)
     enough = alone.expected >= _ENOUGH
-    if encoder is None or enough or _surest_error(cheap) > _HOPELESS * alpha:
+    if enough or is_hopeless(cheap, alpha):
         return alone
-    rich = label.train(texts, answers, learnt, encoder=encoder, groups=groups, taught=cheap.taught)
-    candidates = (alone, candidate(cheap, rich), candidate(rich))
+    candidates = [alone]
+    for encoder in encoders:
+        rich = label.train(
+            texts, answers, learnt, encoder=encoder, groups=groups, taught=cheap.taught
+        )
+        candidates += (candidate(cheap, rich), candidate(rich))
     return max(candidates, key=lambda one: one.expected)
 
 
@@ -269,10 +277,10 @@ def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
     return Rival(answered, wrong)
 
 
-def _surest_error(trained: Trained) -> float:
-    """Share of wrong answers among the third of the data that the rung is surest of."""
-    surest = np.argsort(-trained.confidences)[: max(1, len(trained.confidences) // 3)]
-    return float(1 - trained.agreed[surest].mean())
+def is_hopeless(cheap: Trained, alpha: float) -> bool:
+    """Whether dearer rungs need not be tried, by the ``cheap`` one of the task."""
+    surest = np.argsort(-cheap.confidences)[: max(1, len(cheap.confidences) // 3)]
+    return float(1 - cheap.agreed[surest].mean()) > _HOPELESS * alpha
 
 
 def _outcomes(

@@ -31,13 +31,14 @@ from config.settings import (
     LoopSettings,
     PolicySettings,
 )
-from distill import registry, schedule, train_hosted, train_text
+from distill import registry, schedule, train_encoder, train_hosted, train_text
 from distill.data import reach
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.data.reach import Former, weighted
+from distill.encoders import Encoders
 from distill.progress import CancelledError, Progress
-from distill.students.encoder import EncoderError, SentenceEncoder
+from distill.students.encoder import EncoderError
 from distill.students.ladder import Ladder
 from distill.students.text import language
 from distill.students.text.job import Recipe
@@ -83,6 +84,10 @@ Train = Callable[[str, str, Dataset, Ladder | None, TaskState], Run | None]
 """Makes a run of a task, a version, its data, its champion and its state; None where it is not
 worth one."""
 
+Work = Callable[[Progress, Worth | None], Outcome | None]
+"""Does a job of which so much is expected; what it came to, None where there was nothing to do.
+Raises CancelledError."""
+
 
 class TrainerSettings(BaseModel):
     """What the trainer needs of the server's settings."""
@@ -105,12 +110,15 @@ class Trainer:
         self._store = Store(settings.data, settings.database)
         self._price = settings.compute_usd_per_hour * PICO / 3600
         """Picodollars per second of a processor."""
-        self._encoder: SentenceEncoder | None = None
-        self._encoder_comes = settings.loop.encoder is not None
+        self._encoders = Encoders(settings.data, settings.loop.encoder)
         self._language = _language(settings.loop.language_model, "no text students will be trained")
         self._teacher = _language(settings.loop.local_teacher, "it will not score answers")
+        self._aside: threading.Thread | None = None
+        """What takes minutes, beside all else: cheap students should not wait for it."""
         self._writing: str | None = None
-        """The task whose text student is being trained, beside all others' work."""
+        """The task whose text student is trained there."""
+        self._wanted: dict[str, int] = {}
+        """Tasks with new students, and their answers, that may be due for something of the kind."""
         self._took: dict[str, float] = {}
         self._formers: dict[str, dict[str, Former]] = {}
         """Students that have served, by task and version, as far as they still count."""
@@ -119,18 +127,10 @@ class Trainer:
 
     def prepare_encoder(self) -> None:
         """Make the encoder ready; until it is, or if it cannot be, students read n-grams alone."""
-        name = self._settings.loop.encoder
-        if name is None:
-            return
         try:
-            encoder = SentenceEncoder.open(name, self._settings.data / "encoder", remember=True)
-            encoder.prepare()
+            self._encoders.prepare()
         except EncoderError as error:
             logger.error("%s; students will read n-grams alone", error)
-        else:
-            self._encoder = encoder
-        finally:
-            self._encoder_comes = False
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Retrain what falls due until ``stopped()``."""
@@ -138,24 +138,31 @@ class Trainer:
             started = time.monotonic()
             try:
                 self._forget()
-                turn = self._next_turn()
+                worked = self._take_turn()
+                self._start_aside()
             except DBAPIError as error:
                 logger.error("the store cannot be read: %s", error.orig)
                 time.sleep(_AWAY_S)
                 continue
-            if turn is None:
+            if not worked:
                 looked = time.monotonic() - started
                 time.sleep(max(_PAUSE_S, _PATIENCE * looked))
-            else:
-                job, answers = turn
-                started = time.monotonic()
-                if job.model == "ngrams":
-                    self._attempt(job, answers, "-ngrams", self._ngrams_run)
-                else:
-                    self._attempt(job, answers, "", self._label_run)
-                self._took[job.task] = time.monotonic() - started
-                self._try_hosted(job.task, answers)
-                self._start_text(job.task, answers)
+
+    def _take_turn(self) -> bool:
+        """Do the next job; False where there is none."""
+        turn = self._next_turn()
+        if turn is None:
+            return False
+        job, answers = turn
+        started = time.monotonic()
+        if job.model == "ngrams":
+            self._train(job, answers, "-ngrams", self._ngrams_run)
+        else:
+            self._train(job, answers, self._encoders.suffix(job.task), self._label_run)
+        self._took[job.task] = time.monotonic() - started
+        self._try_hosted(job.task, answers)
+        self._wanted[job.task] = answers
+        return True
 
     def _forget(self) -> None:
         """Delete the texts that have become too old."""
@@ -169,13 +176,18 @@ class Trainer:
         for, or else one that is due."""
         now, engine = time.time(), self._store.engine
         # Who asks for a run wants the best student that there can be.
-        asked = None if self._encoder_comes else jobs.claim(engine, now)
+        asked = None if self._encoders.comes else jobs.claim(engine, now)
         answers = self._store.teacher_answer_counts()
         if asked is not None:
             return asked, answers.get(asked.task, 0)
         answers.pop(self._writing or "", None)
         states = self._store.task_states()
         due = schedule.due(answers, states, now, self._settings.loop, self._took)
+        # What was tuned for minutes is not to wait for still more answers.
+        renewed = [
+            task for task in answers if self._encoders.is_new(states.get(task, TaskState(task)))
+        ]
+        due = [*renewed, *due]
         # What another trainer of this store is at is left to it.
         for task in due:
             job = jobs.begin(engine, states.get(task, TaskState(task)), now)
@@ -195,7 +207,7 @@ class Trainer:
                 if job is not None:
                     costs = tryouts.teacher_costs(engine, task, model, state.epoch)
                     train = partial(self._hosted_run, Evidence(model, made, costs))
-                    self._attempt(job, answers, f"-{_slug(model)}", train)
+                    self._train(job, answers, f"-{_slug(model)}", train)
 
     def _hosted_run(
         self,
@@ -209,28 +221,76 @@ class Trainer:
         policy = self._settings.policy
         return train_hosted.retrain(task, version, data, champion, state, policy, evidence)
 
-    def _start_text(self, task: str, answers: int) -> None:
-        """Train a text student of ``task`` where one is due and no other is being trained. It takes
-        minutes, and cheap students should not wait for it."""
-        if self._language is None or self._writing is not None:
-            return
-        state = self._store.task_states().get(task, TaskState(task))
-        if train_text.is_due(self._store.students(task), answers):
-            self._writing = task
-            threading.Thread(
-                target=self._write, args=(state, answers), name="text student", daemon=True
-            ).start()
+    def _start_aside(self) -> None:
+        """Begin with what takes minutes, where any is due and nothing else of the kind goes on."""
+        while self._wanted and (self._aside is None or not self._aside.is_alive()):
+            task = next(iter(self._wanted))
+            answers = self._wanted.pop(task)
+            state = self._store.task_states().get(task, TaskState(task))
+            students = self._store.students(task)
+            if self._language is not None and train_text.is_due(students, answers):
+                self._writing, work = task, self._write
+            elif self._settings.loop.tuning_minutes and self._encoders.may_tune(
+                state, answers, students
+            ):
+                work = self._tune
+            else:
+                continue
+            self._aside = threading.Thread(
+                target=work, args=(state, answers), name="aside", daemon=True
+            )
+            self._aside.start()
 
     def _write(self, state: TaskState, answers: int) -> None:
         try:
             job = jobs.begin(self._store.engine, state, time.time(), model="text")
             if job is not None:
-                self._attempt(job, answers, "-text", self._text_run)
+                self._train(job, answers, "-text", self._text_run)
                 shutil.rmtree(self._scratch(state.task), ignore_errors=True)
         finally:
             self._writing = None
 
-    def _attempt(self, job: Job, answers: int, suffix: str, train: Train) -> None:
+    def _tune(self, state: TaskState, answers: int) -> None:
+        job = jobs.begin(self._store.engine, state, time.time(), model="encoder")
+        if job is not None:
+            self._attempt(job, answers, partial(self._tune_encoder, state, answers))
+
+    def _tune_encoder(
+        self, state: TaskState, answers: int, progress: Progress, expected: Worth | None
+    ) -> Outcome | None:
+        encoders, settings = self._encoders, self._settings
+        assert encoders.general is not None, "there is something to tune"
+        if not self._pays(progress, expected):
+            return None
+        own = train_encoder.tune(
+            state,
+            answers,
+            build(self._answers_of(state)[0], settings.dataset.private),
+            settings.policy.alpha,
+            encoders.general,
+            encoders.folder,
+            cpu_s=60 * settings.loop.tuning_minutes,
+            sift=settings.dataset.suspects == "drop",
+        )
+        if own is None:
+            progress.discard()
+            return None
+        try:
+            progress.step()
+        except CancelledError:
+            encoders.discard(own)
+            raise
+        encoders.keep(own, self._store.students(state.task))
+        report = own.report
+        found = f"{report.agreed:.1%} of {report.texts} answers told without having seen them"
+        progress.complete(f"The task has an encoder of its own: {found}.")
+        return "kept"
+
+    def _train(self, job: Job, answers: int, suffix: str, train: Train) -> None:
+        """Do a job whose end is a student, of a version with that ``suffix``."""
+        self._attempt(job, answers, partial(self._retrain, answers, suffix, train))
+
+    def _attempt(self, job: Job, answers: int, work: Work) -> None:
         """Do a job; a task whose job fails waits for its next turn, so that others get theirs."""
         started, before_s = time.monotonic(), _cpu_s(job)
         task = job.task
@@ -239,15 +299,15 @@ class Trainer:
         with Progress(self._store.engine, job) as progress:
             try:
                 expected = self._worth(job)
-                outcome = self._retrain(progress, answers, suffix, train, expected)
+                outcome = work(progress, expected)
             except CancelledError as cancelled:
                 logger.info("%s", cancelled)
                 outcome = None
-                self._put_off(task, answers)
+                self._put_off(job, answers)
             except Exception as error:
                 logger.exception("training %s failed", task)
                 progress.fail(f"{type(error).__name__}; the log says more")
-                self._put_off(task, answers)
+                self._put_off(job, answers)
         if outcome is not None:
             took_s = time.monotonic() - started
             cpu_s = _cpu_s(job) - before_s
@@ -264,8 +324,11 @@ class Trainer:
             )
             runs.add(self._store.engine, run)
 
-    def _put_off(self, task: str, answers: int) -> None:
-        """Let a task wait as if it had been trained."""
+    def _put_off(self, job: Job, answers: int) -> None:
+        """Let the task of a job wait as if it had been trained."""
+        if job.model == "encoder":
+            return
+        task = job.task
         state = self._store.task_states().get(task, TaskState(task))
         after = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
         self._store.save_task_state(after)
@@ -273,6 +336,8 @@ class Trainer:
     def _label_run(
         self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
     ) -> Run:
+        encoders = self._encoders
+        tuned = encoders.own(task, data)
         return retrain(
             task,
             version,
@@ -280,8 +345,10 @@ class Trainer:
             champion,
             state,
             self._settings.policy,
-            self._encoder,
-            encoder_comes=self._encoder_comes,
+            encoders.general,
+            tuned=tuned,
+            encoder_comes=encoders.comes,
+            renewed=tuned is not None and encoders.is_new(state),
             sift=self._settings.dataset.suspects == "drop",
         )
 
@@ -310,19 +377,33 @@ class Trainer:
         """The folder that a text student of ``task`` is trained in."""
         return self._settings.data / _SCRATCH / _slug(task)
 
+    def _answers_of(self, state: TaskState) -> tuple[list[Exchange], float]:
+        """What the task's students learn from, and from which Unix time on."""
+        since = max(state.epoch, self._settings.dataset.horizon(time.time()))
+        exchanges = self._store.teacher_answers(state.task, since, MOST_ANSWERS)
+        # What is older than the oldest answer that is read is not left out, but out of reach.
+        return exchanges, min((exchange.created for exchange in exchanges), default=since)
+
+    def _pays(self, progress: Progress, expected: Worth | None) -> bool:
+        """Whether the loop should go on with a job. If not, it is over."""
+        if expected is None:
+            return True
+        progress.tell(f"Expected: {expected.in_words()}.")
+        if expected.pays or progress.job.origin != "loop":
+            return True
+        progress.fail(f"not trained: {expected.in_words()}")
+        return False
+
     def _retrain(
-        self, progress: Progress, answers: int, suffix: str, train: Train, expected: Worth | None
+        self, answers: int, suffix: str, train: Train, progress: Progress, expected: Worth | None
     ) -> Outcome | None:
         """What a run came to; None where there was none. Raises CancelledError."""
         started = time.time()
         task = progress.job.task
         state = self._store.task_states().get(task, TaskState(task))
-        since = max(state.epoch, self._settings.dataset.horizon(started))
-        exchanges = self._store.teacher_answers(task, since, MOST_ANSWERS)
+        exchanges, oldest = self._answers_of(state)
         progress.step()
         data = build(exchanges, self._settings.dataset.private)
-        # What is older than the oldest answer that is read is not left out, but out of reach.
-        oldest = min((exchange.created for exchange in exchanges), default=since)
         about = data_card(data, exchanges, self._store.left_out(task, oldest))
         version = f"{_slug(task)}-{data.version[:8]}{suffix}"
         known = self._store.student(version)
@@ -330,16 +411,13 @@ class Trainer:
             # The same answers make the same student.
             progress.tell(f"{version} has been trained on these answers already.")
             progress.close(known)
-            self._put_off(task, answers)
+            self._put_off(progress.job, answers)
             return "kept"
         data = self._weighted(task, data, exchanges, oldest)
         progress.tell(f"Training on {len(data)} answers, {data.evidence} of them evidence.")
-        if expected is not None:
-            progress.tell(f"Expected: {expected.in_words()}.")
-            if not expected.pays and progress.job.origin == "loop":
-                progress.fail(f"not trained: {expected.in_words()}")
-                self._put_off(task, answers)
-                return None
+        if not self._pays(progress, expected):
+            self._put_off(progress.job, answers)
+            return None
         run = train(task, version, data, self._champion(task), state)
         if run is None:
             progress.discard()
@@ -360,14 +438,15 @@ class Trainer:
 
     def _worth(self, job: Job) -> Worth | None:
         """What the run is worth, if it is known what it costs. A label student's first run tells;
-        a text student may take as long as it is allowed to."""
+        what takes minutes may take as long as it is allowed to."""
         price = self._price
         if not price:
             return None
         engine, now = self._store.engine, time.time()
         cpu_s = runs.measured_cpu_s(engine, job.task, job.model)
-        if cpu_s is None and job.model == "text":
-            cpu_s = 60 * self._settings.loop.text_minutes
+        loop = self._settings.loop
+        if cpu_s is None and job.model in jobs.ASIDE:
+            cpu_s = 60 * (loop.text_minutes if job.model == "text" else loop.tuning_minutes)
         if cpu_s is None:
             return None
         left = runs.left_for_students(engine, job.task, now - _RECENT_S)
@@ -398,12 +477,7 @@ class Trainer:
     def _former(self, version: str) -> Former:
         """Raises OSError, KeyError, ValueError, EncoderError where its files are gone."""
         folder = self._settings.data / _STUDENTS / version
-        return Former(Ladder.load(folder, self._opened), reach.load(folder))
-
-    @property
-    def _opened(self) -> dict[str, SentenceEncoder]:
-        name = self._settings.loop.encoder
-        return {name: self._encoder} if name and self._encoder else {}
+        return Former(Ladder.load(folder, self._encoders.open), reach.load(folder))
 
     def _champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""
@@ -411,8 +485,8 @@ class Trainer:
         for record in (*self._store.coming(), *self._store.serving()):
             if record.task == task:
                 try:
-                    return Ladder.load(self._settings.data / record.path, self._opened)
-                except (OSError, KeyError, ValueError):
+                    return Ladder.load(self._settings.data / record.path, self._encoders.open)
+                except (OSError, KeyError, ValueError, EncoderError):
                     logger.exception("student %s cannot be loaded", record.version)
         return None
 
@@ -426,7 +500,7 @@ class Trainer:
         stage = rollout.first(steps)
         if run.ladder is not None:
             folder = self._settings.data / path
-            run.ladder.save(folder, self._settings.loop.encoder)
+            run.ladder.save(folder)
             reach.save(folder, run.sure)
             (folder / "card.json").write_text(card, encoding="utf-8")
         return StudentRecord(
@@ -466,9 +540,9 @@ def _card(
 
 
 def _cpu_s(job: Job) -> float:
-    """Seconds of a processor that this thread has taken so far; and, for a text student, the
-    processes that it is trained in."""
-    if job.model != "text":
+    """Seconds of a processor that this thread has taken so far; and, of what takes minutes, the
+    processes that it is made in."""
+    if job.model not in jobs.ASIDE:
         return time.thread_time()
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.thread_time() + children.ru_utime + children.ru_stime

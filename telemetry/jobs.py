@@ -34,9 +34,13 @@ from telemetry.states import locked
 Origin = Literal["caller", "loop"]
 """Who began it."""
 
-Base = Literal["auto", "ngrams", "text", "hosted"]
+Base = Literal["auto", "ngrams", "text", "hosted", "encoder"]
 """What students are made of: whichever labels serve the most, labels told by n-grams alone, a
-language model, or a provider's."""
+language model, or a provider's. Of ``encoder`` no student is made, but what those of labels read.
+"""
+
+ASIDE = ("text", "encoder")
+"""What takes so long that the task's other jobs are not to wait for it."""
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Level = Literal["info", "warn", "error"]
@@ -105,12 +109,12 @@ def add(engine: Engine, job: Job, message: str) -> None:
 def begin(engine: Engine, state: TaskState, now: float, model: Base = "auto") -> Job | None:
     """A job of the loop's own for the task of ``state``, claimed from its beginning.
 
-    None where another trainer of the same store is at it, or was since ``state`` was read. Text
-    students are trained beside those of labels.
+    None where another trainer of the same store is at it, or was since ``state`` was read. What
+    takes long is made beside other jobs.
     """
     task = state.task
     job = Job(new_id(), now, task, "loop", model, status="running", attempts=1, **_claim(now))
-    same = jobs.c.model == "text" if model == "text" else jobs.c.model != "text"
+    same = jobs.c.model == model if model in ASIDE else jobs.c.model.not_in(ASIDE)
     others = (jobs.c.task == task, jobs.c.finished.is_(None), jobs.c.claimed_until >= now, same)
     with engine.begin() as connection:
         if locked(connection, task) != state or _first(connection, *others) is not None:

@@ -27,7 +27,7 @@ from distill.export.folder import (
 )
 from distill.export.licence import Licence
 from distill.students.base import TEXT, Rung
-from distill.students.encoder import MOST_TOKENS, EncoderError, SentenceEncoder
+from distill.students.encoder import MOST_TOKENS, EncoderError
 from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
@@ -94,7 +94,7 @@ def _write(
     settings: Settings, record: StudentRecord, ladder: Ladder, format_: Format, folder: Path
 ) -> None:
     rungs = [_write_rung(rung, format_, folder) for rung in ladder.rungs]
-    encoder = _encoder(ladder)
+    encoder = ladder.encoder
     if encoder is not None:
         shutil.copyfile(encoder.graph(), folder / ENCODER)
         shutil.copyfile(encoder.folder / TOKENIZER, folder / TOKENIZER)
@@ -160,11 +160,6 @@ _WRITERS: dict[Format, Callable[[TextRung, Path], None]] = {
     "ctranslate2": weights.write_ctranslate2,
 }
 """What writes the language model of a rung to a folder."""
-
-
-def _encoder(ladder: Ladder) -> SentenceEncoder | None:
-    labels = [rung for rung in ladder.rungs if isinstance(rung, LabelRung)]
-    return next((rung.encoder for rung in labels if rung.encoder is not None), None)
 
 
 def _licence(ladder: Ladder, language_model: str | None) -> Licence:

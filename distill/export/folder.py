@@ -44,7 +44,7 @@ class RungManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["ngram", "embedding", "both", "text"]
+    name: Literal["ngram", "embedding", "both", "tuned", "text"]
     """What it reads or, ``text``, that it writes its answers. A label rung's graph is
     ``NAME.onnx``."""
     calibration: Calibration

@@ -41,6 +41,15 @@ def find(model: Path) -> Licence:
     return Licence(str(name) if name else None, text)
 
 
+def carry(model: Path, folder: Path) -> None:
+    """Write the licence of ``model`` down in ``folder``, for what is made of it there."""
+    found = find(model)
+    if found.name is not None:
+        (folder / "README.md").write_text(f"---\nlicense: {found.name}\n---\n", encoding="utf-8")
+    if found.text is not None:
+        (folder / _FILES[0]).write_text(found.text, encoding="utf-8")
+
+
 def _package(folder: Path) -> Distribution | None:
     """The installed package that ``folder`` is part of."""
     known = packages_distributions()

@@ -1,6 +1,7 @@
-"""Sentence embeddings: what the second label rung reads beside n-grams.
+"""Sentence embeddings: what dearer label rungs read beside n-grams.
 
-The encoder runs in ONNX Runtime in 8-bit integers; torch exports it once into a cache folder.
+The encoder runs in ONNX Runtime in 8-bit integers; torch exports it once into a cache folder. There
+are also encoders of a task's own (``distill.train_encoder``), in folders of that cache.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ import numpy.typing as npt
 import xxhash
 
 Embeddings = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.int64]
 
 MOST_TOKENS = 128
 """Tokens that are read of a text."""
+
+GRAPH = "encoder.onnx"
+"""File of a task's own encoder, which has no other."""
+MEMORY = "embeddings.db"
+TOKENIZER = "tokenizer.json"
 
 _BATCH = 16
 _SQL_VARIABLES = 500
@@ -33,28 +40,43 @@ class EncoderError(Exception):
 
 
 class SentenceEncoder:
-    """Mean-pooled, unit-length sentence embeddings of a Hugging Face encoder folder."""
+    """What an encoder in Hugging Face layout makes of texts: unit-length means of its last states,
+    or what one of a task's own makes of these."""
 
-    def __init__(self, folder: Path, cache: Path, memory: EmbeddingMemory | None) -> None:
+    def __init__(
+        self, name: str, folder: Path, graph: Path, memory: EmbeddingMemory | None
+    ) -> None:
+        self.name = name
+        """What it is opened by."""
         self.folder = folder
-        self._exported = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
+        self._exported = graph
         self._memory = memory
 
     @classmethod
     def open(cls, name: str, cache: Path, remember: bool = False) -> SentenceEncoder:
-        """The encoder in folder ``name``, or the one that package ``name`` carries in ``model/``.
+        """The encoder in folder ``name``, the one that package ``name`` carries in ``model/``, or
+        the one of a task's own of that name.
 
         It is exported into ``cache`` when first used, or by ``prepare``. With ``remember``,
         embeddings are kept there too: no text is embedded twice, at the price of a write to disk.
         Raises EncoderError.
         """
         cache.mkdir(parents=True, exist_ok=True)
-        memory = EmbeddingMemory(cache / "embeddings.db") if remember else None
-        return cls(_find(name), cache, memory)
+        folder = _find(name, cache)
+        if (folder / GRAPH).is_file():
+            graph, kept = folder / GRAPH, folder
+        else:
+            graph, kept = cache / f"{folder.parent.name}-{folder.name}-int8.onnx", cache
+        return cls(name, folder, graph, EmbeddingMemory(kept / MEMORY) if remember else None)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it is a task's own."""
+        return self._exported.parent == self.folder
 
     def forgetful(self) -> SentenceEncoder:
         """The same encoder, which embeds a text that it is asked about again."""
-        return SentenceEncoder(self.folder, self._exported.parent, None)
+        return SentenceEncoder(self.name, self.folder, self._exported, None)
 
     def prepare(self) -> None:
         """Export the encoder if that has not been done; takes some seconds. Raises EncoderError."""
@@ -78,7 +100,7 @@ class SentenceEncoder:
         """Embeddings [n, dim] of ``texts``; may be called from several threads, a core each."""
         if self._memory is None:
             return self._compute(texts)
-        keys = [xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts]
+        keys = [text_key(text) for text in texts]
         known = self._memory.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
@@ -89,15 +111,35 @@ class SentenceEncoder:
         return np.stack([known[key] for key in keys])
 
     def _compute(self, texts: Sequence[str]) -> Embeddings:
-        session = _session(self.graph())
-        encodings = _tokenizer(self.folder / "tokenizer.json").encode_batch(list(texts))
-        # Texts of like length together: padding costs as much as text.
-        order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
-        batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
-        result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
-        result[order] = np.concatenate(parts)
-        return result
+        return compute(self.graph(), self.folder / TOKENIZER, texts)
+
+
+def compute(graph: Path, tokenizer: Path, texts: Sequence[str]) -> Embeddings:
+    """What the ``graph`` makes of each of ``texts``: [n, dim]."""
+    session = _session(graph)
+    encodings = tokens_of(tokenizer, texts)
+    # Texts of like length together: padding costs as much as text.
+    order = sorted(range(len(texts)), key=lambda i: len(encodings[i]))
+    batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+    parts = [_run(session, [encodings[i] for i in batch]) for batch in batches]
+    result: Embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+    result[order] = np.concatenate(parts)
+    return result
+
+
+def tokens_of(tokenizer: Path, texts: Sequence[str]) -> list[list[int]]:
+    """The tokens of each of ``texts``, at most ``MOST_TOKENS`` of them."""
+    return [encoding.ids for encoding in _tokenizer(tokenizer).encode_batch(list(texts))]
+
+
+def padded(tokens: Sequence[Sequence[int]]) -> tuple[Tokens, Tokens]:
+    """Tokens of several texts as one array, and which of it are theirs: both [n, longest]."""
+    ids = np.zeros((len(tokens), max(map(len, tokens))), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, each in enumerate(tokens):
+        ids[row, : len(each)] = each
+        mask[row, : len(each)] = 1
+    return ids, mask
 
 
 # Shared by all encoders of a process: every ladder of a server opens its own.
@@ -111,7 +153,8 @@ def _tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-@lru_cache
+# Each takes some 33 MB (MiniLM in 8-bit integers), and tasks may have their own.
+@lru_cache(maxsize=16)
 def _session(model: Path) -> Any:
     import onnxruntime
 
@@ -122,15 +165,15 @@ def _session(model: Path) -> Any:
     return onnxruntime.InferenceSession(str(model), options)
 
 
-def _run(session: Any, encodings: Sequence[Any]) -> Embeddings:
-    length = max(len(encoding.ids) for encoding in encodings)
-    ids = np.zeros((len(encodings), length), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, encoding in enumerate(encodings):
-        ids[row, : len(encoding.ids)] = encoding.ids
-        mask[row, : len(encoding.ids)] = 1
+def _run(session: Any, tokens: Sequence[Sequence[int]]) -> Embeddings:
+    ids, mask = padded(tokens)
     embedding: Embeddings = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
     return embedding
+
+
+def text_key(text: str) -> bytes:
+    """What a text is remembered by."""
+    return xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass"))
 
 
 class EmbeddingMemory:
@@ -164,12 +207,14 @@ class EmbeddingMemory:
         return connection
 
 
-def _find(name: str) -> Path:
-    folder = Path(name)
+def _find(name: str, cache: Path) -> Path:
+    folder = cache / name
+    if not folder.is_dir():
+        folder = Path(name)
     if not folder.is_dir() and name.isidentifier():
         spec = find_spec(name)
         if spec is not None and spec.origin is not None:
             folder = Path(spec.origin).parent / "model"
-    if not (folder / "tokenizer.json").is_file():
+    if not (folder / TOKENIZER).is_file():
         raise EncoderError(f"no sentence encoder: {name!r} is neither a folder nor a package's")
     return folder.resolve()

@@ -22,23 +22,29 @@ class Pooled(torch.nn.Module):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+        self.encoder = AutoModel.from_pretrained(folder, local_files_only=True)
 
     def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
-        weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * weight).sum(1) / weight.sum(1)
+        mean = mean_state(self.encoder, input_ids, attention_mask)
         return torch.nn.functional.normalize(mean, dim=1)
 
 
-def export(folder: Path, target: Path) -> None:
-    """Write the encoder in ``folder`` to ``target``, which appears only when it is complete."""
+def mean_state(encoder: Any, input_ids: Any, attention_mask: Any) -> Any:
+    """The mean of the last hidden states of ``encoder``, padding left out: [n, dim]."""
+    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
+    weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def export(model: torch.nn.Module, target: Path) -> None:
+    """Write ``model``, which maps ids and mask [n, tokens] to [n, dim], to ``target``, which
+    appears only when it is complete."""
     example = torch.ones(2, 8, dtype=torch.long)
     dynamic = {0: "batch", 1: "length"}
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         plain, quantised = Path(scratch) / "plain.onnx", Path(scratch) / "int8.onnx"
         torch.onnx.export(
-            Pooled(folder),
+            model.eval(),
             (example, example),
             str(plain),
             input_names=["input_ids", "attention_mask"],
@@ -55,4 +61,4 @@ def export(folder: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]), Path(sys.argv[2]))
+    export(Pooled(Path(sys.argv[1])), Path(sys.argv[2]))

@@ -205,10 +205,10 @@ def _span(features: Matrix) -> tuple[Matrix, Matrix]:
     return vectors[:, kept] * scale, np.asarray((vectors[:, kept] / scale).T @ features)
 
 
-def folds_of(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+def folds_of(groups: Sequence[Hashable], folds: int = _FOLDS) -> npt.NDArray[np.int64]:
     """The fold of each row. Groups take them in turn."""
     found: dict[Hashable, int] = {}
-    return np.array([found.setdefault(group, len(found)) % _FOLDS for group in groups])
+    return np.array([found.setdefault(group, len(found)) % folds for group in groups])
 
 
 def _choose_strength(

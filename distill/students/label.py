@@ -23,8 +23,8 @@ from policies.ngrams import TfIdf, count_ngrams
 if TYPE_CHECKING:
     from distill.students.fitting import Rows, Sieve
 
-Reads = Literal["ngram", "embedding", "both"]
-"""What of a text a rung reads."""
+Reads = Literal["ngram", "embedding", "both", "tuned"]
+"""What of a text a rung reads: the last are n-grams and what the task's own encoder says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class LabelRung:
     def name(self) -> Reads:
         if self.encoder is None:
             return "ngram"
+        if self.encoder.tuned:
+            return "tuned"
         return "embedding" if self.tfidf is None else "both"
 
     @property

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from distill.data.private import Masked, mask
 from distill.students.base import HOSTED, TEXT, Prediction, Rung
@@ -78,8 +80,14 @@ class Ladder:
         """``text`` as it is read, without the constant beginning."""
         return self.masked(text).text.removeprefix(self.head)
 
-    def save(self, folder: Path, encoder: str | None) -> None:
-        """Write the ladder's files; ``encoder`` is the name that its encoder was opened by."""
+    @property
+    def encoder(self) -> SentenceEncoder | None:
+        """What its rungs read texts with; None where they do without."""
+        labels = (rung for rung in self.rungs if isinstance(rung, LabelRung))
+        return next((rung.encoder for rung in labels if rung.encoder is not None), None)
+
+    def save(self, folder: Path) -> None:
+        """Write the ladder's files."""
         # A run that was killed before it registered the ladder may have left it here.
         folder.mkdir(parents=True, exist_ok=True)
         for rung in self.rungs:
@@ -93,7 +101,7 @@ class Ladder:
             "threshold": self.threshold,
             "share": self.share,
             "head": self.head,
-            "encoder": encoder,
+            "encoder": None if self.encoder is None else self.encoder.name,
             "masks": self.masks,
             "rungs": [rung.name for rung in self.rungs],
             "usage": dataclasses.asdict(self.usage),
@@ -105,12 +113,17 @@ class Ladder:
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, opened: Mapping[str, SentenceEncoder] | None = None) -> Ladder:
-        """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files.
+    def load(
+        cls, folder: Path, open_encoder: Callable[[str], SentenceEncoder] | None = None
+    ) -> Ladder:
+        """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files, and
+        EncoderError where its encoder is gone.
 
-        ``opened`` encoders, by the names that they were opened by, are not opened once more.
+        ``open_encoder`` opens an encoder by its name; without one it is opened anew.
         """
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = _manifest(folder)
+        if open_encoder is None:
+            open_encoder = partial(SentenceEncoder.open, cache=encoder_cache(folder))
         rungs: list[Rung] = []
         for name in manifest["rungs"]:
             if name == TEXT:
@@ -119,12 +132,7 @@ class Ladder:
             if name == HOSTED:
                 rungs.append(HostedRung.load(folder))
                 continue
-            encoder = None
-            if name != "ngram":
-                encoder = (opened or {}).get(manifest["encoder"])
-                encoder = encoder or SentenceEncoder.open(
-                    manifest["encoder"], encoder_cache(folder)
-                )
+            encoder = None if name == "ngram" else open_encoder(manifest["encoder"])
             rungs.append(LabelRung.load(folder, name, encoder))
         return cls(
             manifest["version"],
@@ -140,6 +148,18 @@ class Ladder:
             math.inf if manifest.get("trained") is None else manifest["trained"],
             manifest.get("saves"),
         )
+
+
+def encoder_named(folder: Path) -> str | None:
+    """The name of the encoder that the ladder in ``folder`` reads texts with. Raises OSError,
+    KeyError, ValueError."""
+    name: str | None = _manifest(folder)["encoder"]
+    return name
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    return manifest
 
 
 def encoder_cache(student: Path) -> Path:

@@ -54,6 +54,12 @@ def estimate(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes to play tasks in; default: one a core.")
     ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="Tune encoders to tasks too, as a server does: minutes for each."
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to this file.")
     ] = None,
@@ -75,7 +81,7 @@ def estimate(
         _check_outputs(json_file, png_file)
         log = _log(logs or [], data, settings)
         pricing = Pricing(settings, price_as)
-        made = make(log, settings, pricing, seed, workers or os.cpu_count() or 1)
+        made = make(log, settings, pricing, seed, workers or os.cpu_count() or 1, tune)
         _show(made, json_file, png_file)
     except ConfigError as error:
         for line in error.lines:

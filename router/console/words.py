@@ -20,7 +20,7 @@ _RUNGS = {
     "ngram": "n-grams",
     "embedding": "sentence encoder",
     "both": "n-grams and sentence encoder",
-    "tuned": "fine-tuned encoder",
+    "tuned": "n-grams and its task's own encoder",
     "text": "language model",
     "hosted": "hosted model",
 }

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -37,6 +38,8 @@ class Rules:
     settings: Settings
     encoder_cache: Path | None
     """Where the sentence encoder is kept; None goes without."""
+    tune: bool
+    """Whether encoders are tuned to tasks."""
     seed: int
     requests: int
     """In all tasks together."""
@@ -45,11 +48,13 @@ class Rules:
 class _Task:
     """One task on its way."""
 
-    def __init__(self, name: str, rules: Rules, encoder: SentenceEncoder | None) -> None:
+    def __init__(
+        self, name: str, rules: Rules, encoder: SentenceEncoder | None, tuned: Path | None
+    ) -> None:
         self._figures = TaskFigures(name)
         self._requests = rules.requests
         # The task's own, so that it does not matter what is played beside it.
-        self._play = Play(rules.settings, encoder, Random(f"{rules.seed} {name}"))
+        self._play = Play(rules.settings, encoder, Random(f"{rules.seed} {name}"), tuned)
         self._waiting: list[Spooled] = []
 
     def add(self, spooled: Spooled) -> None:
@@ -82,10 +87,11 @@ def play_file(path: Path, rules: Rules) -> list[TaskFigures]:
         name = rules.settings.loop.encoder
         encoder = SentenceEncoder.open(name, rules.encoder_cache, remember=True)
     tasks: dict[str, _Task] = {}
-    with threadpool_limits(1):
+    with threadpool_limits(1), TemporaryDirectory(prefix="protege-tuned-") as scratch:
+        tuned = Path(scratch) if rules.tune else None
         for spooled in read(path):
             if spooled.task not in tasks:
-                tasks[spooled.task] = _Task(spooled.task, rules, encoder)
+                tasks[spooled.task] = _Task(spooled.task, rules, encoder, tuned)
             tasks[spooled.task].add(spooled)
         return [task.finish() for task in tasks.values()]
 

@@ -17,11 +17,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from config.settings import Settings
 from distill.forecast import Request
 from distill.students.encoder import EncoderError, SentenceEncoder
+from distill.train_encoder import LEAST
 from router.estimate.logged import Bad, EstimateError, Log, Logged
 from router.estimate.play import Rules, play_files
 from router.estimate.pricing import Pricing
 from router.estimate.report import Estimate
 from router.estimate.spool import Spool, Spooled
+
+_UNTUNED = (
+    f"no encoder was tuned to a task, as a server does from {LEAST} answers on, so that students "
+    "could answer more (--tune does, in minutes for each)"
+)
 
 _SHOWN = 10
 """Bad rows that are shown."""
@@ -52,8 +58,11 @@ class _Seen:
             _say(f"{bad.where}: {bad.reason}")
 
 
-def estimate(log: Log, settings: Settings, pricing: Pricing, seed: int, workers: int) -> Estimate:
-    """Play the logs in their order. Raises EstimateError."""
+def estimate(
+    log: Log, settings: Settings, pricing: Pricing, seed: int, workers: int, tune: bool = False
+) -> Estimate:
+    """Play the logs in their order, and ``tune`` encoders to tasks as a server does, which takes
+    minutes for each. Raises EstimateError."""
     with TemporaryDirectory(prefix="protege-estimate-") as folder, _progress() as progress:
         seen = _Seen()
         try:
@@ -61,11 +70,14 @@ def estimate(log: Log, settings: Settings, pricing: Pricing, seed: int, workers:
         except OSError as error:
             raise EstimateError(f"cannot write to {folder}: {error.strerror}") from error
         _conclude(log, seen, pricing)
-        rules = Rules(settings, _encoder(settings, progress), seed, seen.requests)
+        rules = Rules(settings, _encoder(settings, progress), tune, seed, seen.requests)
         bar = progress.add_task("Playing", total=seen.requests)
         figures = play_files(
             files, rules, workers, lambda played: progress.update(bar, completed=played)
         )
+    longest = max(task.sums.requests for task in figures.tasks)
+    if not tune and rules.encoder_cache and settings.loop.tuning_minutes and longest >= LEAST:
+        _say(_UNTUNED)
     return Estimate(
         title=log.title,
         teacher=_teacher(pricing.used),

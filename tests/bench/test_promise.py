@@ -41,7 +41,7 @@ def test_hindsight_keeps_to_alpha_and_no_less():
 
 def test_a_stream_is_played_to_its_end(tmp_path):
     pairs = [(f"gold is {word} {n}", word) for n in range(120) for word in ("up", "down")]
-    figures = play(0, pairs, pairs[:50], tmp_path)
+    figures = play(0, pairs, pairs[:50], tmp_path, tune=False)
     assert isinstance(figures, Figures)
     assert 0 < figures.student * len(pairs) <= len(pairs) - figures.first + 1e-6
     assert figures.agreement == figures.control == figures.held_out_agreement == 1.0

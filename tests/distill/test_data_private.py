@@ -131,7 +131,7 @@ def test_a_student_of_masked_texts_answers_in_the_words_of_its_caller(tmp_path):
     run = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None)
     assert run.labels == ("[EMAIL_1]",)
     assert run.ladder is not None
-    run.ladder.save(tmp_path, None)
+    run.ladder.save(tmp_path)
     ladder = Ladder.load(tmp_path)
     assert ladder.masks
     text = "please tell ann@example.com"

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from config.settings import Settings
 from distill.export import licence
@@ -29,7 +27,8 @@ from distill.students.usage import UsageModel
 from policies.hashing import count
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
-from tests.distill.synthetic import stream
+from tests.distill import sentence_encoder
+from tests.distill.synthetic import WORDS, stream
 from tests.distill.test_fields import requests
 from tests.distill.test_fields import told as told_object
 
@@ -84,34 +83,8 @@ runpy.run_path("student.py", run_name="__main__")
 
 @pytest.fixture(scope="module")
 def encoder_folder(tmp_path_factory) -> Path:
-    """A tiny encoder: the mean of vectors that words were given at random."""
-    folder = tmp_path_factory.mktemp("encoder") / "tiny"
-    folder.mkdir()
-    words = sorted({word for text, _ in stream(200) for word in text.split()})
-    tokens = ["[UNK]", "[CLS]", *words]
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A", None, [("[CLS]", 1)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    table = np.random.default_rng(0).normal(size=(len(tokens), 16)).astype(np.float32)
-    graph = onnx.parser.parse_graph(
-        """
-        encoder (int64[n, m] input_ids, int64[n, m] attention_mask) => (float[n, 16] embedding) {
-            vectors = Gather (table, input_ids)
-            weight = Cast <to = 1> (attention_mask)
-            column = Unsqueeze (weight, last)
-            weighted = Mul (vectors, column)
-            embedding = ReduceMean <keepdims = 0> (weighted, words)
-        }"""
-    )
-    arrays = {"table": table, "last": np.array([2]), "words": np.array([1])}
-    graph.initializer.extend(onnx.numpy_helper.from_array(*pair[::-1]) for pair in arrays.items())
-    opset = onnx.helper.make_opsetid("", 18)
-    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
-    onnx.save(model, folder / "exported.onnx")
-    (folder / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# Tiny\n")
-    (folder / "LICENSE").write_text("You may.")
-    return folder
+    words = {word for text, _ in stream(200) for word in text.split()}
+    return sentence_encoder.table(tmp_path_factory.mktemp("encoder") / "tiny", words)
 
 
 @pytest.fixture(scope="module")
@@ -121,23 +94,32 @@ def data(tmp_path_factory, encoder_folder) -> Path:
     texts, answers = zip(*stream(90, noise=0.1), strict=True)
     labels = tuple(sorted(set(answers)))
     encoder = SentenceEncoder.open(str(encoder_folder), data / "encoder")
-    # As if it had been exported already, which takes torch.
-    name = f"{encoder_folder.parent.name}-{encoder_folder.name}-int8.onnx"
-    shutil.copyfile(encoder_folder / "exported.onnx", data / "encoder" / name)
+    sentence_encoder.place(encoder_folder, data / "encoder")
+    words = {
+        word: [float(word in each) for each in WORDS.values()] for word in chain(*WORDS.values())
+    }
+    sentence_encoder.own(data / "encoder" / "tuned-1", words)
+    own = SentenceEncoder.open("tuned-1", data / "encoder")
     cheap = label.train(texts, answers, labels).rung
     dense = label.train(texts, answers, labels, ngrams=False, encoder=encoder).rung
     both = label.train(texts, answers, labels, encoder=encoder).rung
+    tuned = label.train(texts, answers, labels, encoder=own).rung
     usage = UsageModel(50, 0.2, dict.fromkeys(labels, 2.0), 0.0, longest=400)
     store = Store(data)
     objects = [told_object(text) for text in requests(150)]
     form = forms.find(objects)
     assert form is not None
     fields = label.train(requests(150), objects, form).rung
-    students = {"cheap": (cheap,), "fields": (fields,), "rich": (cheap, dense, both)}
+    students = {
+        "cheap": (cheap,),
+        "fields": (fields,),
+        "tuned": (cheap, tuned),
+        "rich": (cheap, dense, both),
+    }
     for version, rungs in students.items():
         barred = (labels[0],) if version == "rich" else ()
         ladder = Ladder(version, "support", 0.9, 0.7, HEAD, rungs, usage, barred=barred)
-        ladder.save(data / "students" / version, str(encoder_folder))
+        ladder.save(data / "students" / version)
         path = f"students/{version}"
         record = StudentRecord(version, "support", 1e9, path, True, "passed", json.dumps(CARD))
         assert store.close_run(TaskState("support"), record)
@@ -169,6 +151,12 @@ def rich(data, tmp_path_factory) -> Path:
     return exported(data, "rich", tmp_path_factory.mktemp("exported") / "rich")
 
 
+@pytest.fixture(scope="module")
+def tuned(data, tmp_path_factory) -> Path:
+    """Of a student that reads texts with an encoder of its task's own."""
+    return exported(data, "tuned", tmp_path_factory.mktemp("exported") / "tuned")
+
+
 TEXTS = [
     *(text for text, _ in stream(30, seed=5)),
     *requests(20, seed=5),
@@ -178,7 +166,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("version", ["cheap", "fields", "rich"])
+@pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned"])
 def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, version, request):
     folder = request.getfixturevalue(version)
     asked = [HEAD + text for text in TEXTS]
@@ -194,7 +182,7 @@ def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, ver
     assert not list(folder.glob("__pycache__"))
 
 
-@pytest.mark.parametrize("version", ["cheap", "fields", "rich"])
+@pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned"])
 def test_a_loaded_folder_is_the_same_ladder(data, version, request):
     loaded = load(request.getfixturevalue(version))
     served = Ladder.load(data / "students" / version)

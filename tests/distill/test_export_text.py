@@ -64,7 +64,7 @@ def data(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     cheap = label.train(texts, few, ("none",)).rung
     usage = UsageModel(20, 0.2, {}, 0.0)
     ladder = Ladder("numbers", "numbers", 0.9, 0.7, HEAD, (cheap, written), usage)
-    ladder.save(data / "students" / "numbers", None)
+    ladder.save(data / "students" / "numbers")
     return data
 
 

@@ -132,7 +132,7 @@ def test_a_model_earns_the_requests_that_it_answers_as_the_teacher_does(run: Run
 
 def test_a_ladder_comes_back_from_its_files(run: Run, tmp_path: Path) -> None:
     assert run.ladder is not None
-    run.ladder.save(tmp_path, None)
+    run.ladder.save(tmp_path)
     loaded = Ladder.load(tmp_path)
     assert loaded.worth == run.ladder.worth
     assert loaded.hosted == MODEL

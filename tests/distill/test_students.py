@@ -120,7 +120,7 @@ def test_a_ladder_keeps(tmp_path, encoder):
     examples = [Example(t, a, 10 + len(t), 2) for t, a in zip(texts, answers, strict=True)]
     ladder = Ladder("v1", "support", 0.8, 0.7, "head ", rungs, usage.fit(examples))
     folder = tmp_path / "students" / "v1"
-    ladder.save(folder, ENCODER)
+    ladder.save(folder)
     kept = Ladder.load(folder)
     assert (kept.version, kept.task, kept.threshold, kept.head) == ("v1", "support", 0.8, "head ")
     assert kept.usage == ladder.usage

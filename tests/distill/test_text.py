@@ -288,7 +288,7 @@ def learn(trainer):
     looks = iter([False])
     trainer.run(lambda: next(looks, True))
     for thread in threading.enumerate():
-        if thread.name == "text student":
+        if thread.name == "aside":
             thread.join()
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from config.settings import LoopSettings, PolicySettings
+from distill.students.apart import TrainingError
 from distill.students.text import job, language, scorer, training
 from distill.students.text.engine import Engine, Sampling
 from distill.students.text.examples import Example, aligned, examples_of, reasons_of
-from distill.students.text.job import ENGINE, Job, Recipe, TrainingError
+from distill.students.text.job import ENGINE, Job, Recipe
 from distill.students.text.lesson import Lesson, lesson
 from distill.students.text.objective import objective
 from distill.students.text.scorer import Scorer

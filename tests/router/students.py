@@ -58,7 +58,7 @@ def promote(
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
     ladder = Ladder(version, task, threshold, 0.9, "", (_rung(teacher),), usage)
     path = f"students/{version}"
-    ladder.save(data / path, None)
+    ladder.save(data / path)
     card = card or json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
     serves = stage is None
     record = StudentRecord(

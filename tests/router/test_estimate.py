@@ -20,7 +20,8 @@ from router.commands.estimate import estimate
 from router.demo.report import Row
 from router.estimate.figures import Figures, Tally, TaskFigures, total
 from router.estimate.report import interval
-from tests.distill.synthetic import messages, stream
+from tests.distill import sentence_encoder
+from tests.distill.synthetic import WORDS, messages, stream
 from tests.router.server import ROOT, Child, children, eventually, run_cli
 
 NO_ENCODER = {"PROTEGE_LOOP__ENCODER": "null"}
@@ -203,6 +204,29 @@ def test_what_is_missing_is_gone_without_and_told(tmp_path: Path) -> None:
     assert "no price is known for home-made" in errors
     assert "students will read n-grams alone" in errors
     assert "too few answers to train a student" in output
+
+
+def test_encoders_are_tuned_where_that_is_asked_for(tmp_path: Path) -> None:
+    """One that has no weights cannot be, which the estimate survives."""
+    folder = sentence_encoder.table(tmp_path / "base" / "tiny", ["a"])
+    sentence_encoder.place(folder, tmp_path / "cache" / "protege" / "encoder")
+    path = tmp_path / "mixed.csv"
+    rows = [*stream(250), *((f"w{i * 7919} a", list(WORDS)[i % 3]) for i in range(550))]
+    Random(0).shuffle(rows)
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    said = {}
+    for option in ((), ("--tune",)):
+        process = run_cli(
+            *("estimate", str(path), *option),
+            PROTEGE_LOOP__ENCODER=str(folder),
+            PROTEGE_LOOP__GROWTH="3",
+            XDG_CACHE_HOME=str(tmp_path / "cache"),
+        )
+        _, said[option] = process.communicate(timeout=100)
+        assert process.returncode == 0
+    assert "no encoder was tuned to a task, as a server does from 500 answers on" in said[()]
+    assert "no encoder was tuned: the training ended with 1" in said["--tune",]
+    assert "as a server does" not in said["--tune",]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def promote(store: Store, data: Path, task: str = TASK, model: str = MODEL) -> N
     usage = UsageModel(PROMPT_TOKENS, 0.0, {}, 0.0, None)
     version = f"{task}-hosted"
     ladder = Ladder(version, task, 0.7, 0.5, "", rungs, usage, saves=0.4)
-    ladder.save(data / "students" / version, None)
+    ladder.save(data / "students" / version)
     card = json.dumps({"gate": {"threshold": 0.7, "reason": "passed its test"}})
     path = f"students/{version}"
     record = StudentRecord(version, task, time.time(), path, True, "passed its test", card)

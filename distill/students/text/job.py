@@ -6,26 +6,16 @@ Without torch, so that who asks for one need not load it.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from distill.students import apart
 from distill.students.text.lesson import Lesson
 
 ENGINE = "engine"
 """Folder of a trained student that the engine reads,"""
 ADAPTER = "adapter"
 """and the one with what was learnt, as peft writes it."""
-
-
-_LARGE = 1 << 20
-"""Bytes of memory that a training gives back at once when it is done with them."""
-
-
-class TrainingError(Exception):
-    """A training came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +75,9 @@ class Report:
 
 
 def run(job: Job) -> Report:
-    """Make a training in a process of its own, which takes its memory with it when it ends, and
-    ends when this one does. Raises TrainingError."""
-    target = Path(job.target)
-    target.mkdir(parents=True, exist_ok=True)
-    file = target / "job.json"
-    file.write_text(json.dumps(asdict(job)), encoding="utf-8")
-    command = [sys.executable, "-m", "distill.students.text.training", str(file)]
-    # Threads that wait for each other must not take the processor from those who serve.
-    environment = {
-        **os.environ,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "TOKENIZERS_PARALLELISM": "false",
-        # Else glibc keeps room for large tensors of ever other sizes, and memory grows for long.
-        "MALLOC_MMAP_THRESHOLD_": str(_LARGE),
-    }
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    finally:
-        # What callers wrote stays in the store, where it can be forgotten.
-        file.unlink()
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no output"]
-        raise TrainingError(f"the training ended with {done.returncode}: {said[-1]}")
-    return Report(**json.loads(done.stdout.strip().splitlines()[-1]))
+    """Make a training. It ends when this process does. Raises TrainingError."""
+    report = apart.run("distill.students.text.training", asdict(job), Path(job.target))
+    return Report(**report)
 
 
 def read(file: Path) -> Job:

@@ -1,0 +1,48 @@
+"""Trainings in a process of their own, which takes its memory with it when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_LARGE = 1 << 20
+"""Bytes of memory that a training gives back at once when it is done with them."""
+
+
+class TrainingError(Exception):
+    """A training came to nothing."""
+
+
+def run(module: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Have ``module`` do a ``job``, ready for JSON, and return what the last line of its output
+    says.
+
+    Its one argument is the file in ``folder`` that has the job. Raises TrainingError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "job.json"
+    file.write_text(json.dumps(job), encoding="utf-8")
+    command = [sys.executable, "-m", module, str(file)]
+    # Threads that wait for each other must not take the processor from those who serve.
+    environment = {
+        **os.environ,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        # Else glibc keeps room for large tensors of ever other sizes, and memory grows for long.
+        "MALLOC_MMAP_THRESHOLD_": str(_LARGE),
+    }
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    finally:
+        # What callers wrote stays in the store, where it can be forgotten.
+        file.unlink()
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no output"]
+        raise TrainingError(f"the training ended with {done.returncode}: {said[-1]}")
+    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return report
