@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from config.settings import ConfigError, Settings, load
 from router.commands.listening import address_of, listen
@@ -102,7 +103,23 @@ def main() -> None:
         from router.demo.command import demo
 
         app.command()(demo)
-    app()
+    try:
+        sys.exit(app(prog_name="protege", standalone_mode=False))
+    except TyperException as error:
+        _refuse(error)
+    except typer.Abort:
+        typer.echo("protege: stopped", err=True)
+        sys.exit(1)
+
+
+def _refuse(error: TyperException) -> NoReturn:
+    """End with one line about what was typed."""
+    said = error.format_message().rstrip(".")
+    # Whoever has typed nothing more has been shown the help.
+    if said:
+        name = getattr(getattr(error, "ctx", None), "command_path", "protege")
+        typer.echo(f"{name}: {said[0].lower()}{said[1:]} (see {name} --help)", err=True)
+    sys.exit(error.exit_code)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
