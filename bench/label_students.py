@@ -98,11 +98,12 @@ def main(
 
 
 def _headlines(folder: Path) -> Task:
-    pairs = [_read(folder / f"headlines_{part}.csv.gz") for part in ("train", "test")]
+    pairs = [read(folder / f"headlines_{part}.csv.gz") for part in ("train", "test")]
     return Task("headlines", *pairs[0], *pairs[1])
 
 
-def _read(path: Path) -> tuple[list[str], list[str]]:
+def read(path: Path) -> tuple[list[str], list[str]]:
+    """The texts and the labels of a file."""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return [row["text"] for row in rows], [row["label"] for row in rows]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from config.settings import PolicySettings
 from distill import gate
 from distill.answers import learnable, named
+from distill.data import soft
 from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
 from distill.evaluation.latency import Latency, measure
@@ -232,7 +233,8 @@ def _best_candidate(
     labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
     # A form's answers are too many for it to tell which are wrong.
     doubt = sieve(data, learnt) if sift and not isinstance(learnt, Form) else None
-    cheap = label.train(texts, answers, learnt, groups=groups, taught=doubt)
+    told = None if isinstance(learnt, Form) else soft.shares(data, learnt)
+    cheap = label.train(texts, answers, learnt, groups=groups, taught=doubt, shares=told)
     counts = weights > 0
     tested = [example for example in data.examples if example.weight > 0]
     slices = cut(
@@ -257,7 +259,13 @@ def _best_candidate(
     candidates = [alone]
     for encoder in encoders:
         rich = label.train(
-            texts, answers, learnt, encoder=encoder, groups=groups, taught=cheap.taught
+            texts,
+            answers,
+            learnt,
+            encoder=encoder,
+            groups=groups,
+            taught=cheap.taught,
+            shares=told,
         )
         candidates += (candidate(cheap, rich), candidate(rich))
     return max(candidates, key=lambda one: one.expected)

@@ -18,6 +18,7 @@ import orjson
 import xxhash
 
 from distill.answers import learnable
+from distill.data import soft
 from distill.data.dataset import Dataset
 from distill.data.suspects import sieve
 from distill.export import licence
@@ -102,6 +103,7 @@ def tune(
     if is_hopeless(cheap, alpha):
         return None
     rows = np.flatnonzero(cheap.taught[:, -1])[-_MOST_TEXTS:].tolist()
+    told = soft.shares(data, learnt)
     place = {answer: i for i, answer in enumerate(learnt)}
     recipe = Recipe(cpu_s=cpu_s)
     asked = Job(
@@ -111,6 +113,7 @@ def tune(
         folds_of([groups[i] for i in rows], recipe.folds).tolist(),
         "",
         recipe,
+        None if told is None else told[rows].tolist(),
     )
     name = f"tuned-{xxhash.xxh3_64_hexdigest(orjson.dumps(asked))}"
     if (folder / name).is_dir():

@@ -41,6 +41,8 @@ _FOLDS = 5
 _STRENGTHS = (3.0, 30.0)
 """Inverse regularisation strengths to choose from, by cross-validated log loss."""
 _DUAL_ROWS = 2000
+_LEAST_SHARE = 0.01
+"""Of a label: one that was given less is not learnt."""
 _PULL = 1.0
 """Strength of the calibration's prior, in training answers."""
 
@@ -74,6 +76,18 @@ class Fitted(Generic[Made]):
     taught: Rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """What is to be learnt of each row: a class, or shares of several."""
+
+    y: npt.NDArray[np.int64]
+    """[n]: the class of its answer, by which it is tested."""
+    rows: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int64]
+    shares: Array | None
+    """[m]: the classes of rows, and their shares; None where each row has one class."""
+
+
 def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
     """The answers that can be learnt, most frequent first."""
     counts = Counter(answers).most_common(MOST_LABELS)
@@ -93,15 +107,18 @@ def fit(
     surprise: Array,
     groups: Sequence[Hashable],
     taught: Rows | Sieve | None = None,
+    shares: Array | None = None,
 ) -> Fitted[Classifier]:
     """Train on ``features`` [n, d] and their ``answers`` [n]; ``labels`` as by frequent_labels.
 
     ``surprise`` [n] is at each row against the others. Cross-validation keeps rows of one of the
     ``groups`` [n] together. ``taught`` is what another fit to the same rows has found, or a sieve,
     which is used where that makes the classifier agree more often with answers that it has not
-    seen; rows that are not taught the classifier is only tested on.
+    seen; rows that are not taught the classifier is only tested on. ``shares`` [n, labels + 1] is
+    what the teacher gave each label, the last for all other answers, where that is known: it is
+    learnt in the place of its answers, which are what is tested.
     """
-    return _fit(_span(features), answers, labels, surprise, groups, taught)
+    return _fit(_span(features), answers, labels, surprise, groups, taught, shares)
 
 
 def fit_form(
@@ -141,6 +158,7 @@ def _fit(
     surprise: Array,
     groups: Sequence[Hashable],
     taught: Rows | Sieve | None,
+    shares: Array | None = None,
 ) -> Fitted[Classifier]:
     span, back = spanned
     index = {label: i for i, label in enumerate(labels)}
@@ -150,10 +168,11 @@ def _fit(
         return _constant(labels, back.shape[1], surprise, every)
     folds = folds_of(groups)
     rows = every if taught is None or callable(taught) else taught
-    strength, out_of_fold = _choose_strength(span, y, folds, rows)
+    targets = _targets(y, shares)
+    strength, out_of_fold = _choose_strength(span, targets, folds, rows)
     if callable(taught):
-        sifted = _sift(span, y, folds, strength, out_of_fold[:, : len(labels)], taught)
-        after = _cross_validate(span, y, folds, sifted, strength)
+        sifted = _sift(span, targets, folds, strength, out_of_fold[:, : len(labels)], taught)
+        after = _cross_validate(span, targets, folds, sifted, strength)
         # Of few answers a student is sure that the rare ones are wrong.
         if _agreement(after, y, labels) > _agreement(out_of_fold, y, labels):
             rows, out_of_fold = sifted, after
@@ -162,7 +181,7 @@ def _fit(
     raw = out_of_fold[np.arange(len(y)), best]
     calibration = calibrate(raw, surprise, best == y)
     last = rows[:, -1]
-    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(span[last], y[last])
+    model = _learn(span, targets, last, strength)
     weights, intercepts = _rows(model, len(labels))
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
     weights = np.ascontiguousarray((weights @ back).T)
@@ -212,15 +231,16 @@ def folds_of(groups: Sequence[Hashable], folds: int = _FOLDS) -> npt.NDArray[np.
 
 
 def _choose_strength(
-    features: Matrix, y: npt.NDArray[np.int64], folds: npt.NDArray[np.int64], taught: Rows
+    features: Matrix, targets: _Targets, folds: npt.NDArray[np.int64], taught: Rows
 ) -> tuple[float, Array]:
     """The regularisation with the least cross-validated log loss, and its probabilities."""
+    y = targets.y
     classes = _with_other_last(y)
     counted = taught[:, -1]
     columns = [classes.index(label) for label in y[counted]]
     losses = {}
     for strength in _STRENGTHS:
-        probabilities = _cross_validate(features, y, folds, taught, strength)
+        probabilities = _cross_validate(features, targets, folds, taught, strength)
         truth = probabilities[counted][np.arange(len(columns)), columns]
         losses[strength] = (-np.log(np.clip(truth, SURE, 1)).mean(), probabilities)
     best = min(losses, key=lambda strength: losses[strength][0])
@@ -229,22 +249,22 @@ def _choose_strength(
 
 def _cross_validate(
     features: Matrix,
-    y: npt.NDArray[np.int64],
+    targets: _Targets,
     folds: npt.NDArray[np.int64],
     taught: Rows,
     strength: float,
 ) -> Array:
     """Out-of-fold probabilities [n, classes]."""
-    probabilities = np.zeros((len(y), len(np.unique(y))))
+    probabilities = np.zeros((len(targets.y), len(np.unique(targets.y))))
     for held in np.unique(folds):
         train, test = (folds != held) & taught[:, held], folds == held
-        probabilities[test] = _predicted(features, y, train, test, strength)
+        probabilities[test] = _predicted(features, targets, train, test, strength)
     return probabilities
 
 
 def _sift(
     features: Matrix,
-    y: npt.NDArray[np.int64],
+    targets: _Targets,
     folds: npt.NDArray[np.int64],
     strength: float,
     out_of_fold: Array,
@@ -256,12 +276,13 @@ def _sift(
     the answers in that fold, or the test would not be one. So each row is judged by a model that
     has seen neither its own fold nor the one that is held out.
     """
+    y = targets.y
     taught = np.ones((len(y), _FOLDS + 1), dtype=bool)
     without = {held: np.zeros_like(out_of_fold) for held in np.unique(folds)}
     for one, other in combinations(without, 2):
         train = (folds != one) & (folds != other)
         for held, judged in ((one, folds == other), (other, folds == one)):
-            found = _predicted(features, y, train, judged, strength)
+            found = _predicted(features, targets, train, judged, strength)
             without[held][judged] = found[:, : out_of_fold.shape[1]]
     for held, probabilities in without.items():
         taught[:, held] = _sifted(y, sieve(probabilities, folds != held))
@@ -280,7 +301,7 @@ def _sifted(y: npt.NDArray[np.int64], doubtful: npt.NDArray[np.bool_]) -> npt.ND
 
 def _predicted(
     features: Matrix,
-    y: npt.NDArray[np.int64],
+    targets: _Targets,
     train: npt.NDArray[np.bool_],
     test: npt.NDArray[np.bool_],
     strength: float,
@@ -289,19 +310,46 @@ def _predicted(
 
     The class "another", if there is one, is the last.
     """
-    classes = _with_other_last(y)
+    classes = _with_other_last(targets.y)
     tested = int(test.sum())
     if not train.any():
         return np.full((tested, len(classes)), 1 / len(classes))
     probabilities = np.zeros((tested, len(classes)))
-    seen = np.unique(y[train])
+    seen = np.unique(targets.classes[train[targets.rows]])
     columns = [classes.index(label) for label in seen]
     if len(seen) == 1:
         probabilities[:, columns] = 1.0
         return probabilities
-    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(features[train], y[train])
+    model = _learn(features, targets, train, strength)
     probabilities[:, columns] = model.predict_proba(features[test])
     return probabilities
+
+
+def _targets(y: npt.NDArray[np.int64], shares: Array | None) -> _Targets:
+    """Those of the classes ``y`` [n] of answers, or of the ``shares`` of labels where there are
+    some."""
+    if shares is None:
+        return _Targets(y, np.arange(len(y)), y, None)
+    soft = np.where(shares < _LEAST_SHARE, 0.0, shares)
+    other = shares.shape[1] - 1
+    if _OTHER not in y:
+        soft[:, other] = 0.0
+    nothing = ~soft.any(axis=1)
+    soft[nothing, y[nothing]] = 1.0
+    soft /= soft.sum(axis=1, keepdims=True)
+    rows, columns = np.nonzero(soft)
+    return _Targets(y, rows, np.where(columns == other, _OTHER, columns), soft[rows, columns])
+
+
+def _learn(
+    features: Matrix, targets: _Targets, rows: npt.NDArray[np.bool_], strength: float
+) -> LogisticRegression:
+    model = LogisticRegression(C=strength, max_iter=100, tol=1e-3)
+    if targets.shares is None:
+        return model.fit(features[rows], targets.y[rows])
+    used = rows[targets.rows]
+    learnt, classes = features[targets.rows[used]], targets.classes[used]
+    return model.fit(learnt, classes, sample_weight=targets.shares[used])
 
 
 def _with_other_last(y: npt.NDArray[np.int64]) -> list[int]:

@@ -106,13 +106,15 @@ def train(
     encoder: SentenceEncoder | None = None,
     groups: Sequence[Hashable] | None = None,
     taught: Rows | Sieve | None = None,
+    shares: Array | None = None,
 ) -> Trained:
     """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
 
     ``learnt`` are the answers it may give, or their form. It reads n-grams, or the embeddings of
     ``encoder``, or both. No test parts one of the ``groups`` [n]; without any, texts that are the
     same. Those that are not ``taught`` it is only tested on: what another rung of the same texts
-    has found, or a sieve that finds it, of labels alone.
+    has found, or a sieve that finds it, of labels alone. ``shares`` [n, labels + 1] are what the
+    teacher gave each label, where that is known.
     """
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
@@ -131,7 +133,7 @@ def train(
         assert not callable(taught), "a sieve knows labels alone"
         fitted = fitting.fit_form(features, answers, learnt, surprise, kept, taught)
     else:
-        fitted = fitting.fit(features, answers, learnt, surprise, kept, taught)
+        fitted = fitting.fit(features, answers, learnt, surprise, kept, taught, shares)
     rung = LabelRung(fitted.classifier, tfidf, encoder, new)
     return Trained(
         rung,

@@ -52,6 +52,8 @@ class Job:
     target: str
     """Folder that the tuned encoder is written to."""
     recipe: Recipe = Recipe()
+    shares: list[list[float]] | None = None
+    """What the teacher gave each class of each text, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,9 @@ def tune(job: Job) -> Report:
     started, used = time.monotonic(), time.process_time()
     tokens = encoder.tokens_of(base / TOKENIZER, job.texts)
     classes, folds = np.array(job.classes), np.array(job.folds)
-    count = int(classes.max()) + 1
+    targets = np.eye(int(classes.max()) + 1)[classes] if job.shares is None else job.shares
+    shares = torch.tensor(np.array(targets), dtype=torch.float32)
+    count = shares.shape[1]
     found = np.zeros((len(tokens), count), dtype=np.float32)
     # Each tuning has time by the number of its texts.
     each_s = recipe.cpu_s / (len(tokens) * recipe.folds)
@@ -91,7 +93,7 @@ def tune(job: Job) -> Report:
         epochs = _fit(
             model,
             [tokens[i] for i in chosen],
-            torch.from_numpy(classes[rows]),
+            shares[chosen],
             recipe,
             each_s * len(chosen),
         )
@@ -125,9 +127,10 @@ def _layers(model: Any) -> Any:
 
 
 def _fit(
-    model: Tuned, tokens: Sequence[list[int]], classes: Any, recipe: Recipe, cpu_s: float
+    model: Tuned, tokens: Sequence[list[int]], shares: Any, recipe: Recipe, cpu_s: float
 ) -> float:
-    """Train ``model`` on texts and their ``classes`` [n], and return the epochs it came to."""
+    """Train ``model`` on texts and their classes' ``shares`` [n, classes], and return the epochs
+    that it came to."""
     torch.manual_seed(recipe.seed)
     body = [weight for weight in model.encoder.parameters() if weight.requires_grad]
     head = list(model.head.parameters())
@@ -149,7 +152,7 @@ def _fit(
         for group, rate in zip(optimizer.param_groups, highest, strict=True):
             group["lr"] = rate * min((progress + 1 / steps) / _WARM, 1 - progress)
         ids, mask = map(torch.from_numpy, encoder.padded([tokens[i] for i in batch]))
-        functional.nll_loss(model(ids, mask), classes[batch]).backward()
+        (-(shares[batch] * model(ids, mask)).sum(dim=1).mean()).backward()
         torch.nn.utils.clip_grad_norm_([*body, *head], _CLIP)
         optimizer.step()
         optimizer.zero_grad()
