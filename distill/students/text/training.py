@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from distill.students.batches import by_length
 from distill.students.text import engine, job, language
 from distill.students.text.examples import MOST_TOKENS, Example, examples_of, reasons_of
 from distill.students.text.job import ADAPTER, ENGINE, Job, Recipe, Report
@@ -38,8 +39,6 @@ from distill.students.text.scorer import Scorer
 _AT_ONCE = 2048
 """Tokens, padding included, that go through the model together: bounds the memory that it takes."""
 
-_BUCKET = 8
-"""Batches that are filled by length from one random draw."""
 _WARM = 0.05
 """Share of the training in which the learning rate rises."""
 _CLIP = 1.0
@@ -109,7 +108,10 @@ def _fit(
     parent = os.getppid()
     losses: list[float] = []
     model.train()
-    for batch in _batches([*examples, *reasons], recipe):
+    learnt = [*examples, *reasons]
+    lengths = [len(example.ids) for example in learnt]
+    for places in by_length(lengths, recipe.batch, recipe.epochs, recipe.seed):
+        batch = [learnt[i] for i in places]
         progress, clock = len(losses) / steps, (time.process_time() - used) / recipe.cpu_s
         # A clock that is not ahead must change nothing, or no two trainings were the same.
         progress = clock if clock > progress + 1 / steps else progress
@@ -191,22 +193,6 @@ def written(model: Any, batch: Sequence[Example], most: int, end: int) -> list[E
         new = replace(example, ids=question + answer[:until], answer=until, told=(), own=True)
         examples.append(new)
     return examples
-
-
-def _batches(examples: Sequence[Example], recipe: Recipe) -> Iterator[list[Example]]:
-    """Every example once an epoch, with others of like length: padding costs as much as text."""
-    rng = random.Random(recipe.seed)
-    for _ in range(recipe.epochs):
-        drawn = rng.sample(examples, len(examples))
-        batches = []
-        for start in range(0, len(drawn), _BUCKET * recipe.batch):
-            bucket = drawn[start : start + _BUCKET * recipe.batch]
-            bucket.sort(key=lambda example: len(example.ids))
-            batches += [
-                bucket[at : at + recipe.batch] for at in range(0, len(bucket), recipe.batch)
-            ]
-        rng.shuffle(batches)
-        yield from batches
 
 
 def main() -> None:

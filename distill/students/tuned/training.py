@@ -14,12 +14,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,12 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from distill.students import encoder
+from distill.students.batches import by_length
 from distill.students.encoder import GRAPH, MEMORY, TOKENIZER, EmbeddingMemory, text_key
 from distill.students.export import export, mean_state
 from distill.students.tuned import job
 from distill.students.tuned.job import Job, Recipe, Report
 
-_BUCKET = 8
-"""Batches that are filled by length from one random draw."""
 _WARM = 0.1
 """Share of a tuning in which the rates rise."""
 _CLIP = 1.0
@@ -143,7 +141,8 @@ def _fit(
     steps = epochs * math.ceil(len(tokens) / recipe.batch)
     parent, used, done = os.getppid(), time.process_time(), 0
     model.train()
-    for batch in _batches(tokens, epochs, recipe):
+    lengths = [len(each) for each in tokens]
+    for batch in by_length(lengths, recipe.batch, epochs, recipe.seed):
         progress, clock = done / steps, (time.process_time() - used) / cpu_s
         # A clock that is not ahead must change nothing, or no two tunings were the same.
         progress = clock if clock > progress + 1 / steps else progress
@@ -158,19 +157,6 @@ def _fit(
         optimizer.zero_grad()
         done += 1
     return round(done * epochs / steps, 2)
-
-
-def _batches(tokens: Sequence[list[int]], epochs: int, recipe: Recipe) -> Iterator[list[int]]:
-    """Every text once an epoch, with others of like length: padding costs as much as text."""
-    rng, size = random.Random(recipe.seed), recipe.batch
-    for _ in range(epochs):
-        drawn = rng.sample(range(len(tokens)), len(tokens))
-        batches = []
-        for start in range(0, len(drawn), _BUCKET * size):
-            bucket = sorted(drawn[start : start + _BUCKET * size], key=lambda i: len(tokens[i]))
-            batches += [bucket[at : at + size] for at in range(0, len(bucket), size)]
-        rng.shuffle(batches)
-        yield from batches
 
 
 def main() -> None:
