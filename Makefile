@@ -20,9 +20,10 @@ demo: $(INSTALLED)
 serve: $(INSTALLED)
 	@$(BIN)/protege serve $(ARGS)
 
-# Threads that wait for each other take the processor from the servers under test.
+# Threads that wait for each other take the processor from the servers under test. Two files at once:
+# much of the time a test waits.
 test: $(INSTALLED)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -207,15 +207,17 @@ class Students:
                 self._places = places
 
     def _load(self) -> tuple[dict[str, Student], dict[str, Coming]]:
+        placed = self._store.placed()
         serving = {
             record.task: student
-            for record in self._store.serving()
-            if (student := self._student(record, self._serving.get(record.task))) is not None
+            for record in placed
+            if record.serving
+            and (student := self._student(record, self._serving.get(record.task))) is not None
         }
         coming = {
             record.task: Coming(student, record)
-            for record in self._store.coming()
-            if (student := self._student(record, None)) is not None
+            for record in placed
+            if record.stage is not None and (student := self._student(record, None)) is not None
         }
         return serving, coming
 

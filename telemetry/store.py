@@ -49,6 +49,9 @@ from telemetry.states import locked
 from telemetry.tryouts import Tryout
 from telemetry.upsert import upsert
 
+_PLACED = or_(students.c.serving, students.c.stage.is_not(None))
+"""Students that serve, or are on their way to it."""
+
 
 class StoreError(Exception):
     """The store cannot be opened. In one line, without the password."""
@@ -454,12 +457,16 @@ class Store:
         """The students that are on their way into service, at most one a task."""
         return self._students(students.c.stage.is_not(None))
 
+    def placed(self) -> list[StudentRecord]:
+        """Both as they are at one moment: between two reads one might leave the latter for the
+        former, and be missed."""
+        return self._students(_PLACED)
+
     def places(self) -> frozenset[tuple[str, Stage | None]]:
         """The versions and stages of both alone: cards are long, and this is asked several times a
         second."""
-        placed = or_(students.c.serving, students.c.stage.is_not(None))
         with self.engine.connect() as connection:
-            rows = connection.execute(select(students.c.version, students.c.stage).where(placed))
+            rows = connection.execute(select(students.c.version, students.c.stage).where(_PLACED))
             return frozenset((row.version, row.stage) for row in rows)
 
     def students(self, task: str) -> list[StudentRecord]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from distill import registry
@@ -172,7 +173,15 @@ def test_one_that_cannot_be_loaded_is_turned_back(server: Server, store: Store) 
 def test_a_forced_student_may_be_the_canary(server: Server, store: Store) -> None:
     promote(store, server.data, "asked-1", task="asked", stage="canary")
     ask_until(server, "asked", "asked-1")
-    assert ask(server, "asked", model="student")["x-protege-model"] == "asked-1"
+
+    def forced() -> bool:
+        try:
+            return ask(server, "asked", model="student")["x-protege-model"] == "asked-1"
+        except openai.NotFoundError:
+            # The other worker has yet to hear of it.
+            return False
+
+    assert eventually(forced)
 
 
 def test_a_rollback_and_a_promotion_by_hand(server: Server, store: Store) -> None:
