@@ -11,8 +11,6 @@ held out; of tasks of OpenAI Evals one in five, near-duplicates together.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 import os
 import time
@@ -28,6 +26,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.stream import read
 from config.settings import LoopSettings, PolicySettings
 from distill import train_encoder
 from distill.data import duplicates
@@ -98,15 +97,14 @@ def main(
 
 
 def _headlines(folder: Path) -> Task:
-    pairs = [read(folder / f"headlines_{part}.csv.gz") for part in ("train", "test")]
-    return Task("headlines", *pairs[0], *pairs[1])
-
-
-def read(path: Path) -> tuple[list[str], list[str]]:
-    """The texts and the labels of a file."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row["text"] for row in rows], [row["label"] for row in rows]
+    train, test = (read(folder / f"headlines_{part}.csv.gz") for part in ("train", "test"))
+    return Task(
+        "headlines",
+        texts=[text for text, _ in train],
+        answers=[answer for _, answer in train],
+        asked=[text for text, _ in test],
+        truth=[answer for _, answer in test],
+    )
 
 
 def _split(task: str, archive: evals.Evals, most: int) -> Task:

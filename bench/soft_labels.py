@@ -19,7 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.label_students import answerable, read
+from bench.label_students import answerable
+from bench.stream import read
 from config.settings import LoopSettings
 from distill.students import label
 from distill.students.base import Prediction
@@ -38,8 +39,8 @@ def main(
     encoder = SentenceEncoder.open(
         str(LoopSettings().encoder), Path(".bench/encoder"), remember=True
     )
-    known, truth = read(data / "headlines_test.csv.gz")
-    texts, _ = read(data / "headlines_train.csv.gz")
+    known, truth = zip(*read(data / "headlines_test.csv.gz"), strict=True)
+    texts = [text for text, _ in read(data / "headlines_train.csv.gz")]
     teacher = label.train(known, truth, frequent_labels(truth), encoder=encoder).rung
     given = teacher.predict(texts)
     said = [one.answer for one in given]

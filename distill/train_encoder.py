@@ -124,8 +124,16 @@ def tune(
     try:
         report = job.run(replace(asked, target=str(scratch)))
         licence.carry(base.folder, scratch)
-        made = (state.task, answers, state.epoch, time.time(), data.head, data.masked)
-        own = Own(name, *made, report)
+        own = Own(
+            name=name,
+            task=state.task,
+            answers=answers,
+            epoch=state.epoch,
+            created=time.time(),
+            head=data.head,
+            masked=data.masked,
+            report=report,
+        )
         (scratch / _ABOUT).write_text(json.dumps(asdict(own)), encoding="utf-8")
         scratch.rename(folder / name)
     finally:
@@ -135,19 +143,21 @@ def tune(
 
 def newest(folder: Path) -> dict[str, Own]:
     """The last encoder that was tuned for each task."""
-    return {own.task: own for own in sorted(_all(folder), key=lambda own: own.created)}
+    return {own.task: own for own in _all(folder)}
 
 
 def prune(folder: Path, task: str, read: Collection[str | None]) -> None:
     """Delete the task's encoders but for the newest, and for those of these names."""
-    owned = sorted((own for own in _all(folder) if own.task == task), key=lambda own: own.created)
+    owned = [own for own in _all(folder) if own.task == task]
     for own in owned[:-_KEPT]:
         if own.name not in read:
             shutil.rmtree(folder / own.name, ignore_errors=True)
 
 
 def _all(folder: Path) -> list[Own]:
-    return [_read(file.parent) for file in folder.glob(f"tuned-*/{_ABOUT}")]
+    """Those in ``folder``, the oldest first."""
+    found = (_read(file.parent) for file in folder.glob(f"tuned-*/{_ABOUT}"))
+    return sorted(found, key=lambda own: own.created)
 
 
 def _read(folder: Path) -> Own:
