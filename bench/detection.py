@@ -3,9 +3,9 @@
 A student that keeps its promise gives a number of answers. From then on a larger share of them
 disagrees with the teacher's, by chance and one as likely as the other. A share of its answers is
 audited, drawn by coins as the router draws them, and after every audit that disagrees the product's
-own test (``policies.promise.broken``) is asked about all audits of the student's life, as the
-router asks it: what the student did right before the shift speaks for it afterwards. It is counted
-how many audits and how many answers pass from the shift on until the promise is called broken.
+own test (``policies.promise.broken``) is made of all audits of the student's life, as the router
+makes it: what the student did right before the shift speaks for it afterwards. It is counted how
+many audits and how many answers pass from the shift on until the promise is called broken.
 
 Where nothing shifts, it is counted how many students are demoted all the same, once at the usual
 rate of disagreement and once at ``alpha`` itself, the worst that keeps the promise.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, log, log1p, sqrt
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +30,11 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from scipy.special import betainc, betaln
 
 from config.settings import load
-from policies.promise import broken
+from policies.promise import evidence
+from telemetry.audits import BLOCK
 
 Ints = npt.NDArray[np.int64]
 
@@ -42,8 +44,14 @@ SHIFTS = [0.1, 0.15, 0.2, 0.3, 0.5]
 AUDIT_RATES = [0.02, 0.05, 0.1, 0.2, 0.5]
 CAP = 20_000
 
-_LONGEST = 100_000
-"""Answers: where the test's edge is for twice as many takes four times as long to find out."""
+_LONGEST = 20_000
+"""Answers: twice as many take four times as long."""
+
+_MOST = 700.0
+"""Logarithm of the largest e-value, as in the product."""
+
+_AT_ONCE = 250
+"""Students whose tests are made together: what is computed for them stays in the cache."""
 
 _DEVIATIONS = 6
 """A binomial count is larger than its mean by more of its standard deviations about once in a
@@ -114,90 +122,141 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Tallies:
-    """Audits so far, [runs] each."""
+class Lives:
+    """Audits so far."""
 
     audits: Ints
+    """[runs]."""
     disagreements: Ints
+    """[runs, blocks], of each block of audits."""
 
     @classmethod
-    def none(cls, runs: int) -> Tallies:
-        return cls(np.zeros(runs, np.int64), np.zeros(runs, np.int64))
+    def none(cls, runs: int, most: int) -> Lives:
+        """Of students that will have ``most`` audits at most."""
+        blocks = ceil(most / BLOCK)
+        return cls(np.zeros(runs, np.int64), np.zeros((runs, blocks), np.int64))
 
-    def of(self, some: npt.NDArray[np.bool_]) -> Tallies:
-        return Tallies(self.audits[some], self.disagreements[some])
+    def of(self, some: npt.NDArray[np.bool_]) -> Lives:
+        return Lives(self.audits[some], self.disagreements[some])
+
+    def copy(self) -> Lives:
+        return Lives(self.audits.copy(), self.disagreements.copy())
 
 
-def frontier(alpha: float, delta: float, audits: int) -> Ints:
-    """At ``[k]`` the most audits of which ``k`` disagreements break the promise.
+@dataclass(frozen=True, slots=True)
+class Bets:
+    """The test ``policies.promise.broken`` of many students at once, made of a table."""
 
-    It is less than ``k`` where none is few enough. It ends at the first that is ``audits`` or more.
-    Found with the product's test, which one more audit that agrees can only turn to "kept".
-    """
-    most, step = [-1], 1
-    while most[-1] < audits:
-        disagreements = len(most)
-        found = max(disagreements, most[-1] + step)
-        while broken(found + 1, disagreements, alpha, delta):
-            found += 1
-        while found >= disagreements and not broken(found, disagreements, alpha, delta):
-            found -= 1
-        # The next is about as far away again.
-        step = found - most[-1]
-        most.append(found)
-    return np.array(most)
+    delta: float
+    allowed: Ints
+    """[audits + 1], how many of so many audits may disagree for no more than ``alpha`` to do so."""
+    values: npt.NDArray[np.float64]
+    """[audits + 1, excess + 1], the e-value of so many audits of which so many more than allowed
+    disagree; 0 where no more do. At the last excess any bet alone breaks the promise."""
+
+    @classmethod
+    def upon(cls, audits: int, alpha: float, delta: float) -> Bets:
+        """For up to so many audits."""
+        every = np.arange(audits + 1)
+        allowed = np.floor(alpha * every).astype(np.int64)
+        last = ceil(audits / BLOCK)
+        needed = log(2 * last * (last + 1) / delta)
+        # The fewer the audits, the more an excess says.
+        most = next(
+            excess
+            for excess in range(1, audits + 2)
+            if allowed[-1] + excess > audits
+            or evidence(audits, int(allowed[-1]) + excess, alpha) >= needed
+        )
+        disagreements = np.minimum(allowed[:, None] + np.arange(most + 1), every[:, None])
+        values = np.exp(np.minimum(_evidence(every[:, None], disagreements, alpha), _MOST))
+        values[:, 0] = 0.0
+        return cls(delta, allowed, values)
+
+    def broken(self, audits: Ints, disagreements: Ints) -> npt.NDArray[np.bool_]:
+        """[runs], of so many ``audits``, [runs], by the ``disagreements`` of each block,
+        [runs, blocks]."""
+        blocks = -(-audits // BLOCK)
+        starts = np.arange(blocks.max())
+        since = np.maximum(audits[:, None] - BLOCK * starts, 0)
+        wrong = disagreements[:, starts[::-1]].cumsum(axis=1)[:, ::-1]
+        excess = np.clip(wrong - self.allowed[since], 0, self.values.shape[1] - 1)
+        bet = 0.5 / np.maximum(starts * (starts + 1), 1)
+        e_values = 0.5 / blocks + self.values[since, excess] @ bet
+        return e_values >= 1 / self.delta
+
+
+def _evidence(audits: Ints, disagreements: Ints, alpha: float) -> npt.NDArray[np.float64]:
+    """``policies.promise.evidence`` of arrays."""
+    agreements = audits - disagreements
+    mixture = betaln(disagreements + 1, agreements + 1) - log1p(-alpha)
+    mixture += np.log(betainc(agreements + 1, disagreements + 1, 1 - alpha))
+    return np.asarray(mixture - disagreements * log(alpha) - agreements * log1p(-alpha))
 
 
 def follow(
-    rng: np.random.Generator, rate: float, tallies: Tallies, last: Ints, edge: Ints
-) -> tuple[Ints, Tallies]:
-    """Audit students, ``rate`` of whose answers disagree, from ``tallies`` on to ``last`` audits.
+    rng: np.random.Generator, rate: float, lives: Lives, last: Ints, bets: Bets
+) -> tuple[Ints, Lives]:
+    """Audit students, ``rate`` of whose answers disagree, from their ``lives`` so far on to
+    ``last`` audits.
 
     Only an audit that disagrees can break the promise, so it goes from one to the next: how many
-    audits that is, is a geometric count. Returns the audits, [runs], at which the ``edge`` (of
-    `frontier`) was reached, 0 where it was not, and the tallies at that moment or at the last.
+    audits that is, is a geometric count. Returns the audits, [runs], at which the promise was
+    broken, 0 where it was not, and the lives until that moment or the last audit.
     """
-    audits, disagreements = tallies.audits.copy(), tallies.disagreements.copy()
-    reached = np.zeros_like(audits)
-    going = np.arange(len(audits))
-    while len(going):
-        at = audits[going] + rng.geometric(rate, len(going))
-        within = at <= last[going]
-        going, at = going[within], at[within]
-        audits[going] = at
-        disagreements[going] += 1
-        breaks = at <= edge[disagreements[going]]
-        reached[going[breaks]] = at[breaks]
-        going = going[~breaks]
-    return reached, Tallies(np.where(reached, reached, last), disagreements)
+    lives = lives.copy()
+    reached = np.zeros_like(lives.audits)
+    for first in range(0, len(reached), _AT_ONCE):
+        going = np.arange(first, min(first + _AT_ONCE, len(reached)))
+        while len(going):
+            at = lives.audits[going] + rng.geometric(rate, len(going))
+            within = at <= last[going]
+            going, at = going[within], at[within]
+            if not len(going):
+                break
+            lives.audits[going] = at
+            lives.disagreements[going, (at - 1) // BLOCK] += 1
+            breaks = bets.broken(at, lives.disagreements[going])
+            reached[going[breaks]] = at[breaks]
+            going = going[~breaks]
+    return reached, Lives(np.where(reached, reached, last), lives.disagreements)
 
 
 def measure(plan: Plan) -> Measured:
     rng = np.random.default_rng(plan.seed)
-    most = max(_ample(max(plan.before) + plan.cap, rate) for rate in plan.audit_rates)
-    edge = frontier(plan.alpha, plan.delta, most)
+    most = {rate: _most(plan, rate) for rate in plan.audit_rates}
+    bets = Bets.upon(max(most.values()), plan.alpha, plan.delta)
     calm = [
-        _calm(rng, plan, rate, audit_rate, edge)
+        _calm(rng, plan, rate, audit_rate, bets)
         for rate in plan.calm_rates
         for audit_rate in plan.audit_rates
     ]
-    return Measured(plan, calm, list(_delays(rng, plan, edge)))
+    return Measured(plan, calm, list(_delays(rng, plan, bets)))
 
 
-def _calm(rng: np.random.Generator, plan: Plan, rate: float, audit_rate: float, edge: Ints) -> Calm:
+def _most(plan: Plan, audit_rate: float) -> int:
+    """More audits than any student will hardly ever have."""
+    return _ample(max(plan.before), audit_rate) + _ample(plan.cap, audit_rate)
+
+
+def _new(plan: Plan, audit_rate: float) -> Lives:
+    return Lives.none(plan.runs, _most(plan, audit_rate))
+
+
+def _calm(rng: np.random.Generator, plan: Plan, rate: float, audit_rate: float, bets: Bets) -> Calm:
     last = rng.binomial(plan.cap, audit_rate, plan.runs)
-    reached, _ = follow(rng, rate, Tallies.none(plan.runs), last, edge)
+    reached, _ = follow(rng, rate, _new(plan, audit_rate), last, bets)
     return Calm(rate, audit_rate, float(np.mean(reached > 0)))
 
 
-def _delays(rng: np.random.Generator, plan: Plan, edge: Ints) -> Iterator[Delay]:
+def _delays(rng: np.random.Generator, plan: Plan, bets: Bets) -> Iterator[Delay]:
     for before in plan.before:
         for audit_rate in plan.audit_rates:
             last = rng.binomial(before, audit_rate, plan.runs)
-            reached, tallies = follow(rng, plan.usual, Tallies.none(plan.runs), last, edge)
-            in_service = tallies.of(reached == 0)
+            reached, lives = follow(rng, plan.usual, _new(plan, audit_rate), last, bets)
+            in_service = lives.of(reached == 0)
             for shift in plan.shifts:
-                audits, answers = _shift(rng, shift, in_service, audit_rate, plan.cap, edge)
+                audits, answers = _shift(rng, shift, in_service, audit_rate, plan.cap, bets)
                 yield Delay(
                     before,
                     audit_rate,
@@ -212,14 +271,14 @@ def _delays(rng: np.random.Generator, plan: Plan, edge: Ints) -> Iterator[Delay]
 def _shift(
     rng: np.random.Generator,
     shift: float,
-    before: Tallies,
+    before: Lives,
     audit_rate: float,
     cap: int,
-    edge: Ints,
+    bets: Bets,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Audits and answers, [runs] each, from a shift until it is noticed; infinite beyond ``cap``
     answers."""
-    reached, _ = follow(rng, shift, before, before.audits + _ample(cap, audit_rate), edge)
+    reached, _ = follow(rng, shift, before, before.audits + _ample(cap, audit_rate), bets)
     found = np.flatnonzero(reached)
     audits = np.full(len(reached), np.inf)
     answers = audits.copy()

@@ -35,6 +35,8 @@ from distill.students import fitting
 from distill.students.classifier import Classifier
 from policies.calibration import Outcomes, attempt_delta
 from policies.promise import broken
+from telemetry import audits
+from telemetry.audits import AuditTally
 
 _LABELS = ("minus", "plus")
 _DIMENSIONS = 10
@@ -95,6 +97,8 @@ class _Loop:
         self._stream, self._rng = stream, rng
         self._policy, self._loop = settings.policy, settings.loop
         self._attempts = 0
+        self._answers: list[AuditTally] = []
+        """All that students gave, as if every one had been audited."""
         self.played = Played()
         self._start_over()
 
@@ -107,7 +111,7 @@ class _Loop:
         """How many requests would have reached the teacher, had all been like each of them."""
         self._requests = 0
         self._due = float(self._loop.first)
-        self._audits = self._disagreements = 0
+        self._audits: list[AuditTally] = []
 
     def play(self) -> Played:
         for position in range(len(self._stream)):
@@ -136,15 +140,15 @@ class _Loop:
         played, policy = self.played, self._policy
         played.answered += 1
         played.answers_since_drift += self._is_unnoticed(position)
+        audits.add(self._answers, agreed)
         if not agreed:
             played.wrong += 1
-            played.contradicted |= broken(played.answered, played.wrong, policy.alpha, policy.delta)
+            played.contradicted |= broken(self._answers, policy.alpha, policy.delta)
 
     def _audit(self, position: int, agreed: bool) -> None:
         self.played.audits_since_drift += self._is_unnoticed(position)
-        self._audits += 1
-        self._disagreements += not agreed
-        if broken(self._audits, self._disagreements, self._policy.alpha, self._policy.delta):
+        audits.add(self._audits, agreed)
+        if broken(self._audits, self._policy.alpha, self._policy.delta):
             self.played.demoted_at.append(position)
             self._start_over()
 
@@ -170,7 +174,7 @@ class _Loop:
             self.played.promotions += 1
             self._champion, self._share = fitted.classifier, verdict.share
             self._threshold = verdict.threshold
-            self._audits = self._disagreements = 0
+            self._audits = []
             self._chance = self._chances(fitted)
 
     def _chances(self, fitted: fitting.Fitted) -> npt.NDArray[np.float64]:

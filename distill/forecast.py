@@ -32,9 +32,10 @@ from distill.trainer import MOST_ANSWERS
 from policies.agreement import agree
 from policies.promise import broken
 from policies.rules import breaks_limits, needs_teacher
+from telemetry import audits
+from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange, Route, TaskState
 from telemetry.prices import Usage
-from telemetry.store import AuditTally
 from telemetry.turnout import Turnout
 
 _TASK = "task"
@@ -115,7 +116,7 @@ class Play:
         self._rng = rng
         self._position = 0
         self._champion: Ladder | None = None
-        self._audits = AuditTally(0, 0)
+        self._audits: list[AuditTally] = []
         self._answers = 0
         self._evidence: deque[Exchange] = deque(maxlen=MOST_ANSWERS)
         self._state = TaskState(_TASK)
@@ -252,9 +253,8 @@ class Play:
         )
 
     def _audit(self, agreed: bool) -> None:
-        tally = AuditTally(self._audits.audits + 1, self._audits.disagreements + (not agreed))
-        self._audits = tally
-        if broken(tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta):
+        audits.add(self._audits, agreed)
+        if broken(self._audits, self._policy.alpha, self._policy.delta):
             self.demotions += 1
             self._champion = None
             self._answers, self._tuned_on = 0, 0
@@ -333,7 +333,7 @@ class Play:
         self.verdict = run.verdict.reason
         if run.verdict.promoted:
             self.promotions += 1
-            self._champion, self._audits = run.ladder, AuditTally(0, 0)
+            self._champion, self._audits = run.ladder, []
             if run.ladder is not None:
                 self._formers.append(Former(run.ladder, dict(run.sure)))
 

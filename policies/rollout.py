@@ -12,6 +12,7 @@ from typing import Literal
 
 from config.settings import PolicySettings, RolloutSettings
 from policies.promise import broken
+from telemetry.audits import AuditTally
 from telemetry.exchange import Stage
 from telemetry.trials import TrialTally
 
@@ -52,7 +53,8 @@ def step(
     disagree = f"{seen.disagreements} of {seen.compared} compared answers disagree"
     if stage == "shadow":
         # What is said in earnest is audited like all that students say, and judged by that.
-        if broken(seen.compared, seen.disagreements, policy.alpha, policy.delta):
+        compared = AuditTally(seen.compared, seen.disagreements)
+        if broken([compared], policy.alpha, policy.delta):
             return Step("demoted", disagree)
         if seen.compared < rollout.shadow:
             return None

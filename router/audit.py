@@ -12,7 +12,7 @@ import orjson
 
 from config.settings import Settings
 from policies.agreement import agree
-from policies.promise import broken
+from policies.promise import Breach, breach
 from policies.rules import needs_teacher
 from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
@@ -136,6 +136,7 @@ class Auditor:
             agreed=text is not None and agree(opinion.prediction.answer, text),
             audit_cost=answered.model.price.cost(said.usage or Usage()),
             audit_latency_s=took_s,
+            audited=time.time(),
         )
         self._rollouts.beside(turn, text)
         await self._ledger.record_audit(turn, audit)
@@ -144,10 +145,13 @@ class Auditor:
         return audit.agreed
 
     async def _judge(self, task: str, student: Student) -> None:
-        tally = await asyncio.to_thread(self._store.audit_tally, student.version)
-        if not broken(tally.audits, tally.disagreements, self._policy.alpha, self._policy.delta):
+        found = await asyncio.to_thread(self._breach, student)
+        if found is None:
             return
-        verdict = f"demoted: {tally.disagreements} of {tally.audits} audits disagree"
         demote = self._store.demote
-        if await asyncio.to_thread(demote, task, student.version, verdict, time.time()):
+        if await asyncio.to_thread(demote, task, student.version, f"demoted: {found}", time.time()):
             await self._students.refresh()
+
+    def _breach(self, student: Student) -> Breach | None:
+        audits = self._store.audit_blocks(student.version)
+        return breach(audits, student.strata, self._policy.alpha, self._policy.delta)

@@ -112,6 +112,8 @@ class Student:
         self.version = ladder.version
         self.threshold = ladder.threshold
         """The least confidence at which an answer may be given."""
+        self.strata = 0
+        """How many slices must keep the promise each on its own."""
         self._ladder = ladder
         self._rungs = [
             _Batched(rung, writer if rung.name == TEXT else executor) for rung in ladder.rungs

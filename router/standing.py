@@ -92,17 +92,18 @@ class Standings:
 
     def _student(self, one: InService) -> StudentStanding:
         alpha, delta = self._policy.alpha, self._policy.delta
-        low, high = interval(one.audits, one.disagreements, delta)
+        seen = one.audits.total
+        low, high = interval(seen.audits, seen.disagreements, delta)
         return StudentStanding(
             task=one.task,
             version=one.version,
             since=one.since,
             bound=1 - alpha,
-            audits=one.audits,
-            agreement=1 - one.disagreements / one.audits if one.audits else None,
+            audits=seen.audits,
+            agreement=1 - seen.disagreements / seen.audits if seen.audits else None,
             lower=1 - high,
             upper=1 - low,
-            drift=drift(one.audits, one.disagreements, alpha, delta),
+            drift=drift(one.audits, strata=0, alpha=alpha, delta=delta),
             slices=self._slices[one.version],
         )
 

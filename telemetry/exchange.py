@@ -45,6 +45,8 @@ class Exchange:
     """Version of the student that was asked."""
     student_answer: str | None = None
     """What it said, whoever answered the caller; None with ``store: false``."""
+    stratum: str | None = None
+    """The slice that the request belongs to, where each slice must keep the promise on its own."""
     propensity: float | None = None
     """Probability that the teacher was asked, at once or in an audit, given all that was known when
     the route was chosen; None where no policy chose."""
@@ -71,6 +73,8 @@ class Exchange:
     """The completion's id as the caller saw it."""
     agreed: bool | None = None
     """On an audited student answer, whether the teacher gave the same."""
+    audited: float | None = None
+    """Unix time at which that was recorded; None too where nobody wrote it down."""
     finish_reason: str | None = None
     """None where the answer never finished: such an exchange teaches nobody."""
     error: str | None = None

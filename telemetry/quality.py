@@ -4,46 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, Integer, and_, cast, func, select
+from sqlalchemy import Engine, func, select
 
-from telemetry.schema import exchanges, students
+from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version
+from telemetry.schema import students
 
 
 @dataclass(frozen=True, slots=True)
 class InService:
-    """A student in service. Only audits of what it was sure of are counted: nothing else is
-    promised."""
+    """A student in service."""
 
     task: str
     version: str
     since: float
     """Unix time at which it took over its task."""
-    audits: int
-    disagreements: int
+    audits: AuditBlocks
 
 
 def in_service(engine: Engine) -> list[InService]:
     """The students in service, by task. Blocks."""
     of = students.c
-    promised = and_(
-        exchanges.c.student == of.version,
-        exchanges.c.agreed.is_not(None),
-        exchanges.c.reason == "student_confident",
-    )
     since = func.coalesce(of.earned, of.created)
-    query = (
-        select(
-            *(of.task, of.version, since),
-            func.count(exchanges.c.agreed),
-            func.coalesce(func.sum(1 - cast(exchanges.c.agreed, Integer)), 0),
-        )
-        .outerjoin_from(students, exchanges, promised)
-        .where(of.serving)
-        .group_by(of.task, of.version, since)
-        .order_by(of.task)
-    )
+    query = select(of.task, of.version, since).where(of.serving).order_by(of.task)
     with engine.connect() as connection:
-        return [InService(*row) for row in connection.execute(query)]
+        serving = connection.execute(query).all()
+    audits = blocks_by_version(engine, [version for _, version, _ in serving])
+    return [InService(*row, audits.get(row.version, NO_AUDITS)) for row in serving]
 
 
 def without_student(engine: Engine) -> list[str]:

@@ -49,6 +49,7 @@ exchanges = Table(
     Column("confidence", Float),
     Column("student", String),
     Column("student_answer", Text),
+    Column("stratum", String),
     Column("propensity", Float),
     Column("decision", Text),
     Column("request", Text),
@@ -61,6 +62,7 @@ exchanges = Table(
     Column("repeats", Text),
     Column("completion_id", String),
     Column("agreed", Boolean),
+    Column("audited", Float),
     Column("finish_reason", String),
     Column("error", String),
     Column("attempts", Integer, nullable=False, server_default="1"),
@@ -84,10 +86,10 @@ exchanges = Table(
     Index("exchanges_task_created", "task", "created", "route", "agreed"),
     Index("exchanges_completion", "completion_id"),
     Index("exchanges_key", "key", "created", "cost", "audit_cost", "tryout_cost"),
-    # All that is counted of audits is in the index.
+    # All that is counted of audits is in the index, in their order.
     Index(
         "exchanges_audits",
-        *("student", "reason", "agreed"),
+        *("student", "reason", "audited", "created", "id", "agreed", "stratum"),
         **_only(Column("agreed").is_not(None)),
     ),
 )

@@ -20,11 +20,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Integer,
     Select,
     and_,
     case,
-    cast,
     create_engine,
     event,
     false,
@@ -40,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from telemetry import changes, migrations, tryouts
+from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version
 from telemetry.changes import Cause
 from telemetry.exchange import Exchange, Stage, StudentRecord, TaskState
 from telemetry.pairs import has_pair
@@ -69,14 +68,8 @@ class Audit:
     """Picodollars."""
     audit_latency_s: float | None = None
     """Seconds until the teacher had answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditTally:
-    """Audited answers of one student, and how many of them the teacher contradicted."""
-
-    audits: int
-    disagreements: int
+    audited: float | None = None
+    """Unix time at which it was recorded: audits count in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,19 +254,11 @@ class Store:
         with self.engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 
-    def audit_tally(self, version: str) -> AuditTally:
-        """Audits of what the student answered because it was sure. What it said because it was
-        forced, or because the teacher was down, was never promised to be right."""
-        query = select(
-            func.count(), func.coalesce(func.sum(1 - cast(exchanges.c.agreed, Integer)), 0)
-        ).where(
-            exchanges.c.student == version,
-            exchanges.c.agreed.is_not(None),
-            exchanges.c.reason == "student_confident",
-        )
-        with self.engine.connect() as connection:
-            audits, disagreements = connection.execute(query).one()
-        return AuditTally(audits, disagreements)
+    def audit_blocks(self, version: str) -> AuditBlocks:
+        """The audits of a student, in order. Those of what it answered because it was sure: what
+        it said because it was forced, or because the teacher was down, was never promised to be
+        right."""
+        return blocks_by_version(self.engine, [version]).get(version, NO_AUDITS)
 
     # Stored completions. ``owner`` is the id of the key whose exchanges alone are looked at; None
     # looks at all.

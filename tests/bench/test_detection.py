@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bench.detection import Calm, Delay, Plan, Tallies, follow, frontier, main, measure, show
-from policies.promise import broken
+from bench.detection import Bets, Calm, Delay, Lives, Plan, follow, main, measure, show
+from policies.promise import broken, restarted
+from telemetry.audits import AuditTally, add
 
 ALPHA = DELTA = 0.05
 PLAN = Plan(
@@ -45,36 +46,53 @@ def invoke(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
+def blocks(life):
+    """The blocks of the only run."""
+    counts = life.disagreements[0]
+    whole, left = divmod(int(life.audits[0]), 25)
+    sizes = [25] * whole + ([left] if left else [])
+    return [AuditTally(*each) for each in zip(sizes, map(int, counts), strict=False)]
+
+
 @pytest.mark.parametrize(("alpha", "delta"), [(0.05, 0.05), (0.2, 0.01)])
-def test_the_frontier_is_where_the_test_breaks(alpha, delta):
-    edge = frontier(alpha, delta, 300)
-    assert edge[-1] >= 300 > edge[-2]
-    for audits in range(1, 301):
-        for disagreements in range(min(audits + 1, len(edge))):
-            told = audits <= edge[disagreements]
-            assert told == broken(audits, disagreements, alpha, delta)
+def test_the_promise_is_broken_where_the_products_test_says_so(alpha, delta):
+    rng = np.random.default_rng(3)
+    bets = Bets.upon(700, alpha, delta)
+    for rate in (alpha / 2, alpha, 2 * alpha, 0.8) * 10:
+        life = Lives.none(1, 700)
+        quiet = rng.integers(0, 400)
+        for audit in range(700):
+            wrong = rng.random() < (0 if audit < quiet else rate)
+            life.disagreements[0, audit // 25] += wrong
+            life.audits[0] = audit + 1
+            if wrong and audit % 7 == 0:
+                (told,) = bets.broken(life.audits, life.disagreements)
+                value = restarted(blocks(life), alpha) + np.log(delta)
+                assert told == (value >= 0) or abs(value) < 1e-6
 
 
-def test_students_that_always_disagree_are_followed_to_the_edge():
-    edge = frontier(ALPHA, DELTA, 100)
-    first = next(n for n in range(1, 10) if broken(n, n, ALPHA, DELTA))
-    reached, tallies = follow(
-        np.random.default_rng(0), 1.0, Tallies.none(2), np.array([50, first - 1]), edge
+def test_students_that_always_disagree_are_followed_to_their_end():
+    bets = Bets.upon(100, ALPHA, DELTA)
+    first = next(n for n in range(1, 10) if broken([AuditTally(n, n)], ALPHA, DELTA))
+    reached, lives = follow(
+        np.random.default_rng(0), 1.0, Lives.none(2, 100), np.array([50, first - 1]), bets
     )
     assert reached.tolist() == [first, 0]
-    assert tallies.audits.tolist() == tallies.disagreements.tolist() == [first, first - 1]
+    assert lives.audits.tolist() == [first, first - 1]
+    assert lives.disagreements[:, 0].tolist() == [first, first - 1]
 
 
 def played(rng, before, audit_rate, shift):
     """Answers and audits until a shift is noticed, one answer after the other."""
-    audits = disagreements = unnoticed = 0
+    life: list[AuditTally] = []
+    unnoticed = 0
     for answer in range(before + PLAN.cap):
         is_wrong = rng.random() < (PLAN.usual if answer < before else shift)
         if rng.random() >= audit_rate:
             continue
-        audits, disagreements = audits + 1, disagreements + is_wrong
+        add(life, agreed=not is_wrong)
         unnoticed += answer >= before
-        if broken(audits, disagreements, ALPHA, DELTA):
+        if is_wrong and broken(life, ALPHA, DELTA):
             return answer - before + 1, unnoticed
     return np.inf, np.inf
 

@@ -90,7 +90,7 @@ async def test_a_student_is_taught_promoted_and_audited(server: Server) -> None:
         while not await served():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
-    assert store.audit_tally(student.version).audits >= 1
+    assert store.audit_blocks(student.version).total.audits >= 1
     store.close()
 
 

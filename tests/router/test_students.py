@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import openai
 import pytest
 
 from telemetry.exchange import Exchange
-from telemetry.store import Store
+from telemetry.store import Audit, Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
 from tests.router.students import SENTENCES, TASK, as_json, opposite, promote
@@ -380,6 +381,43 @@ def test_a_student_that_breaks_the_promise_is_demoted(upstream: StubUpstream, da
         assert "audits disagree" in record.verdict
         assert ask(server).parse().choices[0].message.content == label(SURE)
     store.close()
+
+
+def test_a_student_that_becomes_worse_is_demoted_for_it(upstream: StubUpstream, data: Path) -> None:
+    store = Store(data)
+    promote(store, data, "wrong-1", teacher=opposite)
+    long_ago = time.time() - 3600
+    for number in range(500):
+        agreed = Audit(f"good-{number}", "cat", True, 1, audited=long_ago + number)
+        store.write([answered_well(agreed.id, long_ago)], [agreed])
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        first = ask(server)
+        assert eventually(lambda: ask(server).headers["x-protege-route"] == "teacher")
+        audited = stored(server, first).audited
+        assert audited is not None
+        assert long_ago + 3600 < audited < time.time()
+    (record,) = store.students(TASK)
+    # Less than one in a hundred of all.
+    found = re.fullmatch(r"demoted: (\d+) of the last (\d+) audits disagree", record.verdict)
+    assert found is not None, record.verdict
+    assert found[1] == found[2]
+    store.close()
+
+
+def answered_well(identifier: str, created: float) -> Exchange:
+    return Exchange(
+        id=identifier,
+        created=created,
+        task=TASK,
+        route="student",
+        model="wrong-1",
+        reason="student_confident",
+        status=200,
+        stream=False,
+        sampled=True,
+        student="wrong-1",
+    )
 
 
 def test_audits_under_way_are_finished_on_a_graceful_stop(

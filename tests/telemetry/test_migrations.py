@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, MetaData, Table, create_engine, inspect, make_url
 
 from telemetry import migrations
+from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.schema import metadata
 from telemetry.store import Store, StoreError
@@ -158,6 +159,8 @@ def test_a_database_of_the_last_version(engine: Engine, open_store: Open) -> Non
     create_first(engine)
     insert_exchange(engine, "plain", **TOLD)
     insert_exchange(engine, "student", route="student")
+    sure = {"route": "student", "student": "v1", "reason": "student_confident"}
+    insert_exchange(engine, "audited", created=104.0, agreed=False, **sure)
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}], "é": '"x"'}
     called = {"response": json.dumps(message), "finish_reason": "tool_calls"}
     insert_exchange(engine, "called", created=101.0, **called)
@@ -184,6 +187,7 @@ def test_a_database_of_the_last_version(engine: Engine, open_store: Open) -> Non
     answered = store.exchange("student")
     assert answered is not None
     assert answered.attempts == 0
+    assert store.audit_blocks("v1").whole == [AuditTally(1, 1)]
     assert choices(store, "called") == [
         {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls"}
     ]

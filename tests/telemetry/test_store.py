@@ -16,8 +16,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import ConfigError
+from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange, StudentRecord, TaskState
-from telemetry.store import Audit, AuditTally, Store, StoreError
+from telemetry.store import Audit, Store, StoreError
 from tests.postgres import PASSWORD, QUOTED, Cluster
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -141,11 +142,11 @@ def test_audits(store: Store) -> None:
     store.write([exchange(f"e{number}", **sure) for number in range(4)])
     store.write([exchange("unsure", **{**served, "reason": "teacher_down"})])
     store.write([], [Audit("unsure", None, False, 1)])
-    assert store.audit_tally("v1") == AuditTally(0, 0)
+    assert store.audit_blocks("v1").total == AuditTally(0, 0)
     store.write([], [Audit("e0", "yes", True, 5), Audit("e1", "no", False, 7)])
     store.write([], [Audit("e2", None, False, 1)])
-    assert store.audit_tally("v1") == AuditTally(3, 2)
-    assert store.audit_tally("v2") == AuditTally(0, 0)
+    assert store.audit_blocks("v1").total == AuditTally(3, 2)
+    assert store.audit_blocks("v2").total == AuditTally(0, 0)
     audited = store.exchange("e1")
     assert audited is not None
     assert (audited.teacher_answer, audited.agreed, audited.audit_cost) == ("no", False, 7)
