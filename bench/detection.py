@@ -235,7 +235,7 @@ def measure(plan: Plan) -> Measured:
 
 
 def _most(plan: Plan, audit_rate: float) -> int:
-    """More audits than any student will hardly ever have."""
+    """As many audits as a student will hardly ever have."""
     return _ample(max(plan.before), audit_rate) + _ample(plan.cap, audit_rate)
 
 

@@ -77,9 +77,9 @@ def restarted(blocks: Blocks, alpha: float) -> float:
     """Natural logarithm of the e-value against "at most ``alpha`` of the answers disagree", of the
     bets on the whole life and on all fresh starts together.
 
-    It is an e-process for any lengths of blocks that are fixed beforehand, whatever the audits so
-    far of the last. Starts since when no more than ``alpha`` disagree are left out, which makes it
-    smaller, if by little, and much faster. One more audit that agrees never makes it larger.
+    It is never above an e-process, for any lengths of blocks that are fixed beforehand: starts
+    since when no more than ``alpha`` disagree are left out, which takes off less than 1 and much of
+    the time. One more audit that agrees never makes it larger. 0 without any audit.
     """
     return log(_idle(blocks) + fsum(start.value for start in _starts(blocks, alpha)))
 
