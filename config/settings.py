@@ -179,7 +179,8 @@ class RolloutSettings(_Section):
     canary: int = Field(default=20, ge=0)
     """Answers that it then gives before it may answer all that it is sure of,"""
     share: float = Field(default=0.25, gt=0, le=1)
-    """while it is asked for this share of its task's requests,"""
+    """while it is asked for this share of its task's requests, which doubles with every quarter of
+    these answers,"""
     audit_rate: float = Field(default=0.5, gt=0, le=1)
     """and the teacher is asked too, afterwards, for this share of its answers."""
     latency_s: float = Field(default=5.0, gt=0)

@@ -24,6 +24,8 @@ of them."""
 _OF_AUDITS = 0.5
 """Part of the audits to be expected of a canary that must have come back: some never do."""
 
+_QUARTERS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -39,6 +41,13 @@ def first(rollout: RolloutSettings) -> Stage | None:
     if rollout.shadow:
         return "shadow"
     return "canary" if rollout.canary else None
+
+
+def share(rollout: RolloutSettings, answered: int) -> float:
+    """The part of its task's requests that a canary is asked for after so many answers. It doubles
+    with every quarter of those that the stage takes."""
+    quarters = _QUARTERS * answered // max(rollout.canary, 1)
+    return min(1.0, rollout.share * 2.0 ** min(quarters, _QUARTERS))
 
 
 def step(

@@ -13,7 +13,7 @@ import time
 
 from config.settings import PolicySettings, RolloutSettings
 from policies.agreement import agree
-from policies.rollout import Step, step
+from policies.rollout import Step, share, step
 from policies.rules import needs_teacher
 from router.beside import Beside
 from router.polling import Background, keep_fresh
@@ -49,6 +49,8 @@ class Rollouts:
         self._seen: list[Trial] = []
         self._changed: set[str] = set()
         """Tasks of whose coming student there is something new to know."""
+        self._answered: dict[str, int] = {}
+        """By version: answers that a coming student has given, as far as this process looked."""
         self._asking = Beside(AT_ONCE)
         self._work = Background()
         self.audit_rate = max(policy.audit_rate, settings.audit_rate)
@@ -67,8 +69,9 @@ class Rollouts:
         coming = self._students.coming(task)
         if coming is None or coming.record.stage != "canary":
             return None
+        part = share(self._settings, self._answered.get(coming.record.version, 0))
         # Chance knows nothing of the request: what is inferred of either part holds for all.
-        return coming if random.random() < self._settings.share else None
+        return coming if random.random() < part else None
 
     def canary(self, task: str) -> Student | None:
         """The canary, for who insists on a student."""
@@ -167,7 +170,11 @@ class Rollouts:
         slow_s = self._settings.latency_s
         tally = trials.tally(self._store.engine, record.version, record.stage, slow_s)
         next_ = step(record.stage, tally, self._settings, self._policy)
-        return next_ is not None and self._take(record, next_)
+        if next_ is None:
+            self._answered[record.version] = tally.answered
+            return False
+        self._answered.pop(record.version, None)
+        return self._take(record, next_)
 
     def _take(self, record: StudentRecord, step: Step) -> bool:
         """Take a step; False where another process was faster."""

@@ -21,6 +21,8 @@ def serving(options: Options, stream: Sequence[Sample]) -> Iterator[str]:
     command = [*_PROTEGE, "serve", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--data", str(options.server_data), "--teacher", options.teacher_name]
     environment = {"PROTEGE_POLICY__ALPHA": str(options.alpha), "PROTEGE_DATABASE": "null"}
+    # It takes minutes: of a run that is over by then it would only take the processor.
+    environment["PROTEGE_LOOP__TUNING_MINUTES"] = "0"
     with ExitStack() as stack:
         if options.replayed:
             url = stack.enter_context(_replaying(options, stream))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config.settings import PolicySettings, RolloutSettings
-from policies.rollout import Step, first, step
+from policies.rollout import Step, first, share, step
 from telemetry.exchange import Stage
 from telemetry.trials import TrialTally
 
@@ -22,6 +24,22 @@ def test_the_first_stage() -> None:
     assert first(ROLLOUT) == "shadow"
     assert first(RolloutSettings()) == "canary"
     assert first(RolloutSettings(canary=0)) is None
+
+
+def test_a_canary_is_asked_for_more_as_it_answers() -> None:
+    shares = [share(RolloutSettings(), answered) for answered in (0, 4, 5, 9, 10, 15, 20, 99)]
+    assert shares == [0.25, 0.25, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+@given(
+    st.floats(0.0001, 1), st.integers(0, 50), st.lists(st.integers(0, 200), min_size=2, max_size=9)
+)
+def test_a_canarys_share_only_grows(part: float, canary: int, answered: list[int]) -> None:
+    settings = RolloutSettings(share=part, canary=canary)
+    shares = [share(settings, each) for each in sorted(answered)]
+    assert shares == sorted(shares)
+    assert part <= shares[0]
+    assert shares[-1] <= min(1.0, 16 * part)
 
 
 @pytest.mark.parametrize("stage", ["shadow", "canary"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from distill import registry
 from distill.registry import summary
+from router.rollout import SETTLE_S
 from telemetry import trials
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
@@ -230,4 +232,27 @@ def test_a_canary_is_asked_for_its_share_alone(
         assert {ask(server, "animals")["x-protege-model"] for _ in range(5)} == {"rare-0"}
         assert ask(server, "animals", model="student")["x-protege-model"] == "rare-0"
     assert student(store, "rare-1").stage == "canary"
+    store.close()
+
+
+def test_a_canary_that_answers_is_asked_for_more(
+    shared_upstream: StubUpstream, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    promote(store, tmp_path, "more-0")
+    promote(store, tmp_path, "more-1", stage="canary")
+    quarter = {**ENVIRONMENT, "PROTEGE_LOOP__ROLLOUT": '{"share": 0.25, "canary": 40}'}
+
+    def answered() -> int:
+        return trials.tally(store.engine, "more-1", "canary", 60.0).answered
+
+    with Server(tmp_path, *teacher_flags(shared_upstream), **quarter) as server:
+        first: list[str] = []
+        while first.count("more-1") < 20:
+            first.append(ask(server, "animals")["x-protege-model"])
+        assert "more-0" in first
+        assert eventually(lambda: answered() == 20)
+        time.sleep(SETTLE_S)
+        # With half of its answers given it has all of the requests.
+        assert {ask(server, "animals")["x-protege-model"] for _ in range(12)} == {"more-1"}
     store.close()
