@@ -4,9 +4,11 @@ The headlines, four labels that stand for a perfect teacher's answers, are playe
 through the product's own dataset, training runs, gate, audits and demotion. What the last student
 would make of headlines that it never saw is the figure "held out". The random control sends as many
 requests to the same students, but which ones is left to chance: it costs the same, and agrees as
-often as they do when they are asked about everything.
+often as they do when they are asked about everything. The long tail of what is held out are those
+headlines that are as strange as the strangest tenth of the stream.
 
     python -m bench.stream --data shared/data --seeds 3
+    PROTEGE_POLICY__BY_SLICE=rarity python -m bench.stream --data shared/data --seeds 3
 
 ``--data`` holds ``headlines_train.csv.gz`` and ``headlines_test.csv.gz`` (columns text, label).
 """
@@ -30,6 +32,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from config.settings import load
+from distill.evaluation.strata import RARITIES, Strata
 from distill.forecast import Play, Request, Step
 from distill.students.encoder import SentenceEncoder
 from telemetry.prices import Usage
@@ -60,6 +63,9 @@ class Figures:
     """Of the held-out headlines: answered by the last student."""
     held_out_agreement: float
     held_out_control: float
+    tail_student: float
+    """Of the long tail of the held-out headlines: answered by the last student."""
+    tail_agreement: float
 
 
 def play(
@@ -84,6 +90,10 @@ def play(
     served_after = [step for step in after if step.route == "student"]
     audited = sum(step.audited for step in steps)
     size = len(pairs)
+    strata, _ = Strata.fit("rarity", [text for text, _ in pairs])
+    places = strata.of([text for text, _ in held_out])
+    tail = [step for step, place in zip(after, places, strict=True) if place == RARITIES[-1]]
+    served_tail = [step for step in tail if step.route == "student"]
     return Figures(
         student=len(served) / size,
         agreement=_agreement(served),
@@ -95,6 +105,8 @@ def play(
         held_out_student=len(served_after) / len(held_out),
         held_out_agreement=_agreement(served_after),
         held_out_control=_agreement(after),
+        tail_student=len(served_tail) / max(1, len(tail)),
+        tail_agreement=_agreement(served_tail),
     )
 
 

@@ -138,6 +138,10 @@ class ChoiceSettings(_Section):
         return self
 
 
+SliceKind = Literal["length", "language", "rarity"]
+"""What a task's requests may be divided by so that each part keeps the promise on its own."""
+
+
 class PolicySettings(ChoiceSettings):
     """The promise: of the answers students give, at most ``alpha`` disagree with the teacher's,
     with confidence ``1 - delta``."""
@@ -146,6 +150,9 @@ class PolicySettings(ChoiceSettings):
     delta: float = Field(default=0.05, gt=0, lt=1)
     audit_rate: float = Field(default=0.1, gt=0, le=1)
     """Share of student answers for which the teacher is asked too, afterwards."""
+    by_slice: SliceKind | None = None
+    """Whether each slice of this kind must keep the promise on its own; null leaves it at the
+    answers of a task as a whole. It holds for students that are tested from then on."""
 
 
 class KeyChoiceSettings(ChoiceSettings):

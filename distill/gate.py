@@ -10,12 +10,18 @@ may be used, whatever it is chosen by. It is the laxest one at which
   of older ones alone, and on none the challenger is shown to be worse than the champion where that
   answers. These are vetoes, on the safe side of the promise:
   they spend nothing of the budget, and what is too small to tell raises none.
+
+Where each of some slices must keep the bound on its own (``distill.evaluation.strata``), each is
+put to a walk of its own, with an equal part of the budget, and has a threshold of its own; one in
+which none passes is left to the teacher. Together they then keep the bound too. No label is left
+out: what the others of its slice come to without it was not tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +34,7 @@ from policies.calibration import (
     Prospect,
     Tally,
     Tested,
+    Threshold,
     lower_bound,
     prospect,
     walk,
@@ -44,6 +51,12 @@ MARGIN = 0.02
 
 _LEAST_PAIRS = 30
 """Answers that are compared at least, with the champion's or with those to the newest requests."""
+
+Strata = Sequence[str] | None
+"""The slice [n] that each request is in, where each slice must keep the bound on its own."""
+
+_WHOLE = "all requests"
+"""Name of the one slice where none must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,13 @@ class Verdict:
     """Labels that it is wrong on too often to answer with."""
     veto: str | None = None
     """What of its answers speaks against it although they keep the bound as a whole."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """The threshold of each slice that keeps the bound on its own, where each must. The others of
+    these slices are left to the teacher."""
+
+    def at(self, strata: Strata) -> Threshold:
+        """The thresholds of requests in these ``strata``."""
+        return _threshold(self.floors, strata) if self.floors else self.threshold or 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +108,11 @@ class Newest:
     outcomes: Outcomes
     said: npt.NDArray[np.int64]
     """[n, rungs]: the label that each rung says."""
+    strata: Strata = None
 
-    def given(self, threshold: float, barred: Sequence[int]) -> Given:
-        """The answers at ``threshold``, without those that are barred."""
-        return _given(self.outcomes, self.said, threshold, barred)
+    def given(self, verdict: Verdict, barred: Sequence[int]) -> Given:
+        """What is answered by that verdict, ``barred`` being its labels' places."""
+        return _given(self.outcomes, self.said, verdict.at(self.strata), barred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +125,43 @@ class Parts:
     """[n, rungs]: the label that each rung says; -1 where it says something else."""
     rival: Rival | None = None
     newest: Newest | None = None
+    strata: Strata = None
+
+    @classmethod
+    def plain(cls, outcomes: Outcomes, strata: Strata = None) -> Parts:
+        """Evidence with these ``outcomes`` that is divided by ``strata`` alone, if at all."""
+        return cls((), (), np.full(outcomes.agreed.shape, -1), strata=strata)
 
     def places(self, barred: Sequence[str]) -> list[int]:
         """Those labels' places among all."""
         return [self.labels.index(label) for label in barred]
 
-    def given(self, evidence: Outcomes, threshold: float, barred: Sequence[str]) -> Given:
-        """The answers at ``threshold``, without the ``barred`` labels."""
-        return _given(evidence, self.said, threshold, self.places(barred))
+    def given(self, evidence: Outcomes, verdict: Verdict) -> Given:
+        """What is answered by that verdict."""
+        return _given(evidence, self.said, verdict.at(self.strata), self.places(verdict.barred))
+
+
+Step = Mapping[str, Tested]
+"""Tests that passed together, by the slice's name: one for each that keeps the bound at some
+threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stratum:
+    """Requests that must keep the bound on their own, and what is expected of that."""
+
+    name: str
+    outcomes: Outcomes
+    expected: Prospect
+    share: float
+    """Of the task's requests that would be answered here."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A threshold that keeps the bound as a whole, and what its parts say."""
+    """Thresholds that keep the bound, and what the parts of the evidence say."""
 
-    tested: Tested
+    step: Step
     tally: Tally
     share: float
     barred: tuple[str, ...] = ()
@@ -137,18 +180,25 @@ def numbered(said: Sequence[Sequence[str]], labels: Sequence[str]) -> npt.NDArra
 def _given(
     outcomes: Outcomes,
     said: npt.NDArray[np.int64],
-    threshold: float,
+    threshold: Threshold,
     barred: Sequence[int],
 ) -> Given:
     given = outcomes.given(threshold)
     return given.without(np.isin(said[np.arange(len(outcomes)), given.rungs], barred))
 
 
-def expected_share(outcomes: Outcomes, alpha: float, delta: float) -> float:
+def _threshold(floors: Mapping[str, float], strata: Strata) -> Threshold:
+    if strata is None:
+        (threshold,) = floors.values()
+        return threshold
+    return np.array([floors.get(name, math.inf) for name in strata])
+
+
+def expected_share(outcomes: Outcomes, alpha: float, delta: float, strata: Strata = None) -> float:
     """The share of the task's requests that a test at level ``delta`` is expected to let a student
     answer, by its confidences alone: what candidates are compared by before one is tested."""
-    expected = prospect(outcomes, alpha, (1 - _FOR_LABELS) * delta)
-    return 0.0 if expected is None else expected.share
+    level = delta if strata is not None else (1 - _FOR_LABELS) * delta
+    return _share(_divided(outcomes.smoothed(), alpha, level, strata))
 
 
 def judge(
@@ -165,34 +215,78 @@ def judge(
     ``parts`` the answers are tested as a whole. No test is made, and none of the budget ``delta``
     spent, where the challenger's own confidences do not let it expect to take over.
     """
-    for_labels = 0.0 if parts is None else _FOR_LABELS * delta
-    expected = prospect(outcomes, alpha, delta - for_labels)
-    if expected is None or expected.share <= champion_share:
-        return Verdict(False, _not_worth(expected, champion_share), evidence=len(outcomes))
-    tested = walk(outcomes, expected, alpha, delta - for_labels)
-    passed = [one for one in tested if one.passed]
-    if not passed:
+    told = parts or Parts.plain(outcomes)
+    evidence = outcomes.smoothed()
+    for_labels = _FOR_LABELS * delta if told.labels and told.strata is None else 0.0
+    divided = _divided(evidence, alpha, delta - for_labels, told.strata)
+    expected = _share(divided)
+    if not divided or expected <= champion_share:
+        reason = _not_worth(expected if divided else None, champion_share)
+        return Verdict(False, reason, evidence=len(outcomes))
+    level = (delta - for_labels) / _count(told.strata)
+    steps = _steps({one.name: walk(one.outcomes, one.expected, alpha, level) for one in divided})
+    if not steps:
         reason = "no threshold meets the bound"
         return Verdict(False, reason, evidence=len(outcomes), delta=delta)
-    if parts is None:
-        best = _Choice(passed[-1], passed[-1].tally, passed[-1].share)
-    else:
-        level = for_labels / len(expected.stricter + expected.laxer)
-        best = _choose(outcomes.smoothed(), passed, parts, alpha, level)
-    promoted = best.veto is None and best.share > champion_share
+    tests = sum(len(one.expected.stricter + one.expected.laxer) for one in divided)
+    best = _choose(evidence, steps, told, alpha, for_labels / tests)
+    floors = _floors(best.step)
     return Verdict(
-        promoted,
-        best.veto or _in_words(best, champion_share),
-        best.tested.threshold,
+        best.veto is None and best.share > champion_share,
+        best.veto or _in_words(best, champion_share, told.strata),
+        min(floors.values()),
         len(outcomes),
         best.tally.answered,
         best.tally.wrong,
         best.share,
-        best.tested.upper,
+        max(tested.upper for tested in best.step.values()),
         delta,
         best.barred,
         best.veto,
+        {} if told.strata is None else floors,
     )
+
+
+def _count(strata: Strata) -> int:
+    return 1 if strata is None else len(set(strata))
+
+
+def _divided(evidence: Outcomes, alpha: float, delta: float, strata: Strata) -> list[_Stratum]:
+    """The slices, or the whole, of which any threshold is expected to pass at its part of
+    ``delta``."""
+    names = np.asarray([_WHOLE] * len(evidence) if strata is None else strata)
+    found = []
+    for name in dict.fromkeys(names.tolist()):
+        rows = names == name
+        part = evidence.part(rows)
+        expected = prospect(part, alpha, delta / _count(strata))
+        if expected is not None:
+            of_all = float(part.weights.sum() / evidence.weights.sum())
+            found.append(_Stratum(name, part, expected, of_all * expected.share))
+    return found
+
+
+def _share(divided: Sequence[_Stratum]) -> float:
+    return sum(one.share for one in divided)
+
+
+def _steps(walked: Mapping[str, Sequence[Tested]]) -> list[Step]:
+    """From strict to lax, what passed: at each threshold that did in any slice, every slice has
+    the laxest of its own that is no laxer."""
+    passed = {name: [one for one in tests if one.passed] for name, tests in walked.items()}
+    thresholds = sorted({one.threshold for tests in passed.values() for one in tests}, reverse=True)
+    return [
+        {
+            name: min(strict, key=lambda one: one.threshold)
+            for name, tests in passed.items()
+            if (strict := [one for one in tests if one.threshold >= threshold])
+        }
+        for threshold in thresholds
+    ]
+
+
+def _floors(step: Step) -> dict[str, float]:
+    return {name: tested.threshold for name, tested in step.items()}
 
 
 def observed(outcomes: Outcomes, alpha: float) -> float | None:
@@ -207,33 +301,35 @@ def observed(outcomes: Outcomes, alpha: float) -> float | None:
     return good[-1] if good else None
 
 
-def _not_worth(expected: Prospect | None, champion_share: float) -> str:
+def _not_worth(expected: float | None, champion_share: float) -> str:
     """Why no test is made."""
     if expected is None:
         return "by its own confidence it would not meet the bound yet"
-    return f"would answer {expected.share:.0%} of requests, the champion {champion_share:.0%}"
+    return f"would answer {expected:.0%} of requests, the champion {champion_share:.0%}"
 
 
-def _in_words(best: _Choice, champion_share: float) -> str:
+def _in_words(best: _Choice, champion_share: float, strata: Strata) -> str:
     words = f"answers {best.share:.0%} of requests"
     if best.share <= champion_share:
         words += f", the champion {champion_share:.0%}"
     else:
         words += " within the bound"
-    if best.barred:
-        words += f"; leaves {', '.join(map(repr, best.barred))} to the teacher"
+    untold = [] if strata is None else sorted(set(strata) - best.step.keys())
+    if left := (*best.barred, *untold):
+        words += f"; leaves {', '.join(map(repr, left))} to the teacher"
     return f"{words}; if it answered more, {best.held_back}" if best.held_back else words
 
 
 def _choose(
-    evidence: Outcomes, passed: Sequence[Tested], parts: Parts, alpha: float, level: float
+    evidence: Outcomes, steps: Sequence[Step], parts: Parts, alpha: float, level: float
 ) -> _Choice:
-    """The laxest threshold that no part of the evidence speaks against; the strictest, and what
-    speaks against it, where there is none. ``level`` is for all labels at one threshold."""
+    """The laxest step that no part of the evidence speaks against; the strictest, and what speaks
+    against it, where there is none. ``level`` is for all labels at one threshold."""
     total = float(evidence.weights.sum())
     held_back = None
-    for tested in reversed(passed):
-        given = evidence.given(tested.threshold)
+    for step in reversed(steps):
+        floors = _floors(step)
+        given = evidence.given(_threshold(floors, parts.strata))
         said = parts.said[np.arange(len(evidence)), given.rungs]
         bad = _wrong_labels(given, said, len(parts.labels), alpha, level)
         given = given.without(np.isin(said, bad))
@@ -241,10 +337,10 @@ def _choose(
         barred = tuple(parts.labels[label] for label in bad)
         veto = (
             _broken(given, parts.slices, alpha)
-            or _outdated(parts.newest, tested.threshold, bad, alpha)
+            or _outdated(parts.newest, floors, bad, alpha)
             or _worse(given, parts)
         )
-        choice = _Choice(tested, tally, tally.weight / total, barred, veto, held_back)
+        choice = _Choice(step, tally, tally.weight / total, barred, veto, held_back)
         if veto is None:
             break
         held_back = held_back or veto
@@ -278,13 +374,14 @@ def _broken(given: Given, slices: Sequence[Slice], alpha: float) -> str | None:
 
 
 def _outdated(
-    newest: Newest | None, threshold: float, barred: Sequence[int], alpha: float
+    newest: Newest | None, floors: Mapping[str, float], barred: Sequence[int], alpha: float
 ) -> str | None:
     """What shows, if anything does, that what was learnt from older answers breaks the bound on the
     newest ones."""
     if newest is None:
         return None
-    tally = newest.given(threshold, barred).tally()
+    at = _threshold(floors, newest.strata)
+    tally = _given(newest.outcomes, newest.said, at, barred).tally()
     if tally.answered < _LEAST_PAIRS or lower_bound(tally, _VETO) <= alpha:
         return None
     answers = f"{tally.wrong} of {tally.answered} answers to the newest requests"

@@ -18,6 +18,7 @@ from distill.data.suspects import sieve
 from distill.evaluation.latency import Latency, measure
 from distill.evaluation.report import Report, report
 from distill.evaluation.slices import cut
+from distill.evaluation.strata import Floors, Strata
 from distill.evaluation.temporal import newest
 from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
@@ -131,11 +132,12 @@ def retrain(
     labels = named(learnt, taught)
     delta = attempt_delta(policy.delta, state.attempts + 1)
     encoders = [each for each in (encoder, tuned) if each is not None]
-    best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoders, sift)
-    served = champion.worth if champion else 0.0
+    divided = divide(policy, [example.text for example in data.examples])
+    best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoders, sift, divided)
+    served = to_beat(champion, policy)
     verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
     if verdict.threshold is not None:
-        parts = replace(parts, newest=newest(data, best.rungs, parts.labels))
+        parts = replace(parts, newest=newest(data, best.rungs, parts.labels, parts.strata))
         verdict = gate.judge(best.outcomes, served, policy.alpha, delta, parts)
     if verdict.promoted and encoder_comes and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
@@ -143,20 +145,20 @@ def retrain(
     threshold = verdict.threshold
     if threshold is None:
         threshold = gate.observed(best.outcomes, policy.alpha)
-    at, evidence = threshold or 0.0, best.outcomes.smoothed()
-    given = parts.given(evidence, at, verdict.barred)
+    evidence, used = best.outcomes.smoothed(), replace(verdict, threshold=threshold)
+    given = parts.given(evidence, used)
     figures = report(
         evidence,
         given,
-        at,
+        threshold or 0.0,
         parts.slices,
         np.array([example.contradicted for example in data.examples if example.weight]),
         policy.alpha,
-        None if parts.newest is None else parts.newest.given(at, parts.places(verdict.barred)),
+        None if parts.newest is None else parts.newest.given(used, parts.places(used.barred)),
     )
     if threshold is None:
         return Run(verdict, labels, best.names, report=figures, suspects=best.suspects)
-    ladder = ladder_of(task, version, data, threshold, best.rungs, verdict)
+    ladder = ladder_of(task, version, data, best.rungs, used, divided)
     latency = measure(ladder, [example.text for example in data.examples])
     tested = [example.id for example in data.examples if example.weight]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
@@ -185,23 +187,62 @@ def _untested(
     threshold = gate.observed(_outcomes([trained], np.ones(len(data))), alpha)
     if threshold is None:
         return Run(verdict, labels, names)
-    ladder = ladder_of(task, version, data, threshold, (trained.rung,), verdict)
+    kept = replace(verdict, threshold=threshold)
+    ladder = ladder_of(task, version, data, (trained.rung,), kept)
     return Run(verdict, labels, names, ladder)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How a task's requests are divided, where each slice must keep the promise on its own."""
+
+    strata: Strata | None = None
+    names: npt.NDArray[np.str_] | None = None
+    """[n]: the slice that each example is in."""
+
+    def part(self, rows: npt.NDArray[Any]) -> list[str] | None:
+        """The slices of some examples."""
+        return None if self.names is None else self.names[rows].tolist()
+
+    def floors(self, verdict: Verdict) -> Floors | None:
+        """The thresholds that ``verdict`` gives the slices; None where they do not matter."""
+        if self.strata is None or not verdict.floors:
+            return None
+        return Floors(self.strata, verdict.floors)
+
+
+def divide(policy: PolicySettings, texts: Sequence[str]) -> Division:
+    """The division of examples with these ``texts`` [n] that ``policy`` asks for."""
+    if policy.by_slice is None or not texts:
+        return Division()
+    strata, names = Strata.fit(policy.by_slice, texts)
+    return Division(strata, np.array(names))
+
+
+def to_beat(champion: Ladder | None, policy: PolicySettings) -> float:
+    """What a challenger must save more than: nothing where the champion's slices need not keep the
+    promise that the challenger's must."""
+    if champion is None:
+        return 0.0
+    kind = None if champion.floors is None else champion.floors.strata.kind
+    return champion.worth if policy.by_slice in {None, kind} else 0.0
 
 
 def ladder_of(
     task: str,
     version: str,
     data: Dataset,
-    threshold: float,
     rungs: tuple[Rung, ...],
     verdict: Verdict,
+    divided: Division = Division(),
 ) -> Ladder:
-    """The ``rungs`` as the student that was tested on ``data``."""
+    """The ``rungs`` as the student that was tested on ``data``, which ``verdict`` gives a
+    threshold."""
+    assert verdict.threshold is not None, "a student without a threshold cannot answer"
     return Ladder(
         version,
         task,
-        threshold,
+        verdict.threshold,
         verdict.share,
         data.head,
         rungs,
@@ -209,6 +250,7 @@ def ladder_of(
         data.masked,
         verdict.barred,
         max(example.created for example in data.examples),
+        floors=divided.floors(verdict),
     )
 
 
@@ -220,6 +262,7 @@ def _best_candidate(
     delta: float,
     encoders: Sequence[SentenceEncoder],
     sift: bool,
+    divided: Division,
 ) -> _Candidate:
     """The rungs that expect to serve the most; of those that expect as much, the cheapest.
 
@@ -248,8 +291,8 @@ def _best_candidate(
     def candidate(*trained: Trained) -> _Candidate:
         outcomes = _outcomes(trained, weights, even=data.even)
         said = gate.numbered([one.said for one in trained], labels)[counts]
-        parts = Parts(slices, labels, said, rival)
-        expected = gate.expected_share(outcomes, alpha, delta)
+        parts = Parts(slices, labels, said, rival, strata=divided.part(counts))
+        expected = gate.expected_share(outcomes, alpha, delta, parts.strata)
         return _Candidate(trained, outcomes, parts, expected, cheap.suspects)
 
     alone = candidate(cheap)

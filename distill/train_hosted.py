@@ -23,7 +23,7 @@ from distill.evaluation.slices import cut
 from distill.gate import Parts, Verdict
 from distill.students import hosted, label
 from distill.students.ladder import Ladder
-from distill.train import Run, find_rival, ladder_of
+from distill.train import Run, divide, find_rival, ladder_of, to_beat
 from distill.train_text import without_mistake
 from policies.calibration import Given, Outcomes, attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
@@ -97,18 +97,21 @@ def retrain(
     pairs = zip(examples, tryouts, strict=True)
     weights = np.array([example.weight / tryout.chance for example, tryout in pairs])
     delta = attempt_delta(policy.delta, state.attempts + 1)
-    perfect = gate.judge(without_mistake(weights), 0.0, policy.alpha, delta / _CANDIDATES)
-    if not perfect.promoted:
+    texts = [example.text for example in examples]
+    divided = divide(policy, texts)
+    strata = divided.part(np.arange(len(texts)))
+    perfect = without_mistake(weights)
+    flawless = Parts.plain(perfect, strata)
+    if not gate.judge(perfect, 0.0, policy.alpha, delta / _CANDIDATES, flawless).promoted:
         return None
     agreed = np.array([tryout.agreed for tryout in tryouts])
-    texts = [example.text for example in examples]
     trained = hosted.train(evidence.model, texts, agreed, [example.group for example in examples])
     costs = np.array([tryout.cost for tryout in tryouts], dtype=float)
     saved = np.array([evidence.teacher_costs[example.id] for example in examples], dtype=float)
     cheap, labels = _cheap(data)
     slices = cut(texts, [example.answer for example in examples], labels, trained.surprise)
     rival = None if champion is None else find_rival(champion, data.head, examples)
-    served = champion.worth if champion else 0.0
+    served = to_beat(champion, policy)
 
     def judged(first: label.Trained | None) -> _Candidate:
         confidences, right = [trained.confidences], [agreed]
@@ -118,11 +121,11 @@ def retrain(
             right.insert(0, first.agreed[rows])
             said.insert(0, first.probabilities.argmax(axis=1)[rows])
         outcomes = Outcomes(np.stack(confidences, axis=1), np.stack(right, axis=1), weights)
-        parts = Parts(slices, labels, np.stack(said, axis=1), rival)
+        parts = Parts(slices, labels, np.stack(said, axis=1), rival, strata=strata)
         verdict = gate.judge(outcomes, 0.0, policy.alpha, delta / _CANDIDATES, parts)
         saves = 0.0
         if verdict.threshold is not None:
-            given = parts.given(outcomes.smoothed(), verdict.threshold, verdict.barred)
+            given = parts.given(outcomes.smoothed(), verdict)
             paid = np.where(given.rungs == len(confidences) - 1, costs, 0.0)
             saves = _share_saved(given, saved, paid)
         rungs = (trained.rung,) if first is None else (first.rung, trained.rung)
@@ -144,11 +147,11 @@ def retrain(
     if verdict.threshold is None:
         return Run(verdict, labels, names, hosted=about)
     smooth = best.outcomes.smoothed()
-    given = best.parts.given(smooth, verdict.threshold, verdict.barred)
+    given = best.parts.given(smooth, verdict)
     contradicted = np.array([example.contradicted for example in examples])
     figures = report(smooth, given, verdict.threshold, slices, contradicted, policy.alpha)
     p50, p95 = np.quantile([1000 * tryout.latency_s for tryout in tryouts], (0.5, 0.95)).tolist()
-    ladder = ladder_of(task, version, data, verdict.threshold, best.rungs, verdict)
+    ladder = ladder_of(task, version, data, best.rungs, verdict, divided)
     ladder = replace(ladder, saves=best.saves)
     return Run(verdict, labels, names, ladder, figures, Latency(p50, p95), hosted=about)
 

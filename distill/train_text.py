@@ -18,6 +18,7 @@ from config.settings import PolicySettings
 from distill import gate
 from distill.answers import learnable, named
 from distill.data.dataset import Dataset
+from distill.gate import Parts
 from distill.students import label, usage
 from distill.students.base import TEXT
 from distill.students.label import LabelRung
@@ -26,7 +27,7 @@ from distill.students.text import student
 from distill.students.text.lesson import lesson
 from distill.students.text.rung import TextRung
 from distill.students.text.student import Start
-from distill.train import MOST, Run
+from distill.train import MOST, Run, divide, to_beat
 from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
 
@@ -62,7 +63,7 @@ def retrain(
     The test is made on answers that it was not trained on. None, and nothing is trained, where
     these are so few that not even a student without a mistake would pass. Raises TrainingError.
     """
-    served = champion.worth if champion else 0.0
+    served = to_beat(champion, policy)
     delta = attempt_delta(policy.delta, state.attempts + 1)
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
@@ -74,8 +75,11 @@ def retrain(
     taught = np.array([example.flaw is None for example in data.examples])
     weights = np.array([example.weight for example in data.examples])
     tested = student.held_out(texts, groups) & (weights > 0)
+    divided = divide(policy, texts)
+    strata = divided.part(tested)
     perfect = without_mistake(weights[tested])
-    if not gate.judge(perfect, served, policy.alpha, delta).promoted:
+    flawless = Parts.plain(perfect, strata)
+    if not gate.judge(perfect, served, policy.alpha, delta, flawless).promoted:
         return None
     written = student.train(
         start,
@@ -83,9 +87,9 @@ def retrain(
         groups=groups,
         taught=taught,
     )
-    flawless = [answers[i] for i in np.flatnonzero(taught).tolist()]
-    learnt = learnable(flawless)
-    labels = named(learnt, flawless)
+    known = [answers[i] for i in np.flatnonzero(taught).tolist()]
+    learnt = learnable(known)
+    labels = named(learnt, known)
     cheap = label.train(texts, answers, learnt, groups=groups) if learnt else None
 
     def candidate(*made: label.Trained | student.Trained) -> tuple[Outcomes, Rungs]:
@@ -101,9 +105,10 @@ def retrain(
     candidates = [candidate(cheap, written)] if cheap is not None else []
     candidates.append(candidate(written))
     outcomes, rungs = max(
-        candidates, key=lambda one: gate.expected_share(one[0], policy.alpha, delta)
+        candidates, key=lambda one: gate.expected_share(one[0], policy.alpha, delta, strata)
     )
-    verdict = gate.judge(outcomes, served, policy.alpha, delta)
+    parts = Parts.plain(outcomes, strata)
+    verdict = gate.judge(outcomes, served, policy.alpha, delta, parts)
     names = tuple(one.name for one in rungs)
     if not verdict.promoted or verdict.threshold is None:
         return Run(verdict, labels, names)
@@ -118,6 +123,7 @@ def retrain(
         rungs,
         tokens,
         data.masked,
+        floors=divided.floors(verdict),
     )
     return Run(verdict, labels, names, ladder)
 

@@ -39,6 +39,10 @@ _PATIENCE = 5
 """The greater, the more evenly the error budget is spread over the first gate tests of a task."""
 
 
+Threshold = float | npt.NDArray[np.float64]
+"""One for all of n requests, or [n] of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """What each rung of a ladder makes of n requests whose teacher answers are known."""
@@ -75,11 +79,20 @@ class Outcomes:
         bins = np.searchsorted(edges, self.surest, side="right")
         counts = np.bincount(bins, minlength=_BINS)
         sums = np.bincount(bins, self.weights, minlength=_BINS)
-        return replace(self, weights=(sums / np.maximum(counts, 1))[bins])
+        return replace(self, weights=(sums / np.maximum(counts, 1))[bins], even=True)
 
-    def given(self, threshold: float) -> Given:
+    def part(self, rows: npt.NDArray[np.bool_]) -> Outcomes:
+        """Those of some requests alone."""
+        return replace(
+            self,
+            confidences=self.confidences[rows],
+            agreed=self.agreed[rows],
+            weights=self.weights[rows],
+        )
+
+    def given(self, threshold: Threshold) -> Given:
         """The answers at ``threshold``: the first rung whose confidence reaches it gives one."""
-        confident = self.confidences >= threshold
+        confident = self.confidences >= np.reshape(threshold, (-1, 1))
         answered: npt.NDArray[np.bool_] = np.logical_or.reduce(confident, axis=1)
         rungs = confident.argmax(axis=1)
         wrong: npt.NDArray[np.bool_] = answered & ~self.agreed[np.arange(len(self)), rungs]

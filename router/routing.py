@@ -142,9 +142,11 @@ class Routing:
             if said.asks is not None:
                 hosted = self.models.hosted[said.asks]
                 usage = self.scores.usage(request.ask, hosted.upstream.model)
-                return Opinion(student, said, usage, cost, asked.waiting, took_s, hosted)
+                return Opinion(
+                    student, said, usage, cost, asked.waiting, took_s, asked.stratum, hosted
+                )
             usage = student.usage(text, said.answer)
-            return Opinion(student, said, usage, cost, asked.waiting, took_s)
+            return Opinion(student, said, usage, cost, asked.waiting, took_s, asked.stratum)
         except Exception:
             _log.exception("student %s failed", student.version)
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ class Asked:
     """Seconds of computing: its part of those of the batches that it was in."""
     waiting: int
     """Questions that were waiting before it."""
+    stratum: str | None
+    """The slice of the task that the text is in, where each must keep the promise on its own."""
 
 
 @dataclass(slots=True)
@@ -122,6 +125,7 @@ class Student:
     async def predict(self, text: str) -> Asked:
         """The answer of the cheapest rung that is sure enough, else the surest of all."""
         varying = self._ladder.varying(text)
+        place = self._ladder.place(varying)
         waiting = sum(rung.waiting for rung in self._rungs)
         compute_s = 0.0
         surest: Prediction | None = None
@@ -130,13 +134,13 @@ class Student:
             compute_s += took_s
             if surest is None or prediction.confidence > surest.confidence:
                 surest = prediction
-            if prediction.confidence >= self.threshold:
+            if prediction.confidence >= place.floor or math.isinf(place.floor):
                 break
         assert surest is not None, "a ladder has at least one rung"
-        surest = self._ladder.settled(surest)
+        surest = self._ladder.settled(surest, place.floor)
         if self._ladder.masks:
             surest = _restored(surest, self._ladder.masked(text).restore)
-        return Asked(surest, compute_s, waiting)
+        return Asked(surest, compute_s, waiting, place.stratum)
 
     def is_too_long(self, text: str) -> bool:
         """Whether ``text`` is longer than all that the student was trained and tested on."""

@@ -85,6 +85,8 @@ class Opinion:
     """Questions that the student had before this one."""
     took_s: float
     """Seconds until it had said so."""
+    stratum: str | None = None
+    """The slice that the request is in, where each must keep the promise on its own."""
     hosted: Model | None = None
     """Who is to be asked for the answer, where the prediction has none."""
 

@@ -7,11 +7,9 @@ of the requests, and those whose answers are too rare to be learnt.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -21,19 +19,12 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from threadpoolctl import threadpool_limits
 
 from distill.evaluation.language import FREQUENT, language
+from distill.evaluation.strata import LEAST, RARITIES, REST, length_edges, length_names, rarities
 
 Kind = Literal["all", "temporal", "length", "language", "topic", "age", "rarity", "answer"]
 """``all`` are all requests; ``answer`` is the teacher's, which is known only afterwards."""
 
 Mask = npt.NDArray[np.bool_]
-
-_LEAST = 20
-"""Requests that make a slice; a lesser part is left to the others of its kind."""
-
-_TAIL = math.log(10)
-"""The surprise at the strangest tenth of a task's requests, and"""
-_UNUSUAL = math.log(2)
-"""at the stranger half."""
 
 _TOPICS = 8
 _TOPIC_SIZE = 50
@@ -43,8 +34,6 @@ _TOPIC_ROWS = 1500
 _TOPIC_FEATURES = 512
 _TOPIC_WORDS = 3
 _SEED = 0
-
-REST = "(others)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +72,7 @@ def _slices(kind: Kind, names: Sequence[str], places: Sequence[int]) -> list[Sli
     """A slice for each of the ``names`` that enough requests have, and one of all others together;
     ``places`` [n] say which name each has. Nothing where all have the same."""
     found = np.asarray(places)
-    few = np.bincount(found, minlength=len(names)) < _LEAST
+    few = np.bincount(found, minlength=len(names)) < LEAST
     slices = [Slice(kind, names[i], found == i) for i in np.flatnonzero(~few).tolist()]
     if few[found].any():
         slices.append(Slice(kind, REST, few[found]))
@@ -99,11 +88,9 @@ def _by_size(values: Sequence[str]) -> tuple[list[str], list[int]]:
 
 def _lengths(texts: Sequence[str]) -> tuple[list[str], list[int]]:
     """Quarters, by the number of characters."""
-    lengths = np.array([len(text) for text in texts])
-    edges = np.unique(np.quantile(lengths, (0.25, 0.5, 0.75), method="higher")).tolist()
-    between = [f"{low + 1} to {high} characters" for low, high in pairwise(edges)]
-    names = [f"up to {edges[0]} characters", *between, f"over {edges[-1]} characters"]
-    return names, np.searchsorted(edges, lengths, side="left").tolist()
+    edges = length_edges(texts)
+    lengths = [len(text) for text in texts]
+    return length_names(edges), np.searchsorted(edges, lengths, side="left").tolist()
 
 
 def _ages(count: int) -> tuple[list[str], list[int]]:
@@ -112,8 +99,8 @@ def _ages(count: int) -> tuple[list[str], list[int]]:
 
 
 def _rarities(surprise: npt.NDArray[np.float64]) -> tuple[list[str], list[int]]:
-    places = np.searchsorted((_UNUSUAL, _TAIL), surprise, side="right")
-    return ["usual", "unusual", "long tail"], places.tolist()
+    found = rarities(surprise)
+    return list(RARITIES), [RARITIES.index(name) for name in found]
 
 
 def topics(texts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.answers import learnable
 from distill.data.dataset import Dataset
-from distill.gate import Newest, numbered
+from distill.gate import Newest, Strata, numbered
 from distill.students import label
 from distill.students.label import LabelRung
 from policies.agreement import agree
@@ -26,11 +26,14 @@ _MOST_OLD = 5000
 """The newest of the older answers are enough to learn from."""
 
 
-def newest(data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str]) -> Newest | None:
+def newest(
+    data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str], strata: Strata = None
+) -> Newest | None:
     """What rungs like these, of answers older than the newest 15%, make of those.
 
     Of the older ones, near-duplicates of the newest are left out, as in every test. None where
-    either part is too small to tell anything. ``labels`` number the answers that are said.
+    either part is too small to tell anything. ``labels`` number the answers that are said, and
+    ``strata`` are those of the examples that are evidence.
     """
     examples = sorted(data.examples, key=lambda example: example.created)
     border = examples[int((1 - _PART) * len(examples))].created
@@ -65,4 +68,9 @@ def newest(data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str]) -> 
         ).T,
         np.array([each.weight for each in new]),
     ).smoothed()
-    return Newest(outcomes, numbered([[each.answer for each in said] for said in asked], labels))
+    numbers = numbered([[each.answer for each in said] for said in asked], labels)
+    if strata is None:
+        return Newest(outcomes, numbers)
+    evidence = (each for each in data.examples if each.weight > 0)
+    placed = {each.id: name for each, name in zip(evidence, strata, strict=True)}
+    return Newest(outcomes, numbers, [placed[each.id] for each in new])

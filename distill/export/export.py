@@ -83,6 +83,11 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
 def _check_format(ladder: Ladder, format_: Format) -> None:
     if ladder.hosted is not None:
         raise ExportError(f"{ladder.version} has {ladder.hosted} answer: it cannot be exported")
+    if ladder.floors is not None:
+        raise ExportError(
+            f"{ladder.version} has a threshold for each slice ({ladder.floors.strata.kind}): "
+            "it cannot be exported"
+        )
     if any(isinstance(rung, TextRung) for rung in ladder.rungs):
         if format_ not in _WRITERS:
             raise ExportError(f"{ladder.version} writes its answers: it goes as {_or(_WRITERS)}")

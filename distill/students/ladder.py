@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.data.private import Masked, mask
+from distill.evaluation.strata import Floors, Place
 from distill.students.base import HOSTED, TEXT, Prediction, Rung
 from distill.students.encoder import SentenceEncoder
 from distill.students.hosted import HostedRung
@@ -44,6 +45,8 @@ class Ladder:
     saves: float | None = None
     """Share of the teacher's cost that it saves, foretold likewise; None where its answers cost
     next to nothing, so that it is the share of the requests."""
+    floors: Floors | None = None
+    """Thresholds of slices that keep the promise each on its own; ``threshold`` is the least."""
 
     @property
     def worth(self) -> float:
@@ -63,18 +66,26 @@ class Ladder:
         """What is said to each varying text by its cheapest rung that is sure enough, else by the
         surest of all."""
         first, *dearer = self.rungs
+        floors = [self.place(text).floor for text in texts]
         surest = first.predict(texts)
         for rung in dearer:
-            unsure = [i for i, said in enumerate(surest) if said.confidence < self.threshold]
+            unsure = [i for i, said in enumerate(surest) if said.confidence < floors[i] < math.inf]
             for i, said in zip(unsure, rung.predict([texts[i] for i in unsure]), strict=True):
                 surest[i] = max(surest[i], said, key=lambda prediction: prediction.confidence)
-        return [self.settled(prediction) for prediction in surest]
+        return [self.settled(said, floor) for said, floor in zip(surest, floors, strict=True)]
 
-    def settled(self, prediction: Prediction) -> Prediction:
-        """The deciding rung's ``prediction`` as the ladder's own."""
-        return (
-            replace(prediction, confidence=0.0) if prediction.answer in self.barred else prediction
-        )
+    def place(self, text: str) -> Place:
+        """Where a varying text stands."""
+        return Place(None, self.threshold) if self.floors is None else self.floors.of(text)
+
+    def settled(self, prediction: Prediction, floor: float) -> Prediction:
+        """The deciding rung's ``prediction`` as the ladder's own, to a text with that ``floor``:
+        below it, it is not sure enough."""
+        if prediction.answer in self.barred:
+            return replace(prediction, confidence=0.0)
+        if self.threshold <= prediction.confidence < floor:
+            return replace(prediction, confidence=math.nextafter(self.threshold, 0.0))
+        return prediction
 
     def varying(self, text: str) -> str:
         """``text`` as it is read, without the constant beginning."""
@@ -95,6 +106,8 @@ class Ladder:
                 "an exported ladder stays as it is"
             )
             rung.save(folder)
+        if self.floors is not None:
+            self.floors.save(folder)
         manifest = {
             "version": self.version,
             "task": self.task,
@@ -147,6 +160,7 @@ class Ladder:
             tuple(manifest.get("barred", ())),
             math.inf if manifest.get("trained") is None else manifest["trained"],
             manifest.get("saves"),
+            Floors.load(folder),
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from distill.evaluation.strata import Floors
 from distill.students import label as label_student
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
@@ -52,11 +53,13 @@ def promote(
     longest: int | None = None,
     card: str | None = None,
     stage: Stage | None = None,
+    floors: Floors | None = None,
 ) -> None:
     """Put a student of ``teacher`` into service, or on its way there, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
-    ladder = Ladder(version, task, threshold, 0.9, "", (_rung(teacher),), usage)
+    rungs = (_rung(teacher),)
+    ladder = Ladder(version, task, threshold, 0.9, "", rungs, usage, floors=floors)
     path = f"students/{version}"
     ladder.save(data / path)
     card = card or json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
