@@ -30,10 +30,10 @@ from distill.train import Run, retrain
 from distill.train_encoder import Own
 from distill.trainer import MOST_ANSWERS
 from policies.agreement import agree
-from policies.promise import broken
+from policies.promise import breach
 from policies.rules import breaks_limits, needs_teacher
 from telemetry import audits
-from telemetry.audits import AuditTally
+from telemetry.audits import AuditBlocks, AuditTally
 from telemetry.exchange import Exchange, Route, TaskState
 from telemetry.prices import Usage
 from telemetry.turnout import Turnout
@@ -117,6 +117,7 @@ class Play:
         self._position = 0
         self._champion: Ladder | None = None
         self._audits: list[AuditTally] = []
+        self._by_stratum: dict[str, list[AuditTally]] = {}
         self._answers = 0
         self._evidence: deque[Exchange] = deque(maxlen=MOST_ANSWERS)
         self._state = TaskState(_TASK)
@@ -176,7 +177,7 @@ class Play:
             self._answers += 1
             self._evidence.append(self._exchange(request, opinion, step, sampled))
         if step.audited:
-            self._audit(step.agreed is True)
+            self._audit(request, step.agreed is True)
         self._position += 1
         self._learn()
         return step
@@ -252,9 +253,14 @@ class Play:
             agreed=step.agreed if served else None,
         )
 
-    def _audit(self, agreed: bool) -> None:
+    def _audit(self, request: Request, agreed: bool) -> None:
+        assert self._champion is not None, "only a student's answers are audited"
         audits.add(self._audits, agreed)
-        if broken(self._audits, self._policy.alpha, self._policy.delta):
+        stratum = self._champion.place(self._champion.varying(request.text)).stratum
+        if stratum is not None:
+            audits.add(self._by_stratum.setdefault(stratum, []), agreed)
+        seen, strata = AuditBlocks(self._audits, self._by_stratum), self._champion.strata
+        if breach(seen, strata, self._policy.alpha, self._policy.delta) is not None:
             self.demotions += 1
             self._champion = None
             self._answers, self._tuned_on = 0, 0
@@ -333,7 +339,7 @@ class Play:
         self.verdict = run.verdict.reason
         if run.verdict.promoted:
             self.promotions += 1
-            self._champion, self._audits = run.ladder, []
+            self._champion, self._audits, self._by_stratum = run.ladder, [], {}
             if run.ladder is not None:
                 self._formers.append(Former(run.ladder, dict(run.sure)))
 

@@ -256,6 +256,7 @@ class Ledger:
             confidence=opinion.prediction.confidence if opinion else None,
             student=opinion.student.version if opinion else None,
             propensity=decision.propensity if decision else None,
+            stratum=opinion.stratum if opinion else None,
             decision=orjson.dumps(decision).decode() if decision else None,
             dialect=request.dialect,
             request=request.text if request.store else None,

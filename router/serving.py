@@ -115,7 +115,7 @@ class Student:
         self.version = ladder.version
         self.threshold = ladder.threshold
         """The least confidence at which an answer may be given."""
-        self.strata = 0
+        self.strata = ladder.strata
         """How many slices must keep the promise each on its own."""
         self._ladder = ladder
         self._rungs = [

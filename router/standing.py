@@ -26,6 +26,16 @@ _WORDLESS = ("length", "language", "age", "rarity")
 
 
 @dataclass(frozen=True, slots=True)
+class _Card:
+    """What is wanted of a student's card."""
+
+    slices: Mapping[str, float]
+    """Agreement by slice."""
+    strata: int
+    """Slices that must keep the promise each on its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Stored:
     """What the store tells."""
 
@@ -54,7 +64,7 @@ class Standings:
         self._limits = limits
         self._budgets = budgets
         self._models = models
-        self._slices: dict[str, Mapping[str, float]] = {}
+        self._cards: dict[str, _Card] = {}
         """By version: what a card says does not change."""
 
     async def now(self) -> Standing:
@@ -75,11 +85,11 @@ class Standings:
     def _read(self) -> _Stored:
         engine = self._store.engine
         serving = quality.in_service(engine)
-        unread = [one.version for one in serving if one.version not in self._slices]
+        unread = [one.version for one in serving if one.version not in self._cards]
         if unread:
             cards = quality.cards(engine, unread)
-            self._slices = {
-                one.version: self._slices.get(one.version) or _slices(cards.get(one.version, "{}"))
+            self._cards = {
+                one.version: self._cards.get(one.version) or _card(cards.get(one.version, "{}"))
                 for one in serving
             }
         return _Stored(
@@ -94,6 +104,7 @@ class Standings:
         alpha, delta = self._policy.alpha, self._policy.delta
         seen = one.audits.total
         low, high = interval(seen.audits, seen.disagreements, delta)
+        card = self._cards[one.version]
         return StudentStanding(
             task=one.task,
             version=one.version,
@@ -103,8 +114,8 @@ class Standings:
             agreement=1 - seen.disagreements / seen.audits if seen.audits else None,
             lower=1 - high,
             upper=1 - low,
-            drift=drift(one.audits, strata=0, alpha=alpha, delta=delta),
-            slices=self._slices[one.version],
+            drift=drift(one.audits, strata=card.strata, alpha=alpha, delta=delta),
+            slices=card.slices,
         )
 
     async def _key_budgets(self, now: float) -> list[BudgetStanding]:
@@ -126,14 +137,16 @@ class Standings:
         ]
 
 
-def _slices(card: str) -> dict[str, float]:
-    """Agreement by slice, as a student's card has it.
+def _card(text: str) -> _Card:
+    """What a student's card says.
 
     Topics and answers go by words of the requests, and whoever can reach the server may scrape it.
     """
-    figures = (orjson.loads(card).get("evaluation") or {}).get("slices", ())
-    return {
+    card = orjson.loads(text)
+    figures = (card.get("evaluation") or {}).get("slices", ())
+    slices = {
         f"{each['kind']}: {each['name']}": each["agreement"]
         for each in figures
         if each["kind"] in _WORDLESS and each["agreement"] is not None
     }
+    return _Card(slices, len(card.get("gate", {}).get("floors", ())))

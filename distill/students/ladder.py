@@ -58,6 +58,11 @@ class Ladder:
         """The model of a provider that it has answer, by its name in the settings."""
         return next((rung.model for rung in self.rungs if isinstance(rung, HostedRung)), None)
 
+    @property
+    def strata(self) -> int:
+        """How many slices it answers in, where each must keep the promise on its own; else 0."""
+        return 0 if self.floors is None else len(self.floors.thresholds)
+
     def masked(self, text: str) -> Masked:
         """``text`` as it is read, and what its placeholders stand for."""
         return mask(text) if self.masks else Masked(text)

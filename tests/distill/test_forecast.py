@@ -57,6 +57,29 @@ def test_a_teacher_that_changes_its_mind_gets_its_task_back():
     assert any(not served(steps[start : start + first]) for start in range(501, 630))
 
 
+def with_long_ones(count, turned, seed=0):
+    """Requests of which a fifth are long; of these the teacher has changed its mind on some."""
+    pairs = []
+    for i, (text, answer) in enumerate(stream(count, seed=seed)):
+        if i % 5 == 0:
+            text = f"{text} {'and so on and on ' * 8}"
+            answer = TURNED[answer] if turned and i % 20 == 0 else answer
+        pairs.append((text, answer))
+    return pairs
+
+
+@pytest.mark.parametrize("by_slice", [None, "length"])
+def test_a_slice_that_breaks_the_promise_takes_the_task_back(by_slice):
+    """A quarter of a fifth is within the bound."""
+    pairs = with_long_ones(1200, turned=False) + with_long_ones(800, turned=True, seed=1)
+    policy = {"audit_rate": 1.0, "by_slice": by_slice}
+    player = Play(load(flags={"policy": policy}), None, Random(0))
+    steps = player.run(requests(pairs))
+    long = [step for step in steps[:1200:5] if step.route == "student"]
+    assert long
+    assert player.demotions == (0 if by_slice is None else 1)
+
+
 def test_what_comes_in_parts_comes_to_the_same():
     all_requests = requests(stream(500, noise=0.02))
     whole = Play(load(), None, Random(0)).run(all_requests)

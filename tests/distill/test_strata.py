@@ -3,13 +3,14 @@
 import math
 import random
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import PolicySettings
+from config.settings import PolicySettings, SliceKind
 from distill.data.dataset import build
 from distill.evaluation.strata import REST, Floors, Strata
 from distill.gate import Parts, Verdict, expected_share, judge
@@ -22,7 +23,7 @@ from telemetry.exchange import TaskState
 from tests.distill.synthetic import WORDS, exchanges, stream
 
 ALPHA, DELTA = 0.05, 0.05
-KINDS = ("length", "language", "rarity")
+KINDS = get_args(SliceKind)
 TEXTS = [text for text, _ in stream(200)] + ["und das ist nicht die Frage, sondern der Weg"] * 30
 USAGE = UsageModel(10.0, 0.0, {}, 0.0)
 
@@ -35,6 +36,7 @@ def test_a_slice_is_told_again_from_what_was_saved(tmp_path, kind):
     assert len(strata.names) > 1
     Floors(strata, {strata.names[0]: 0.9}).save(tmp_path)
     kept = Floors.load(tmp_path)
+    assert kept is not None
     fresh = [text for text, _ in stream(50, seed=9)] + TEXTS[-1:]
     assert kept.strata.of(fresh) == strata.of(fresh)
     places = [kept.of(text) for text in fresh]
@@ -197,8 +199,10 @@ def test_a_training_run_leaves_the_slice_that_cannot_be_learnt(tmp_path):
     data = build(exchanges(hard_when_long(1500)))
     result = retrain("support", "v1", data, None, TaskState("support"), policy, None)
     assert result.verdict.promoted
+    assert result.ladder is not None
     result.ladder.save(tmp_path)
     student = Ladder.load(tmp_path)
+    assert student.floors is not None
     assert student.floors.thresholds == result.verdict.floors
     assert student.threshold == min(result.verdict.floors.values())
     fresh = [text for text, _ in hard_when_long(60, seed=5)]

@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import httpx
 import openai
 import pytest
 
+from distill.evaluation.strata import Floors, Strata
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 from tests.router.conftest import teacher_flags
@@ -402,6 +404,51 @@ def test_a_student_that_becomes_worse_is_demoted_for_it(upstream: StubUpstream, 
     found = re.fullmatch(r"demoted: (\d+) of the last (\d+) audits disagree", record.verdict)
     assert found is not None, record.verdict
     assert found[1] == found[2]
+    store.close()
+
+
+AT_HOME, ELSEWHERE = "up to 22 characters", "over 22 characters"
+"""Sentences that end in "at home", and all others."""
+
+
+def by_length(**thresholds: float) -> Floors:
+    strata = Strata("length", (AT_HOME, ELSEWHERE), (22,))
+    names = {"at_home": AT_HOME, "elsewhere": ELSEWHERE}
+    return Floors(strata, {names[name]: value for name, value in thresholds.items()})
+
+
+def test_a_slice_that_is_left_to_the_teacher(upstream: StubUpstream, data: Path) -> None:
+    store = Store(data)
+    promote(store, data, "part-1", floors=by_length(elsewhere=0.6))
+    store.close()
+    with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
+        elsewhere = ask(server, "the cat sleeps in the garden")
+        at_home = ask(server, "the cat sleeps at home")
+        assert elsewhere.headers["x-protege-route"] == "student"
+        assert at_home.headers["x-protege-route"] == "teacher"
+        assert at_home.headers["x-protege-reason"] == "student_unsure"
+        assert stored(server, elsewhere).stratum == ELSEWHERE
+        assert stored(server, at_home).stratum == AT_HOME
+
+
+def test_a_slice_that_breaks_the_promise_takes_its_student_out_of_service(
+    upstream: StubUpstream, data: Path
+) -> None:
+    """Its audits disagree while those of all requests, a few in a hundred, do not tell."""
+    store = Store(data)
+    promote(store, data, "wrong-1", teacher=opposite, floors=by_length(at_home=0.6, elsewhere=0.6))
+    long_ago = time.time() - 3600
+    for number in range(500):
+        bad = number % 50 == 0
+        audit = Audit(f"audit-{number}", "cat", not bad, 1, audited=long_ago + number)
+        seen = replace(answered_well(audit.id, long_ago), stratum=AT_HOME if bad else ELSEWHERE)
+        store.write([seen], [audit])
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        assert ask(server, "the dog sleeps at home").headers["x-protege-route"] == "student"
+        assert eventually(lambda: not any(each.serving for each in store.students(TASK)))
+    (record,) = store.students(TASK)
+    assert record.verdict == f"demoted: 11 of 11 audits of '{AT_HOME}' disagree"
     store.close()
 
 
