@@ -99,6 +99,7 @@ class Explained:
             "propensity": exchange.propensity,
             "sampled": exchange.sampled,
             "student": student,
+            "slice": exchange.stratum,
             "confidence": exchange.confidence,
             "student_answer": exchange.student_answer,
             "answer": exchange.answer,
@@ -162,12 +163,22 @@ class Explained:
         if self.student is not None or decision["student"]:
             threshold = decision["threshold"]
             said.append(_line("threshold", f"{threshold:.4f}"))
+        if self.exchange.stratum is not None:
+            said.append(_line("slice", f"{self.exchange.stratum}: {self._floor()}"))
         propensity = self.exchange.propensity
         if propensity is not None:
             said.append(_line("probability of asking the teacher", f"{propensity:.4g}"))
         known = {"route", "reason", "teacher", "student", "threshold", "propensity", "policy"}
         said += [_line(name, str(value)) for name, value in decision.items() if name not in known]
         return said
+
+    def _floor(self) -> str:
+        """What the student's card says of the slice."""
+        card = {} if self.student is None else orjson.loads(self.student.card)
+        floors = card.get("gate", {}).get("floors", {})
+        if self.exchange.stratum not in floors:
+            return "left to the teacher"
+        return f"a threshold of its own, {floors[self.exchange.stratum]:.4f}"
 
     def _student(self) -> list[str]:
         exchange = self.exchange

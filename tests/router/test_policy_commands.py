@@ -26,7 +26,7 @@ from policies.threshold import Bound
 from policies.utility import Utility
 from router.commands.policy import policy_app
 from router.whatif.named import UnknownPolicyError, named
-from telemetry.exchange import Exchange
+from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.store import Store
 from tests.postgres import Cluster
 from tests.router.conftest import teacher_flags
@@ -107,6 +107,25 @@ def test_replay(log: list[Exchange], data: Path, tmp_path: Path) -> None:
     assert set(replayed["estimators"]) == {"dr", "ips", "snips"}
     for figure in ("student_share", "usd", "latency_s", "p95_s", "disagreement"):
         assert replayed[figure]["low"] <= replayed[figure]["value"] <= replayed[figure]["high"]
+
+
+def test_explain_a_slice(data: Path) -> None:
+    store = Store(data)
+    unsure = next(exchange for exchange in fill(store) if exchange.route == "teacher")
+    version, task = unsure.student or "", unsure.task
+    card = json.dumps({"gate": {"floors": {"usual": 0.75}}})
+    record = StudentRecord(version, task, 0.0, "", True, "passed", card)
+    assert store.close_run(TaskState(task), record)
+    store.write(
+        [replace(unsure, id=name.split()[0], stratum=name) for name in ("usual", "long tail")]
+    )
+    store.close()
+    _, shown, _ = call("explain", "usual", "--data", str(data))
+    assert "usual: a threshold of its own, 0.7500" in shown
+    _, shown, _ = call("explain", "long", "--data", str(data))
+    assert "long tail: left to the teacher" in shown
+    _, shown, _ = call("explain", "long", "--json", "--data", str(data))
+    assert json.loads(shown)["slice"] == "long tail"
 
 
 @pytest.mark.parametrize(
