@@ -11,7 +11,7 @@ from distill.students.forms import Form
 _LEAST_COVER = 0.2
 """Share of the answers that frequent labels must make up for the set to count as closed."""
 
-_WHOLE_COVER = 0.95
+WHOLE_COVER = 0.95
 """Where whole answers make up so many, hardly any more can be had by taking them apart."""
 
 
@@ -29,7 +29,7 @@ def learnable(answers: Sequence[str]) -> tuple[str, ...] | Form:
     if apart < max(whole, _LEAST_COVER):
         return labels
     simpler = sum(map(len, field_labels(form, answers))) < len(labels)
-    return form if simpler or (whole < _WHOLE_COVER and apart > whole) else labels
+    return form if simpler or (whole < WHOLE_COVER and apart > whole) else labels
 
 
 def named(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> tuple[str, ...]:
@@ -41,6 +41,13 @@ def named(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> tuple[str, 
         for field, values in enumerate(field_labels(learnt, answers))
         for value in values
     )
+
+
+def cover(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> float:
+    """Share of the ``answers`` that whoever has learnt these can give."""
+    if isinstance(learnt, Form):
+        return _form_cover(learnt, answers)
+    return _cover(learnt, answers)
 
 
 def closed_set(answers: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
-from distill.answers import learnable, named
+from distill.answers import WHOLE_COVER, cover, learnable, named
 from distill.data import soft
 from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
@@ -24,6 +24,10 @@ from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
 from distill.students.base import Rung
 from distill.students.encoder import SentenceEncoder
+from distill.students.extraction import answers as extraction
+from distill.students.extraction import training as copying
+from distill.students.extraction.answers import Found
+from distill.students.extraction.rung import ExtractionRung
 from distill.students.fitting import frequent_labels
 from distill.students.forms import Form
 from distill.students.label import LabelRung, Trained
@@ -47,6 +51,9 @@ _COMPARED = 500
 _HOPELESS = 4.0
 """Where the cheap rung errs this many times ``alpha`` on the third of requests that it is surest
 of, a dearer one is not tried."""
+
+
+StudentRung = LabelRung | ExtractionRung
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class Run:
 class _Candidate:
     """Rungs that were tested together."""
 
-    trained: tuple[Trained, ...]
+    trained: tuple[Trained[StudentRung], ...]
     outcomes: Outcomes
     parts: Parts
     expected: float
@@ -90,7 +97,7 @@ class _Candidate:
     """Answers that they were not taught, since they are likely wrong."""
 
     @property
-    def rungs(self) -> tuple[LabelRung, ...]:
+    def rungs(self) -> tuple[StudentRung, ...]:
         return tuple(each.rung for each in self.trained)
 
     @property
@@ -127,19 +134,24 @@ def retrain(
         return Run(Verdict(False, reason, evidence=data.evidence))
     taught = [example.answer for example in data.examples if example.flaw is None]
     learnt = learnable(taught)
-    if not learnt:
+    found = _copied(data, learnt, taught)
+    if not learnt and found is None:
         return Run(Verdict(False, "the answers are not from a small closed set"))
-    labels = named(learnt, taught)
+    labels = named(learnt, taught) if found is None else ()
     delta = attempt_delta(policy.delta, state.attempts + 1)
     encoders = [each for each in (encoder, tuned) if each is not None]
     divided = divide(policy, [example.text for example in data.examples])
-    best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoders, sift, divided)
+    if found is None:
+        best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoders, sift, divided)
+    else:
+        best = _extraction(data, found, champion, policy.alpha, delta, divided)
     served = to_beat(champion, policy)
     verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
     if verdict.threshold is not None:
         parts = replace(parts, newest=newest(data, best.rungs, parts.labels, parts.strata))
         verdict = gate.judge(best.outcomes, served, policy.alpha, delta, parts)
-    if verdict.promoted and encoder_comes and verdict.share < MOST:
+    waits = encoder_comes and found is None
+    if verdict.promoted and waits and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
     threshold = verdict.threshold
@@ -254,6 +266,46 @@ def ladder_of(
     )
 
 
+def _copied(data: Dataset, learnt: tuple[str, ...] | Form, taught: Sequence[str]) -> Found | None:
+    """What can be copied from requests, where that is more than what can be ``learnt`` of the
+    answers that may be ``taught``."""
+    few = cover(learnt, taught)
+    if few >= WHOLE_COVER:
+        return None
+    texts = [example.text for example in data.examples]
+    found = extraction.find(texts, [example.answer for example in data.examples])
+    return found if found is not None and found.cover > few else None
+
+
+def _extraction(
+    data: Dataset,
+    found: Found,
+    champion: Ladder | None,
+    alpha: float,
+    delta: float,
+    divided: Division,
+) -> _Candidate:
+    """The rung that copies its answers."""
+    trained = copying.train(
+        [example.text for example in data.examples],
+        [example.answer for example in data.examples],
+        found,
+        [example.group for example in data.examples],
+    )
+    weights = np.array([example.weight for example in data.examples])
+    counts = weights > 0
+    tested = [example for example in data.examples if example.weight > 0]
+    answers = [example.answer for example in tested]
+    labels = frequent_labels(answers)
+    slices = cut([example.text for example in tested], answers, labels, trained.surprise[counts])
+    rival = None if champion is None else find_rival(champion, data.head, tested)
+    outcomes = _outcomes([trained], weights, even=data.even)
+    said = gate.numbered([trained.said], labels)[counts]
+    parts = Parts(slices, labels, said, rival, strata=divided.part(counts))
+    expected = gate.expected_share(outcomes, alpha, delta, parts.strata)
+    return _Candidate((trained,), outcomes, parts, expected, trained.suspects)
+
+
 def _best_candidate(
     data: Dataset,
     learnt: tuple[str, ...] | Form,
@@ -288,7 +340,7 @@ def _best_candidate(
     )
     rival = None if champion is None else find_rival(champion, data.head, tested)
 
-    def candidate(*trained: Trained) -> _Candidate:
+    def candidate(*trained: Trained[LabelRung]) -> _Candidate:
         outcomes = _outcomes(trained, weights, even=data.even)
         said = gate.numbered([one.said for one in trained], labels)[counts]
         parts = Parts(slices, labels, said, rival, strata=divided.part(counts))
@@ -318,7 +370,7 @@ def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
     """What the champion makes of the newest of the ``tested`` examples, texts without ``head``."""
     fair = np.array([example.created > champion.trained for example in tested])
     # One that writes takes seconds for an answer.
-    fair &= all(isinstance(rung, LabelRung) for rung in champion.rungs)
+    fair &= all(isinstance(rung, LabelRung | ExtractionRung) for rung in champion.rungs)
     compared = np.flatnonzero(fair)[-_COMPARED:]
     answered, wrong = np.zeros((2, len(tested)), dtype=bool)
     texts = [champion.varying(head + tested[row].text) for row in compared]
@@ -328,14 +380,14 @@ def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
     return Rival(answered, wrong)
 
 
-def is_hopeless(cheap: Trained, alpha: float) -> bool:
+def is_hopeless(cheap: Trained[Rung], alpha: float) -> bool:
     """Whether dearer rungs need not be tried, by the ``cheap`` one of the task."""
     surest = np.argsort(-cheap.confidences)[: max(1, len(cheap.confidences) // 3)]
     return float(1 - cheap.agreed[surest].mean()) > _HOPELESS * alpha
 
 
 def _outcomes(
-    trained: Sequence[Trained], weights: npt.NDArray[np.float64], *, even: bool = False
+    trained: Sequence[Trained[Rung]], weights: npt.NDArray[np.float64], *, even: bool = False
 ) -> Outcomes:
     """What rungs make of the examples that count, each trained without it."""
     counts = weights > 0

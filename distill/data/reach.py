@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.data.dataset import Dataset
+from distill.students.extraction.rung import ExtractionRung
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from telemetry.exchange import Exchange
@@ -50,7 +51,8 @@ class Former:
         if not unknown:
             return True
         # One that writes takes seconds for an answer.
-        if not all(isinstance(rung, LabelRung) for rung in self.ladder.rungs):
+        asked = LabelRung | ExtractionRung
+        if not all(isinstance(rung, asked) for rung in self.ladder.rungs):
             return False
         texts = [self.ladder.varying(data.head + example.text) for example in unknown]
         longest = self.ladder.usage.longest

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill.answers import learnable
-from distill.data.dataset import Dataset
+from distill.data.dataset import Dataset, Example
 from distill.gate import Newest, Strata, numbered
 from distill.students import label
+from distill.students.base import Rung
+from distill.students.extraction import answers, training
+from distill.students.extraction.rung import ExtractionRung
 from distill.students.label import LabelRung
 from policies.agreement import agree
 from policies.calibration import Outcomes
@@ -27,7 +30,10 @@ _MOST_OLD = 5000
 
 
 def newest(
-    data: Dataset, rungs: Sequence[LabelRung], labels: Sequence[str], strata: Strata = None
+    data: Dataset,
+    rungs: Sequence[LabelRung | ExtractionRung],
+    labels: Sequence[str],
+    strata: Strata = None,
 ) -> Newest | None:
     """What rungs like these, of answers older than the newest 15%, make of those.
 
@@ -41,20 +47,14 @@ def newest(
     known = {each.group for each in examples if each.created >= border}
     old = [each for each in examples if each.created < border and each.group not in known]
     old = old[-_MOST_OLD:]
-    learnt = learnable([each.answer for each in old if each.flaw is None])
-    if len(new) < _LEAST_NEW or len(old) < _LEAST_OLD or not learnt:
+    if len(new) < _LEAST_NEW or len(old) < _LEAST_OLD:
         return None
     asked = []
     for rung in rungs:
-        trained = label.train(
-            [each.text for each in old],
-            [each.answer for each in old],
-            learnt,
-            ngrams=rung.tfidf is not None,
-            encoder=rung.encoder,
-            groups=[each.group for each in old],
-        )
-        asked.append(trained.rung.predict([each.text for each in new]))
+        made = _of_older(rung, old)
+        if made is None:
+            return None
+        asked.append(made.predict([each.text for each in new]))
     outcomes = Outcomes(
         np.array([[each.confidence for each in said] for said in asked]).T,
         np.array(
@@ -74,3 +74,17 @@ def newest(
     evidence = (each for each in data.examples if each.weight > 0)
     placed = {each.id: name for each, name in zip(evidence, strata, strict=True)}
     return Newest(outcomes, numbers, [placed[each.id] for each in new])
+
+
+def _of_older(rung: LabelRung | ExtractionRung, old: Sequence[Example]) -> Rung | None:
+    """A rung like ``rung`` that has learnt from ``old``; None where there is nothing to learn."""
+    texts, said = [each.text for each in old], [each.answer for each in old]
+    groups = [each.group for each in old]
+    if isinstance(rung, ExtractionRung):
+        found = answers.find(texts, said)
+        return None if found is None else training.train(texts, said, found, groups).rung
+    learnt = learnable([each.answer for each in old if each.flaw is None])
+    if not learnt:
+        return None
+    ngrams = rung.tfidf is not None
+    return label.train(texts, said, learnt, ngrams=ngrams, encoder=rung.encoder, groups=groups).rung

@@ -28,6 +28,7 @@ from distill.export.folder import (
 from distill.export.licence import Licence
 from distill.students.base import TEXT, Rung
 from distill.students.encoder import MOST_TOKENS, EncoderError
+from distill.students.extraction.rung import ExtractionRung
 from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
@@ -83,6 +84,8 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
 def _check_format(ladder: Ladder, format_: Format) -> None:
     if ladder.hosted is not None:
         raise ExportError(f"{ladder.version} has {ladder.hosted} answer: it cannot be exported")
+    if any(isinstance(rung, ExtractionRung) for rung in ladder.rungs):
+        raise ExportError(f"{ladder.version} copies its answers: it cannot be exported yet")
     if ladder.floors is not None:
         raise ExportError(
             f"{ladder.version} has a threshold for each slice ({ladder.floors.strata.kind}): "

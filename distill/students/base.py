@@ -9,7 +9,9 @@ from typing import Protocol
 TEXT = "text"
 """Name of the rung that writes its answers,"""
 HOSTED = "hosted"
-"""and of the one that has a provider's model answer."""
+"""of the one that has a provider's model answer,"""
+EXTRACTION = "extraction"
+"""and of the one that copies its answers from the request."""
 
 
 @dataclass(frozen=True, slots=True)

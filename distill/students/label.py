@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from distill.students import classifier, fields, novelty
-from distill.students.base import Prediction
+from distill.students.base import Prediction, Rung
 from distill.students.classifier import Array, Classifier, Matrix
 from distill.students.encoder import SentenceEncoder
 from distill.students.fields import FieldsClassifier
@@ -75,11 +75,14 @@ class LabelRung:
             return cls(made.from_arrays(arrays), tfidf, encoder, novelty.from_arrays(arrays))
 
 
+Made = TypeVar("Made", bound=Rung, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(Generic[Made]):
     """A rung, and for each training text [n] what it made of it when trained without it."""
 
-    rung: LabelRung
+    rung: Made
     confidences: Array
     agreed: npt.NDArray[np.bool_]
     said: Sequence[str]
@@ -107,7 +110,7 @@ def train(
     groups: Sequence[Hashable] | None = None,
     taught: Rows | Sieve | None = None,
     shares: Array | None = None,
-) -> Trained:
+) -> Trained[LabelRung]:
     """Train a rung on ``texts`` and the teacher's ``answers`` to them, one each.
 
     ``learnt`` are the answers it may give, or their form. It reads n-grams, or the embeddings of

@@ -13,8 +13,9 @@ from typing import Any
 
 from distill.data.private import Masked, mask
 from distill.evaluation.strata import Floors, Place
-from distill.students.base import HOSTED, TEXT, Prediction, Rung
+from distill.students.base import EXTRACTION, HOSTED, TEXT, Prediction, Rung
 from distill.students.encoder import SentenceEncoder
+from distill.students.extraction.rung import ExtractionRung
 from distill.students.hosted import HostedRung
 from distill.students.label import LabelRung
 from distill.students.text.rung import TextRung
@@ -107,7 +108,7 @@ class Ladder:
         # A run that was killed before it registered the ladder may have left it here.
         folder.mkdir(parents=True, exist_ok=True)
         for rung in self.rungs:
-            assert isinstance(rung, LabelRung | TextRung | HostedRung), (
+            assert isinstance(rung, LabelRung | ExtractionRung | TextRung | HostedRung), (
                 "an exported ladder stays as it is"
             )
             rung.save(folder)
@@ -149,6 +150,9 @@ class Ladder:
                 continue
             if name == HOSTED:
                 rungs.append(HostedRung.load(folder))
+                continue
+            if name == EXTRACTION:
+                rungs.append(ExtractionRung.load(folder))
                 continue
             encoder = None if name == "ngram" else open_encoder(manifest["encoder"])
             rungs.append(LabelRung.load(folder, name, encoder))

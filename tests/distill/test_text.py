@@ -18,6 +18,7 @@ from config.settings import LoopSettings, PolicySettings
 from distill import train_text
 from distill.data.dataset import build
 from distill.students.classifier import Calibration
+from distill.students.extraction import answers as extraction
 from distill.students.ladder import Ladder
 from distill.students.text import engine as engines
 from distill.students.text import language, student, training
@@ -292,6 +293,12 @@ def learn(trainer):
             thread.join()
 
 
+@pytest.fixture
+def nothing_copied(monkeypatch):
+    """What these students write could be copied from the request, so that none would be needed."""
+    monkeypatch.setattr(extraction, "_LEAST_COVER", 2.0)
+
+
 def served(data):
     """The route, the model and the text of a real server's answer; its teacher is not there."""
     where = ("--teacher-base-url", "http://127.0.0.1:9/v1")
@@ -304,6 +311,7 @@ def served(data):
         return headers["x-protege-route"], headers["x-protege-model"], content
 
 
+@pytest.mark.usefixtures("nothing_copied")
 def test_the_loop_gives_a_task_of_open_answers_a_student(language_model, tmp_path):
     store = Store(tmp_path)
     store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))])
@@ -337,6 +345,7 @@ def test_a_text_student_is_tested_beside_the_labels_among_its_answers(language_m
     assert run.rungs[-1] == "text"
 
 
+@pytest.mark.usefixtures("nothing_copied")
 def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_model, tmp_path):
     store = Store(tmp_path)
     store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(200))])
@@ -344,6 +353,7 @@ def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_m
     assert [json.loads(one.card)["rungs"] for one in store.students("copy")] == [[]]
 
 
+@pytest.mark.usefixtures("nothing_copied")
 def test_a_text_student_that_fails_harms_nobody(language_model, tmp_path, caplog):
     broken = tmp_path / "broken"
     broken.mkdir()

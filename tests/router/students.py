@@ -11,6 +11,7 @@ from pathlib import Path
 
 from distill.evaluation.strata import Floors
 from distill.students import label as label_student
+from distill.students.base import Rung
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
@@ -54,11 +55,12 @@ def promote(
     card: str | None = None,
     stage: Stage | None = None,
     floors: Floors | None = None,
+    rungs: tuple[Rung, ...] = (),
 ) -> None:
     """Put a student of ``teacher`` into service, or on its way there, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
-    rungs = (_rung(teacher),)
+    rungs = rungs or (_rung(teacher),)
     ladder = Ladder(version, task, threshold, 0.9, "", rungs, usage, floors=floors)
     path = f"students/{version}"
     ladder.save(data / path)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ import openai
 import pytest
 
 from distill.evaluation.strata import Floors, Strata
+from distill.students.extraction.answers import find
+from distill.students.extraction.training import train
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 from tests.router.conftest import teacher_flags
@@ -450,6 +453,22 @@ def test_a_slice_that_breaks_the_promise_takes_its_student_out_of_service(
     (record,) = store.students(TASK)
     assert record.verdict == f"demoted: 11 of 11 audits of '{AT_HOME}' disagree"
     store.close()
+
+
+def test_a_student_that_copies_its_answers(upstream: StubUpstream, data: Path) -> None:
+    rng = Random(0)
+    codes = [f"{rng.choice('ABC')}{rng.randrange(10**5):05}" for _ in range(300)]
+    letters = [f"Where is order {code}?" for code in codes]
+    found = find(letters, codes)
+    assert found is not None
+    rung = train(letters, codes, found, range(len(letters))).rung
+    store = Store(data)
+    promote(store, data, "copies-1", rungs=(rung,))
+    store.close()
+    with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
+        answer = ask(server, "Where is order C77715?")
+        assert answer.headers["x-protege-model"] == "copies-1"
+        assert answer.parse().choices[0].message.content == "C77715"
 
 
 def answered_well(identifier: str, created: float) -> Exchange:
