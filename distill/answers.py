@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distill.data.dataset import Dataset
 from distill.students import forms
+from distill.students.extraction import answers as extraction
+from distill.students.extraction.answers import Found
 from distill.students.fitting import field_labels, frequent_labels
 from distill.students.forms import Form
 
 _LEAST_COVER = 0.2
 """Share of the answers that frequent labels must make up for the set to count as closed."""
 
-WHOLE_COVER = 0.95
+_WHOLE_COVER = 0.95
 """Where whole answers make up so many, hardly any more can be had by taking them apart."""
 
 
@@ -29,7 +32,7 @@ def learnable(answers: Sequence[str]) -> tuple[str, ...] | Form:
     if apart < max(whole, _LEAST_COVER):
         return labels
     simpler = sum(map(len, field_labels(form, answers))) < len(labels)
-    return form if simpler or (whole < WHOLE_COVER and apart > whole) else labels
+    return form if simpler or (whole < _WHOLE_COVER and apart > whole) else labels
 
 
 def named(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> tuple[str, ...]:
@@ -43,11 +46,15 @@ def named(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> tuple[str, 
     )
 
 
-def cover(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> float:
-    """Share of the ``answers`` that whoever has learnt these can give."""
-    if isinstance(learnt, Form):
-        return _form_cover(learnt, answers)
-    return _cover(learnt, answers)
+def copied(data: Dataset, learnt: tuple[str, ...] | Form, taught: Sequence[str]) -> Found | None:
+    """What can be copied from the requests of ``data``, where that is more of its answers than what
+    is ``learnt`` of those that are ``taught``."""
+    few = _form_cover(learnt, taught) if isinstance(learnt, Form) else _cover(learnt, taught)
+    if few >= _WHOLE_COVER:
+        return None
+    texts = [example.text for example in data.examples]
+    found = extraction.find(texts, [example.answer for example in data.examples])
+    return found if found is not None and found.cover > few else None
 
 
 def closed_set(answers: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from config.settings import PolicySettings
 from distill import gate
-from distill.answers import WHOLE_COVER, cover, learnable, named
+from distill.answers import copied, learnable, named
 from distill.data import soft
 from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
@@ -24,7 +24,6 @@ from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
 from distill.students.base import Rung
 from distill.students.encoder import SentenceEncoder
-from distill.students.extraction import answers as extraction
 from distill.students.extraction import training as copying
 from distill.students.extraction.answers import Found
 from distill.students.extraction.rung import ExtractionRung
@@ -134,7 +133,7 @@ def retrain(
         return Run(Verdict(False, reason, evidence=data.evidence))
     taught = [example.answer for example in data.examples if example.flaw is None]
     learnt = learnable(taught)
-    found = _copied(data, learnt, taught)
+    found = copied(data, learnt, taught)
     if not learnt and found is None:
         return Run(Verdict(False, "the answers are not from a small closed set"))
     labels = named(learnt, taught) if found is None else ()
@@ -264,17 +263,6 @@ def ladder_of(
         max(example.created for example in data.examples),
         floors=divided.floors(verdict),
     )
-
-
-def _copied(data: Dataset, learnt: tuple[str, ...] | Form, taught: Sequence[str]) -> Found | None:
-    """What can be copied from requests, where that is more than what can be ``learnt`` of the
-    answers that may be ``taught``."""
-    few = cover(learnt, taught)
-    if few >= WHOLE_COVER:
-        return None
-    texts = [example.text for example in data.examples]
-    found = extraction.find(texts, [example.answer for example in data.examples])
-    return found if found is not None and found.cover > few else None
 
 
 def _extraction(

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import xxhash
 
-from distill.answers import learnable
+from distill.answers import copied, learnable
 from distill.data import soft
 from distill.data.dataset import Dataset
 from distill.data.suspects import sieve
@@ -88,12 +88,13 @@ def tune(
     """Tune the encoder ``base`` to the task of ``state`` in at most so many processor seconds, on
     the ``data`` of its so many ``answers``; it is written to a new folder in ``folder``.
 
-    None where none would help: where the answers are no labels, or can hardly be told from what is
-    asked. With ``sift``, answers that are likely wrong are not taught. Raises TrainingError.
+    None where none would help: where the answers are no labels, stand in the request, or can hardly
+    be told from what is asked. With ``sift``, answers that are likely wrong are not taught. Raises
+    TrainingError.
     """
     taught = [example.answer for example in data.examples if example.flaw is None]
     learnt = learnable(taught)
-    if not learnt or isinstance(learnt, Form):
+    if not learnt or isinstance(learnt, Form) or copied(data, learnt, taught) is not None:
         return None
     texts = [example.text for example in data.examples]
     said = [example.answer for example in data.examples]

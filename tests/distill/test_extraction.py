@@ -4,6 +4,7 @@ import json
 import math
 import random
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from distill.students.extraction.tokens import MOST, Tokens, features
 from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
 from distill.train import retrain
+from distill.train_encoder import tune
 from telemetry.exchange import TaskState
 from tests.distill.synthetic import exchanges, stream
 
@@ -226,6 +228,17 @@ def test_a_task_that_asks_for_what_stands_there_gets_a_student(tmp_path, make):
     more = build(exchanges(make(600)))
     again = retrain("support", "v2", more, student, TaskState("support"), PolicySettings(), None)
     assert "the champion" in again.verdict.reason
+
+
+def test_no_encoder_is_tuned_to_what_is_copied(tmp_path):
+    """Not even where a few of the answers are frequent."""
+    pairs = [
+        (text, "none") if i % 3 == 0 else (text, answer)
+        for i, (text, answer) in enumerate(orders(600))
+    ]
+    untouched: Any = None
+    state = TaskState("support")
+    assert tune(state, 600, build(exchanges(pairs)), 0.05, untouched, tmp_path, cpu_s=60) is None
 
 
 def test_a_task_of_few_labels_is_not_copied():

@@ -22,6 +22,8 @@ from policies.ngrams import TfIdf, count_ngrams
 _EPOCHS = 10
 _PENALTY = 1e-6
 _SEED = 0
+_MOST_TAUGHT = 4000
+"""Newest texts that are learnt from: there are many tokens in each."""
 _NEVER = -30.0
 """Score of a tag that nothing had."""
 
@@ -120,7 +122,7 @@ def _fit(
     tags_count = 1 + 2 * sum(map(_is_slot, extraction.fields))
     weights = np.zeros((BUCKETS, tags_count), dtype=np.float32)
     intercepts = np.full(tags_count, _NEVER, dtype=np.float32)
-    used = [rows[row] for row in np.flatnonzero(which).tolist()]
+    used = [rows[row] for row in np.flatnonzero(which).tolist()[-_MOST_TAUGHT:]]
     tags = np.concatenate([tags for _, tags in used if tags is not None] or [np.zeros(0, int)])
     seen = np.unique(tags)
     if len(seen) < 2:
