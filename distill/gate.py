@@ -52,7 +52,7 @@ MARGIN = 0.02
 _LEAST_PAIRS = 30
 """Answers that are compared at least, with the champion's or with those to the newest requests."""
 
-Strata = Sequence[str] | None
+Placed = Sequence[str] | None
 """The slice [n] that each request is in, where each slice must keep the bound on its own."""
 
 _WHOLE = "all requests"
@@ -86,7 +86,7 @@ class Verdict:
     """The threshold of each slice that keeps the bound on its own, where each must. The others of
     these slices are left to the teacher."""
 
-    def at(self, strata: Strata) -> Threshold:
+    def at(self, strata: Placed) -> Threshold:
         """The thresholds of requests in these ``strata``."""
         return _threshold(self.floors, strata) if self.floors else self.threshold or 0.0
 
@@ -108,7 +108,7 @@ class Newest:
     outcomes: Outcomes
     said: npt.NDArray[np.int64]
     """[n, rungs]: the label that each rung says."""
-    strata: Strata = None
+    strata: Placed = None
 
     def given(self, verdict: Verdict, barred: Sequence[int]) -> Given:
         """What is answered by that verdict, ``barred`` being its labels' places."""
@@ -125,10 +125,10 @@ class Parts:
     """[n, rungs]: the label that each rung says; -1 where it says something else."""
     rival: Rival | None = None
     newest: Newest | None = None
-    strata: Strata = None
+    strata: Placed = None
 
     @classmethod
-    def plain(cls, outcomes: Outcomes, strata: Strata = None) -> Parts:
+    def plain(cls, outcomes: Outcomes, strata: Placed = None) -> Parts:
         """Evidence with these ``outcomes`` that is divided by ``strata`` alone, if at all."""
         return cls((), (), np.full(outcomes.agreed.shape, -1), strata=strata)
 
@@ -187,14 +187,14 @@ def _given(
     return given.without(np.isin(said[np.arange(len(outcomes)), given.rungs], barred))
 
 
-def _threshold(floors: Mapping[str, float], strata: Strata) -> Threshold:
+def _threshold(floors: Mapping[str, float], strata: Placed) -> Threshold:
     if strata is None:
         (threshold,) = floors.values()
         return threshold
     return np.array([floors.get(name, math.inf) for name in strata])
 
 
-def expected_share(outcomes: Outcomes, alpha: float, delta: float, strata: Strata = None) -> float:
+def expected_share(outcomes: Outcomes, alpha: float, delta: float, strata: Placed = None) -> float:
     """The share of the task's requests that a test at level ``delta`` is expected to let a student
     answer, by its confidences alone: what candidates are compared by before one is tested."""
     level = delta if strata is not None else (1 - _FOR_LABELS) * delta
@@ -247,11 +247,11 @@ def judge(
     )
 
 
-def _count(strata: Strata) -> int:
+def _count(strata: Placed) -> int:
     return 1 if strata is None else len(set(strata))
 
 
-def _divided(evidence: Outcomes, alpha: float, delta: float, strata: Strata) -> list[_Stratum]:
+def _divided(evidence: Outcomes, alpha: float, delta: float, strata: Placed) -> list[_Stratum]:
     """The slices, or the whole, of which any threshold is expected to pass at its part of
     ``delta``."""
     names = np.asarray([_WHOLE] * len(evidence) if strata is None else strata)
@@ -308,7 +308,7 @@ def _not_worth(expected: float | None, champion_share: float) -> str:
     return f"would answer {expected:.0%} of requests, the champion {champion_share:.0%}"
 
 
-def _in_words(best: _Choice, champion_share: float, strata: Strata) -> str:
+def _in_words(best: _Choice, champion_share: float, strata: Placed) -> str:
     words = f"answers {best.share:.0%} of requests"
     if best.share <= champion_share:
         words += f", the champion {champion_share:.0%}"

@@ -140,10 +140,7 @@ def retrain(
     delta = attempt_delta(policy.delta, state.attempts + 1)
     encoders = [each for each in (encoder, tuned) if each is not None]
     divided = divide(policy, [example.text for example in data.examples])
-    if found is None:
-        best = _best_candidate(data, learnt, champion, policy.alpha, delta, encoders, sift, divided)
-    else:
-        best = _extraction(data, found, champion, policy.alpha, delta, divided)
+    best = _best_candidate(data, found or learnt, champion, policy, delta, encoders, sift, divided)
     served = to_beat(champion, policy)
     verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
     if verdict.threshold is not None:
@@ -265,40 +262,52 @@ def ladder_of(
     )
 
 
-def _extraction(
-    data: Dataset,
-    found: Found,
-    champion: Ladder | None,
-    alpha: float,
-    delta: float,
-    divided: Division,
-) -> _Candidate:
-    """The rung that copies its answers."""
-    trained = copying.train(
-        [example.text for example in data.examples],
-        [example.answer for example in data.examples],
-        found,
-        [example.group for example in data.examples],
-    )
-    weights = np.array([example.weight for example in data.examples])
-    counts = weights > 0
-    tested = [example for example in data.examples if example.weight > 0]
-    answers = [example.answer for example in tested]
-    labels = frequent_labels(answers)
-    slices = cut([example.text for example in tested], answers, labels, trained.surprise[counts])
-    rival = None if champion is None else find_rival(champion, data.head, tested)
-    outcomes = _outcomes([trained], weights, even=data.even)
-    said = gate.numbered([trained.said], labels)[counts]
-    parts = Parts(slices, labels, said, rival, strata=divided.part(counts))
-    expected = gate.expected_share(outcomes, alpha, delta, parts.strata)
-    return _Candidate((trained,), outcomes, parts, expected, trained.suspects)
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What candidates of one run are compared and tested on."""
+
+    data: Dataset
+    parts: Parts
+    """All but what a candidate says."""
+    alpha: float
+    delta: float
+
+    @classmethod
+    def of(
+        cls,
+        data: Dataset,
+        labels: Sequence[str],
+        surprise: npt.NDArray[np.float64],
+        champion: Ladder | None,
+        divided: Division,
+        policy: PolicySettings,
+        delta: float,
+    ) -> _Trial:
+        """On the examples of ``data`` that count, which are as surprising [n] as that."""
+        counts = np.array([example.weight > 0 for example in data.examples])
+        tested = [example for example in data.examples if example.weight > 0]
+        texts = [example.text for example in tested]
+        slices = cut(texts, [example.answer for example in tested], labels, surprise[counts])
+        rival = None if champion is None else find_rival(champion, data.head, tested)
+        nothing = np.zeros((0, 0), dtype=np.int64)
+        parts = Parts(slices, labels, nothing, rival, strata=divided.part(counts))
+        return cls(data, parts, policy.alpha, delta)
+
+    def candidate(self, *trained: Trained[StudentRung]) -> _Candidate:
+        """The rungs that were ``trained``, cheapest first."""
+        weights = np.array([example.weight for example in self.data.examples])
+        outcomes = _outcomes(trained, weights, even=self.data.even)
+        said = gate.numbered([one.said for one in trained], self.parts.labels)[weights > 0]
+        parts = replace(self.parts, said=said)
+        expected = gate.expected_share(outcomes, self.alpha, self.delta, parts.strata)
+        return _Candidate(trained, outcomes, parts, expected, trained[0].suspects)
 
 
 def _best_candidate(
     data: Dataset,
-    learnt: tuple[str, ...] | Form,
+    learnt: tuple[str, ...] | Form | Found,
     champion: Ladder | None,
-    alpha: float,
+    policy: PolicySettings,
     delta: float,
     encoders: Sequence[SentenceEncoder],
     sift: bool,
@@ -310,34 +319,22 @@ def _best_candidate(
     """
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
-    weights = np.array([example.weight for example in data.examples])
     groups = [example.group for example in data.examples]
+    if isinstance(learnt, Found):
+        copies = copying.train(texts, answers, learnt, groups)
+        labels = frequent_labels(answers)
+        trial = _Trial.of(data, labels, copies.surprise, champion, divided, policy, delta)
+        return trial.candidate(copies)
 
     labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
     # A form's answers are too many for it to tell which are wrong.
     doubt = sieve(data, learnt) if sift and not isinstance(learnt, Form) else None
     told = None if isinstance(learnt, Form) else soft.shares(data, learnt)
     cheap = label.train(texts, answers, learnt, groups=groups, taught=doubt, shares=told)
-    counts = weights > 0
-    tested = [example for example in data.examples if example.weight > 0]
-    slices = cut(
-        [example.text for example in tested],
-        [example.answer for example in tested],
-        labels,
-        cheap.surprise[counts],
-    )
-    rival = None if champion is None else find_rival(champion, data.head, tested)
-
-    def candidate(*trained: Trained[LabelRung]) -> _Candidate:
-        outcomes = _outcomes(trained, weights, even=data.even)
-        said = gate.numbered([one.said for one in trained], labels)[counts]
-        parts = Parts(slices, labels, said, rival, strata=divided.part(counts))
-        expected = gate.expected_share(outcomes, alpha, delta, parts.strata)
-        return _Candidate(trained, outcomes, parts, expected, cheap.suspects)
-
-    alone = candidate(cheap)
+    trial = _Trial.of(data, labels, cheap.surprise, champion, divided, policy, delta)
+    alone = trial.candidate(cheap)
     enough = alone.expected >= _ENOUGH
-    if enough or is_hopeless(cheap, alpha):
+    if enough or is_hopeless(cheap, policy.alpha):
         return alone
     candidates = [alone]
     for encoder in encoders:
@@ -350,7 +347,7 @@ def _best_candidate(
             taught=cheap.taught,
             shares=told,
         )
-        candidates += (candidate(cheap, rich), candidate(rich))
+        candidates += (trial.candidate(cheap, rich), trial.candidate(rich))
     return max(candidates, key=lambda one: one.expected)
 
 

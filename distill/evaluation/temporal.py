@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.answers import learnable
 from distill.data.dataset import Dataset, Example
-from distill.gate import Newest, Strata, numbered
+from distill.gate import Newest, Placed, numbered
 from distill.students import label
 from distill.students.base import Rung
 from distill.students.extraction import answers, training
@@ -33,7 +33,7 @@ def newest(
     data: Dataset,
     rungs: Sequence[LabelRung | ExtractionRung],
     labels: Sequence[str],
-    strata: Strata = None,
+    strata: Placed = None,
 ) -> Newest | None:
     """What rungs like these, of answers older than the newest 15%, make of those.
 
