@@ -137,6 +137,9 @@ def summary(record: StudentRecord) -> dict[str, Any]:
         "disagreement": wrong / answered if answered else None,
         "upper": gate.get("upper"),
         "barred": ", ".join(gate.get("barred", ())),
+        "slice_thresholds": ", ".join(
+            f"{name}: {threshold:.4f}" for name, threshold in gate.get("floors", {}).items()
+        ),
         "calibration_error": evaluation.get("calibration_error"),
         "brier": evaluation.get("brier"),
         "teacher_agrees_with_itself": (data.get("consistency") or {}).get("share"),

@@ -124,6 +124,12 @@ def test_who_cannot_serve(store):
     assert serving(store) == ["serves"]
 
 
+def test_a_summary_has_the_thresholds_of_slices(store):
+    add(store, "a", 0.0, gate={**PASSED, "floors": {"usual": 0.9, "long tail": 0.96}})
+    told = registry.summary(store.student("a"))
+    assert told["slice_thresholds"] == "usual: 0.9000, long tail: 0.9600"
+
+
 def test_a_summary_says_what_is_known(store):
     add(store, "a", 1.0)
     told = registry.summary(store.student("a"))
