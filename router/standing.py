@@ -16,6 +16,7 @@ from router.keys.keyring import Keyring
 from router.keys.limits import Limits
 from router.models import Models
 from telemetry import changes, quality, runs
+from telemetry.audits import AuditBlocks
 from telemetry.changes import ChangeTally
 from telemetry.metrics.standing import BudgetStanding, Standing, StudentStanding
 from telemetry.quality import InService
@@ -64,6 +65,7 @@ class Standings:
         self._limits = limits
         self._budgets = budgets
         self._models = models
+        self._audits: dict[str, AuditBlocks] = {}
         self._cards: dict[str, _Card] = {}
         """By version: what a card says does not change."""
 
@@ -84,7 +86,8 @@ class Standings:
 
     def _read(self) -> _Stored:
         engine = self._store.engine
-        serving = quality.in_service(engine)
+        serving = quality.in_service(engine, self._audits)
+        self._audits = {one.version: one.audits for one in serving}
         unread = [one.version for one in serving if one.version not in self._cards]
         if unread:
             cards = quality.cards(engine, unread)

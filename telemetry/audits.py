@@ -59,15 +59,28 @@ def add(blocks: list[AuditTally], agreed: bool) -> None:
     blocks[-1] = AuditTally(last.audits + 1, last.disagreements + (not agreed))
 
 
-def blocks_by_version(engine: Engine, versions: Sequence[str]) -> dict[str, AuditBlocks]:
-    """The audits of these students; whoever has none is left out. Only audits of what a student
-    answered because it was sure: nothing else is promised."""
+def tallies(engine: Engine, versions: Sequence[str]) -> dict[str, AuditTally]:
+    """How many audits of these students there are; whoever has none is left out."""
     of = exchanges.c
-    ours = (
-        of.student.in_(versions),
-        of.agreed.is_not(None),
-        of.reason == "student_confident",
-    )
+    disagreements = func.sum(1 - cast(of.agreed, Integer))
+    query = select(of.student, func.count(), disagreements).where(*_promised(versions))
+    with engine.connect() as connection:
+        rows = connection.execute(query.group_by(of.student)).all()
+    return {version: AuditTally(*counts) for version, *counts in rows}
+
+
+def _promised(versions: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    """Audits of what a student answered because it was sure: nothing else is promised."""
+    of = exchanges.c
+    return of.student.in_(versions), of.agreed.is_not(None), of.reason == "student_confident"
+
+
+def blocks_by_version(engine: Engine, versions: Sequence[str]) -> dict[str, AuditBlocks]:
+    """The audits of these students; whoever has none is left out."""
+    if not versions:
+        return {}
+    of = exchanges.c
+    ours = _promised(versions)
     with engine.connect() as connection:
         every = connection.execute(_blocks(["student"], *ours)).all()
         parts = connection.execute(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
-from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version
+from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version, tallies
 from telemetry.schema import students
 
 
@@ -21,14 +22,24 @@ class InService:
     audits: AuditBlocks
 
 
-def in_service(engine: Engine) -> list[InService]:
-    """The students in service, by task. Blocks."""
+def in_service(engine: Engine, known: Mapping[str, AuditBlocks]) -> list[InService]:
+    """The students in service, by task. Blocks.
+
+    To count audits is ten times as quick as to put them in order, so those are read anew alone of
+    which there are others than ``known``, by version.
+    """
     of = students.c
     since = func.coalesce(of.earned, of.created)
     query = select(of.task, of.version, since).where(of.serving).order_by(of.task)
     with engine.connect() as connection:
         serving = connection.execute(query).all()
-    audits = blocks_by_version(engine, [version for _, version, _ in serving])
+    counted = tallies(engine, [version for _, version, _ in serving])
+    news = [
+        version
+        for version, tally in counted.items()
+        if known.get(version, NO_AUDITS).total != tally
+    ]
+    audits = {**known, **blocks_by_version(engine, news)}
     return [InService(*row, audits.get(row.version, NO_AUDITS)) for row in serving]
 
 

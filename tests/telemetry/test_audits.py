@@ -109,10 +109,29 @@ def test_students_in_service_and_their_audits(store: Store) -> None:
     store.close_run(TaskState("u"), student("u1", task="u"))
     store.close_run(TaskState("w"), student("w1", task="w", serving=False))
     store.write([sure("e")], [audit("e", True, 1.0)])
-    assert in_service(store.engine) == [
+    assert in_service(store.engine, {}) == [
         InService("t", "v1", 1.0, store.audit_blocks("v1")),
         InService("u", "u1", 1.0, NO_AUDITS),
     ]
+
+
+def test_audits_are_put_in_order_again_where_there_are_others(store: Store) -> None:
+    store.close_run(TaskState("t"), student("v1"))
+    store.write([sure("e"), sure("f")], [audit("e", True, 1.0)])
+    (before,) = in_service(store.engine, {})
+    asked: list[str] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        asked.append(statement)
+
+    known = {"v1": before.audits}
+    assert in_service(store.engine, known) == [before]
+    assert not any("row_number" in statement for statement in asked)
+    store.write([], [audit("f", False, 2.0)])
+    (after,) = in_service(store.engine, known)
+    assert after.audits == store.audit_blocks("v1")
+    assert after.audits.total == AuditTally(2, 1)
 
 
 def test_they_are_counted_in_an_index_alone(store: Store) -> None:
