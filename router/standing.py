@@ -18,6 +18,7 @@ from router.models import Models
 from telemetry import changes, quality, runs
 from telemetry.audits import AuditBlocks
 from telemetry.changes import ChangeTally
+from telemetry.exchange import Stage
 from telemetry.metrics.standing import BudgetStanding, Standing, StudentStanding
 from telemetry.quality import InService
 from telemetry.store import Store
@@ -42,6 +43,7 @@ class _Stored:
 
     students: list[StudentStanding]
     without: list[str]
+    coming: dict[str, Stage]
     runs: list[runs.RunTally]
     changes: list[ChangeTally]
     sizes: dict[str, int]
@@ -76,6 +78,7 @@ class Standings:
         return Standing(
             stored.students,
             stored.without,
+            stored.coming,
             stored.runs,
             stored.changes,
             stored.sizes,
@@ -98,6 +101,7 @@ class Standings:
         return _Stored(
             [self._student(one) for one in serving],
             quality.without_student(engine),
+            quality.coming(engine),
             runs.tallies(engine),
             changes.tallies(engine),
             runs.sizes(engine),

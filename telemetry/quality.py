@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version, tallies
+from telemetry.exchange import Stage
 from telemetry.schema import students
 
 
@@ -41,6 +42,14 @@ def in_service(engine: Engine, known: Mapping[str, AuditBlocks]) -> list[InServi
     ]
     audits = {**known, **blocks_by_version(engine, news)}
     return [InService(*row, audits.get(row.version, NO_AUDITS)) for row in serving]
+
+
+def coming(engine: Engine) -> dict[str, Stage]:
+    """The stage of the student that is on its way into service, by task. Blocks."""
+    of = students.c
+    query = select(of.task, of.stage).where(of.stage.is_not(None))
+    with engine.connect() as connection:
+        return {row.task: row.stage for row in connection.execute(query)}
 
 
 def without_student(engine: Engine) -> list[str]:

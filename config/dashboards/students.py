@@ -53,6 +53,12 @@ def dashboard() -> Dashboard:
                         Levels("yellow", ((1.0, "green"),)),
                     ),
                     number(
+                        "On their way",
+                        "Students in the shadow or canaries: tested, and not yet in full service.",
+                        or_zero(f"sum({latest('protege_student_coming', TASK)})"),
+                        "short",
+                    ),
+                    number(
                         "Oldest student",
                         "Since the oldest of the students that serve took over its task.",
                         f"max({_AGE})",

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from telemetry.changes import Cause, Change, ChangeTally
-from telemetry.exchange import PICO
+from telemetry.exchange import PICO, Stage
 from telemetry.metrics.labels import OTHER, Labels, TaskLabels
 from telemetry.runs import WITHIN_S, Outcome, RunTally
 
@@ -75,6 +75,8 @@ class Standing:
     students: Sequence[StudentStanding] = ()
     without: Sequence[str] = ()
     """Tasks that students were trained for and that none serves."""
+    coming: Mapping[str, Stage] = field(default_factory=dict)
+    """The stage of the student that is on its way into service, by task."""
     runs: Sequence[RunTally] = ()
     changes: Sequence[ChangeTally] = ()
     """Of who serves."""
@@ -128,6 +130,18 @@ class StandingCollector(Collector):
             info.add_metric([one.task, one.version], 1)
         yield made
         yield info
+        yield self._coming()
+
+    def _coming(self) -> Metric:
+        coming = _gauge(
+            "student_coming",
+            "1 while a student is on its way into service, by the stage that it is at.",
+            *("task", "stage"),
+        )
+        for task, stage in self.now.coming.items():
+            if self._tasks.admit(task) != OTHER:
+                coming.add_metric([task, stage], 1)
+        return coming
 
     def _training(self) -> Iterator[Metric]:
         runs = CounterMetricFamily(

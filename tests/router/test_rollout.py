@@ -231,6 +231,8 @@ def test_a_canary_is_asked_for_its_share_alone(
     with Server(tmp_path, *teacher_flags(shared_upstream), **rare) as server:
         assert {ask(server, "animals")["x-protege-model"] for _ in range(5)} == {"rare-0"}
         assert ask(server, "animals", model="student")["x-protege-model"] == "rare-0"
+        metrics = httpx.get(f"{server.url.removesuffix('/v1')}/metrics").text
+        assert 'protege_student_coming{stage="canary",task="animals"} 1.0' in metrics
     assert student(store, "rare-1").stage == "canary"
     store.close()
 

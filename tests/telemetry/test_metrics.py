@@ -72,6 +72,15 @@ def test_audits_fallbacks_and_students() -> None:
     assert total(metrics, "protege_time_to_first_token_seconds_count", route="student") == 1
 
 
+def test_a_student_on_its_way_is_shown_by_its_stage() -> None:
+    metrics = Metrics(codes=[], statuses=[])
+    metrics.stand(Standing(coming={"t": "canary"}))
+    metrics.render()
+    assert shown(metrics, "protege_student_coming", task="t", stage="canary") == [1]
+    metrics.stand(Standing())
+    assert shown(metrics, "protege_student_coming", task="t") == []
+
+
 def test_what_is_rare_is_zero_before_it_happens() -> None:
     metrics = Metrics(codes=["rate_limit_exceeded", "not_found"], statuses=[404, 429])
     metrics.exchange(exchange(task="t"))
