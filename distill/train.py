@@ -354,8 +354,7 @@ def _best_candidate(
 def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
     """What the champion makes of the newest of the ``tested`` examples, texts without ``head``."""
     fair = np.array([example.created > champion.trained for example in tested])
-    # One that writes takes seconds for an answer.
-    fair &= all(isinstance(rung, LabelRung | ExtractionRung) for rung in champion.rungs)
+    fair &= champion.quick
     compared = np.flatnonzero(fair)[-_COMPARED:]
     answered, wrong = np.zeros((2, len(tested)), dtype=bool)
     texts = [champion.varying(head + tested[row].text) for row in compared]

@@ -21,8 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.data.dataset import Dataset
-from distill.students.extraction.rung import ExtractionRung
-from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from telemetry.exchange import Exchange
 from telemetry.turnout import Turnout
@@ -50,9 +48,7 @@ class Former:
         unknown = [each for each in data.examples if each.weight and each.id not in self.sure]
         if not unknown:
             return True
-        # One that writes takes seconds for an answer.
-        asked = LabelRung | ExtractionRung
-        if not all(isinstance(rung, asked) for rung in self.ladder.rungs):
+        if not self.ladder.quick:
             return False
         texts = [self.ladder.varying(data.head + example.text) for example in unknown]
         longest = self.ladder.usage.longest

@@ -60,6 +60,12 @@ class Ladder:
         return next((rung.model for rung in self.rungs if isinstance(rung, HostedRung)), None)
 
     @property
+    def quick(self) -> bool:
+        """Whether it can be asked about many texts: one that writes takes seconds for an answer,
+        one that is a provider's costs money."""
+        return all(isinstance(rung, LabelRung | ExtractionRung) for rung in self.rungs)
+
+    @property
     def strata(self) -> int:
         """How many slices it answers in, where each must keep the promise on its own; else 0."""
         return 0 if self.floors is None else len(self.floors.thresholds)

@@ -35,7 +35,7 @@ class Copied:
 
 def copy(extraction: Extraction, tagger: Tagger, texts: Sequence[str]) -> Copied:
     """Fill the slots of ``extraction`` from each of ``texts``."""
-    slots = [field for field in extraction.fields if isinstance(field, Slot)]
+    slots = extraction.slots
     values, shares = [], []
     for text in texts:
         tokens = Tokens.of(text)
@@ -73,7 +73,8 @@ class ExtractionRung:
             return []
         counts = count_ngrams(texts)
         copied = copy(self.extraction, self.tagger, texts)
-        chosen = [head.probabilities(self.tfidf(counts)) for head in self.heads]
+        features = self.tfidf(counts) if self.heads else None
+        chosen = [head.probabilities(features) for head in self.heads]
         shares = [copied.shares, *(each.max(axis=1, keepdims=True) for each in chosen)]
         raw = np.concatenate(shares, axis=1).prod(axis=1)
         surprise = self.novelty(counts)

@@ -59,6 +59,10 @@ class Extraction:
     fields: tuple[Slot | tuple[str, ...], ...]
     """For each value the slot that it is, or the few that it is one of."""
 
+    @property
+    def slots(self) -> list[Slot]:
+        return [field for field in self.fields if isinstance(field, Slot)]
+
     def write(self, values: Sequence[str]) -> str:
         """The answer with these ``values`` [fields]."""
         return forms.write(self.pieces, values)

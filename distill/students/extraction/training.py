@@ -47,7 +47,7 @@ def train(
     folds = fitting.folds_of(groups)
     taught = np.array([tags is not None for _, tags in rows])
     values: list[list[str]] = [[] for _ in texts]
-    shares = np.zeros((len(texts), sum(isinstance(one, Slot) for one in extraction.fields)))
+    shares = np.zeros((len(texts), len(extraction.slots)))
     for held in np.unique(folds):
         test = np.flatnonzero(folds == held).tolist()
         tagger = _fit(rows, (folds != held) & taught, extraction)
@@ -55,8 +55,9 @@ def train(
         shares[test] = copied.shares
         for row, one in zip(test, copied.values, strict=True):
             values[row] = one
+    ngrams = tfidf(counts)
     heads = [
-        fitting.fit(tfidf(counts), _values(found, field), labels, surprise, groups)
+        fitting.fit(ngrams, _values(found, field), labels, surprise, groups)
         for field, labels in enumerate(extraction.fields)
         if not isinstance(labels, Slot)
     ]
@@ -97,9 +98,9 @@ def _tagged(
     if values is None:
         return found, None
     tags = np.full(len(tokens), OUTSIDE)
-    slots = [pair for pair in zip(extraction.fields, values, strict=True) if _is_slot(pair[0])]
-    for place, (slot, value) in enumerate(slots):
-        assert isinstance(slot, Slot), "the others have been left out"
+    pairs = zip(extraction.fields, values, strict=True)
+    copied = [(field, value) for field, value in pairs if isinstance(field, Slot)]
+    for place, (slot, value) in enumerate(copied):
         spans = tokens.spans(slot.surface(value))
         if not spans and value != slot.none:
             return found, None
@@ -109,17 +110,13 @@ def _tagged(
     return found, tags
 
 
-def _is_slot(field: object) -> bool:
-    return isinstance(field, Slot)
-
-
 def _fit(
     rows: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]],
     which: npt.NDArray[np.bool_],
     extraction: Extraction,
 ) -> Tagger:
     """A tagger of those of the texts."""
-    tags_count = 1 + 2 * sum(map(_is_slot, extraction.fields))
+    tags_count = first_tag(len(extraction.slots))
     weights = np.zeros((BUCKETS, tags_count), dtype=np.float32)
     intercepts = np.full(tags_count, _NEVER, dtype=np.float32)
     used = [rows[row] for row in np.flatnonzero(which).tolist()[-_MOST_TAUGHT:]]
