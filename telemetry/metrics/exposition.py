@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from telemetry.metrics import text
 from telemetry.metrics.exemplars import Exemplars
 
 # When each series was created doubles the output and nobody reads it.
@@ -81,11 +82,10 @@ def _fill_up(family: Metric, zeros: Zeros) -> None:
 
 def expose(counted: Collector, standing: Collector, accept: str) -> Exposition:
     """Everything counted, and how things stand, in the format that ``accept`` asks for."""
-    registry = CollectorRegistry()
-    registry.register(standing)
-    registry.register(counted)
-    encode, content_type = choose_encoder(accept)
-    return Exposition(encode(registry), content_type)
+    families = chain(standing.collect(), counted.collect())
+    content_type = text.content_type(accept)
+    encode = text.openmetrics if content_type == text.OPENMETRICS else text.plain
+    return Exposition(encode(families), content_type)
 
 
 def _counted(own: CollectorRegistry) -> Collector:
