@@ -69,10 +69,12 @@ def cut(
 
 
 def _slices(kind: Kind, names: Sequence[str], places: Sequence[int]) -> list[Slice]:
-    """A slice for each of the ``names`` that enough requests have, and one of all others together;
-    ``places`` [n] say which name each has. Nothing where all have the same."""
+    """A slice for each of the ``names`` that enough requests have, and one of all others together,
+    those that are called ``REST`` already among them; ``places`` [n] say which name each has.
+    Nothing where all have the same."""
     found = np.asarray(places)
     few = np.bincount(found, minlength=len(names)) < LEAST
+    few |= np.asarray(names) == REST
     slices = [Slice(kind, names[i], found == i) for i in np.flatnonzero(~few).tolist()]
     if few[found].any():
         slices.append(Slice(kind, REST, few[found]))

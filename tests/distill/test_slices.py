@@ -64,6 +64,14 @@ def test_what_makes_a_slice():
     assert not longest[0][1::2].any()
 
 
+def test_all_others_are_one_slice():
+    """Answers that cannot be learnt, and those that are rare."""
+    answers = ["rare"] * 25 + ["account"] * 5 + ["billing"] * 50
+    names = [each.name for each in cut(["hello"] * 80, answers, LABELS, np.ones(80))]
+    assert names.count("(others)") == 1
+    assert slices(["hello"] * 80, answers)["answer", "(others)"].sum() == 30
+
+
 def test_few_requests_and_requests_that_are_all_alike_have_no_slices():
     assert slices(["hello"] * 10, ["billing"] * 10) == {}
 
