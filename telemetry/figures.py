@@ -50,10 +50,12 @@ class Sum:
     tryout_cost: int
     """Of asking hosted models too, to see whether they may answer."""
     pairs: int
-    """Audits with both a predicted and a real cost of the teacher. The real ones sum up to
-    ``audit_cost``,"""
+    """Audits with both a predicted and a real cost of the teacher. The predicted ones sum up to"""
     pair_teacher_cost: int
-    """the predicted ones to this."""
+    """this,"""
+    pair_audit_cost: int
+    """and the real ones to this, which is a part of ``audit_cost``: the teacher is also asked again
+    for answers of its own."""
     predicted_squared: float
     """Over pairs, the sum of the squares of the predicted cost in USD,"""
     real_squared: float

@@ -87,6 +87,7 @@ MEASURES = (
     total(exchanges.c.tryout_cost).label("tryout_cost"),
     _count(_PAIR).label("pairs"),
     total(case((_PAIR, exchanges.c.teacher_cost), else_=0)).label("pair_teacher_cost"),
+    total(case((_PAIR, exchanges.c.audit_cost), else_=0)).label("pair_audit_cost"),
     _of_pairs(exchanges.c.teacher_cost, exchanges.c.teacher_cost).label("predicted_squared"),
     _of_pairs(exchanges.c.audit_cost, exchanges.c.audit_cost).label("real_squared"),
     _of_pairs(exchanges.c.teacher_cost, exchanges.c.audit_cost).label("predicted_times_real"),

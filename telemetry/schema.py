@@ -271,6 +271,7 @@ def _sums(name: str, period: str) -> Table:
         *(Column(name, String, primary_key=True) for name in ("task", "route", "model", "key")),
         *(Column(name, BigInteger, nullable=False) for name in counts),
         Column("tryout_cost", BigInteger, nullable=False, server_default="0"),
+        Column("pair_audit_cost", BigInteger, nullable=False, server_default="0"),
         *(Column(name, Float, nullable=False) for name in inexact),
         sqlite_with_rowid=False,
     )

@@ -35,7 +35,7 @@ def student_teacher_cost(found: Sum, level: float) -> Estimate | None:
     pairs, predicted = found.pairs, found.pair_teacher_cost / PICO
     if pairs < 2 or not predicted:
         return None
-    ratio = found.audit_cost / PICO / predicted
+    ratio = found.pair_audit_cost / PICO / predicted
     squares = (
         found.real_squared
         - 2 * ratio * found.predicted_times_real

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inse
 
 from telemetry.schema import metadata
 
-HEAD = "0013"
+HEAD = "0014"
 """The revision that ``telemetry.schema`` is."""
 
 _FIRST = "0001"

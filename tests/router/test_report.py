@@ -8,6 +8,7 @@ import json
 import random
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,7 @@ def group(pairs: list[tuple[float, float]], everything: float, by_student: int) 
             "audit_cost": round(sum(real for _, real in pairs) * PICO),
             "pairs": len(pairs),
             "pair_teacher_cost": round(sum(predicted for predicted, _ in pairs) * PICO),
+            "pair_audit_cost": round(sum(real for _, real in pairs) * PICO),
             "predicted_squared": sum(predicted**2 for predicted, _ in pairs),
             "real_squared": sum(real**2 for _, real in pairs),
             "predicted_times_real": sum(predicted * real for predicted, real in pairs),
@@ -242,6 +244,17 @@ def test_an_estimate_by_hand() -> None:
     of_savings = saved(found, 0.95)
     assert of_savings is not None
     assert of_savings.usd == pytest.approx(90 - 9)
+
+
+def test_what_is_asked_again_does_not_correct_the_prediction() -> None:
+    """It is spent, but nothing was predicted for it."""
+    found = group([(1, 2), (2, 3), (3, 4)], everything=60, by_student=30)
+    more = replace(found, audit_cost=found.audit_cost + 5 * PICO)
+    assert student_teacher_cost(more, 0.95) == student_teacher_cost(found, 0.95)
+    before, after = saved(found, 0.95), saved(more, 0.95)
+    assert before is not None
+    assert after is not None
+    assert after.usd == pytest.approx(before.usd - 5)
 
 
 @pytest.mark.parametrize("pairs", [[], [(1.0, 2.0)], [(0.0, 2.0), (0.0, 1.0)]])

@@ -83,6 +83,7 @@ def _by_hand(members: list[Exchange]) -> dict[str, Any]:
         "student_teacher_cost": sum(row.teacher_cost for row in student),
         "pairs": len(pairs),
         "pair_teacher_cost": sum(row.teacher_cost for row in pairs),
+        "pair_audit_cost": sum(row.audit_cost for row in pairs),
     }
     tokens, costs = ("prompt_tokens", "completion_tokens"), ("cost", "teacher_cost")
     for name in (*tokens, *costs, "audit_cost", "tryout_cost"):

@@ -24,6 +24,8 @@ from sqlalchemy import Engine, MetaData, Table, create_engine, inspect, make_url
 from telemetry import migrations
 from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange, StudentRecord, TaskState
+from telemetry.figures import sums
+from telemetry.rollup import roll_up
 from telemetry.schema import metadata
 from telemetry.store import Store, StoreError
 
@@ -210,6 +212,25 @@ def choices(store: Store, identifier: str) -> Any:
     assert exchange is not None
     assert exchange.choices is not None
     return json.loads(exchange.choices)
+
+
+def test_sums_are_made_again_with_what_they_lacked(engine: Engine, open_store: Open) -> None:
+    alembic(engine, "0013")
+    asked = {**USUAL, "attempts": 0, "cached_tokens": 0, "reasoning_tokens": 0, "dialect": "chat"}
+    audited = {"route": "student", "agreed": True, "audit_cost": 8}
+    for number, more in enumerate(({}, audited)):
+        insert(engine, "exchanges", **{**asked, "id": str(number), **more})
+    for table, period in (("hourly_sums", "hour"), ("daily_sums", "day")):
+        names = {column["name"]: 1 for column in inspect(engine).get_columns(table)}
+        group = {"task": "t", "route": "student", "model": "m", "key": ""}
+        insert(engine, table, **{**names, **group, period: 0})
+    insert(engine, "rolled_up", id=1, until=24, late=3)
+    store = open_store()
+    for _ in range(2):
+        (found,) = sums(store.engine, 0, 7200.0)
+        assert (found.requests, found.audit_cost, found.pair_audit_cost) == (2, 15, 8)
+        roll_up(store.engine, 1e6)
+    store.close()
 
 
 @pytest.mark.parametrize("old", [False, True])
