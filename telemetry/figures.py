@@ -6,7 +6,7 @@ Money is summed in whole picodollars: sums by any grouping add up to the same to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from operator import add
 from typing import Any, Literal
@@ -89,6 +89,14 @@ def sums(engine: Engine, since: float, until: float, by: Sequence[Dimension] = (
         Sum(tuple(map(_word, by, group)), *values) for group, values in found.items() if values[0]
     ]
     return sorted(made, key=lambda each: each.group)
+
+
+def together(found: Sequence[Sum]) -> Sum | None:
+    """Several sums as one; None without any."""
+    if not found:
+        return None
+    columns = zip(*(astuple(each)[1:] for each in found), strict=True)
+    return Sum((), *map(sum, columns))
 
 
 def _queries(

@@ -1,4 +1,4 @@
-"""The charts that the overview and a task's page have in common."""
+"""What the overview and a task's page have in common: charts, and how sure the saving is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def drawn(course: Course, promised: PolicySettings, audited: str) -> dict[str, A
     """By the names that the templates know them by; ``audited`` is the title of the agreement's."""
     labels = course.period.labels
     spending, alone = course.spending()
+    confidence = 1 - promised.delta
     return {
+        "likely": course.likely_saved(confidence),
         "spending": charts.stacked("Spent, by who answered", labels, spending, words.usd, alone),
         "requests": charts.stacked(
             "Requests, by who answered", labels, course.requests(), words.count
@@ -23,6 +25,6 @@ def drawn(course: Course, promised: PolicySettings, audited: str) -> dict[str, A
             labels,
             course.audited(promised.delta),
             1 - promised.alpha,
-            1 - promised.delta,
+            confidence,
         ),
     }

@@ -10,7 +10,9 @@ from typing import Literal
 
 from policies.promise import interval
 from router.console.charts import Audited, Counted, Series
-from telemetry.figures import Sum
+from router.report.estimate import saved
+from telemetry.exchange import PICO
+from telemetry.figures import Sum, together
 
 CHOICES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 DEFAULT = "30d"
@@ -151,6 +153,13 @@ class Course:
             "the teacher alone", "alone", [float(total.teacher_cost) for total in totals]
         )
         return shown, alone
+
+    def likely_saved(self, confidence: float) -> tuple[float, float] | None:
+        """The picodollars between which the saving lies with this confidence, by audits: what the
+        teacher costs for students' answers is predicted. None where audits are too few."""
+        found = together(self.sums)
+        likely = saved(found, confidence) if found else None
+        return (likely.low * PICO, likely.high * PICO) if likely else None
 
     def requests(self) -> list[Series]:
         """How many requests each route answered."""

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from telemetry.exchange import PICO, Exchange
-from telemetry.figures import Dimension, Sum, sums
+from telemetry.figures import Dimension, Sum, sums, together
 from telemetry.store import Store
 from tests.telemetry.test_store import exchange
 
@@ -136,6 +136,12 @@ def test_what_was_saved(store: Store) -> None:
     (both,) = sums(store.engine, 0, 1e10)
     assert both.saved == -2
     assert [each.saved for each in sums(store.engine, 0, 1e10, ["route"])] == [-2, 0]
+
+
+def test_sums_of_groups_together_are_those_of_all(store: Store) -> None:
+    store.write([exchange(str(n), task=f"t{n}", cost=n, latency_s=0.5) for n in range(3)])
+    assert together(sums(store.engine, 0, 1e10, ["task"])) == sums(store.engine, 0, 1e10)[0]
+    assert together([]) is None
 
 
 def test_no_exchanges(store: Store) -> None:

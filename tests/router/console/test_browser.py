@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from router.console import words
 from router.console.period import Period, Total
+from router.report.estimate import saved
+from telemetry.exchange import PICO
 from telemetry.figures import sums
 from tests.router.console.conftest import CANARY, HOSTILE, Site
 from tests.router.console.traffic import REPLACED, SERVING, UNTESTED
@@ -151,9 +153,14 @@ def test_the_sign_in_page_can_be_read_too(browser: Browser, site: Site, axe: str
 def test_the_overview(page: Page, site: Site) -> None:
     store = site.server.store()
     period = Period.of("30d")
-    whole = Total.of(sums(store.engine, period.since, period.until))
+    found = sums(store.engine, period.since, period.until)
     store.close()
+    whole, likely = Total.of(found), saved(found[0], 0.95)
+    assert likely is not None
+    assert likely.low < likely.high
     page.goto(site.url)
+    low, high = (words.usd(usd * PICO) for usd in (likely.low, likely.high))
+    expect(page.get_by_text(f"by audits {low} to {high}, 95% confidence")).to_be_visible()
     cards = page.locator(".cards .big")
     assert whole.audits > 100
     expect(cards).to_have_text(
