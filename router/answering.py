@@ -144,7 +144,7 @@ class Answering:
         else:
             await reply.completion(completion.completion(answer), headers)
         if turn.sampled:
-            self.auditor.start(turn, opinion, stored)
+            self.auditor.start(turn, opinion, stored, exchange.teacher_cost)
         else:
             self.rollouts.beside(turn, None)
 
@@ -176,7 +176,7 @@ class Answering:
             content = _without_logprobs(content)
         headers = turn.headers(exchange.model, exchange.cost, exchange.teacher_cost)
         await reply.completion(content, headers)
-        self._compare(turn, answered.model, answer)
+        self._compare(turn, answered.model, answer, exchange.teacher_cost)
 
     async def _streamed(
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
@@ -240,13 +240,14 @@ class Answering:
             failure = error
         if failure is None:
             await reply.end(relay.ending)
-            self._compare(turn, model, answer)
+            self._compare(turn, model, answer, exchange.teacher_cost)
         elif not isinstance(failure, CallerGoneError):
             await reply.break_off(failure)
 
-    def _compare(self, turn: Turn, model: Model, answer: Answer) -> None:
-        """Begin what an upstream's answer is the occasion for: the audit of a hosted model's, or
-        the questions to others that go with the teacher's."""
+    def _compare(self, turn: Turn, model: Model, answer: Answer, predicted: int) -> None:
+        """Begin what an upstream's answer is the occasion for: the audit of a hosted model's, for
+        which the teacher is ``predicted`` to take so many picodollars, or the questions to others
+        that go with the teacher's."""
         opinion = turn.opinion
         if turn.route == "teacher":
             self.tryouts.start(turn, answer)
@@ -259,7 +260,8 @@ class Answering:
             stored = asyncio.get_running_loop().create_future()
             stored.set_result(None)
             cost = model.price.cost(answer.usage or opinion.usage)
-            self.auditor.start(turn, replace(opinion, prediction=said, cost=cost), stored)
+            opinion = replace(opinion, prediction=said, cost=cost)
+            self.auditor.start(turn, opinion, stored, predicted)
         else:
             self.rollouts.beside(turn, None)
 

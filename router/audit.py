@@ -60,9 +60,12 @@ class Auditor:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._under_way = Beside(WAITING)
 
-    def start(self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None]) -> None:
-        """Audit an exchange once it is ``stored``."""
-        if not self._under_way.begin(self._audit(turn, opinion, stored)):
+    def start(
+        self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None], predicted: int
+    ) -> None:
+        """Audit an exchange once it is ``stored``, for which the teacher is ``predicted`` to take
+        so many picodollars."""
+        if not self._under_way.begin(self._audit(turn, opinion, stored, predicted)):
             _log.warning("too many audits are waiting: one is left out")
 
     def repeat(self, turn: Turn, said: str, expected: int) -> None:
@@ -77,14 +80,16 @@ class Auditor:
         """Wait for the audits under way, and give up those that take too long."""
         await self._under_way.finish(FINISH_S)
 
-    async def _audit(self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None]) -> None:
+    async def _audit(
+        self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None], predicted: int
+    ) -> None:
         await asyncio.wait([stored])
         if stored.exception() is not None:
             return
         async with self._slots:
             try:
                 # A promise that was kept before is not broken by one more that agrees.
-                if not await self._agrees(turn, opinion):
+                if not await self._agrees(turn, opinion, predicted):
                     await self._judge(turn.task, opinion.student)
                 self._rollouts.audited(turn.task)
             except UpstreamError as error:
@@ -119,7 +124,7 @@ class Auditor:
             except Exception as error:
                 _log.error("what the teacher said again could not be stored: %s", error)
 
-    async def _agrees(self, turn: Turn, opinion: Opinion) -> bool:
+    async def _agrees(self, turn: Turn, opinion: Opinion, predicted: int) -> bool:
         """Ask the teacher too, and write down whether it says the same."""
         started = time.perf_counter()
         answered = await ask_beside(self._chain, turn)
@@ -139,7 +144,7 @@ class Auditor:
             audited=time.time(),
         )
         self._rollouts.beside(turn, text)
-        await self._ledger.record_audit(turn, audit)
+        await self._ledger.record_audit(turn, audit, predicted)
         await self._tryouts.audited(turn, opinion, audit.agreed)
         self._tryouts.start(turn, said)
         return audit.agreed

@@ -160,12 +160,15 @@ class Ledger:
         except StoreUnavailableError:
             _log.error("the failed request %s is not in the store", turn.arrival.id)
 
-    async def record_audit(self, turn: Turn, audit: Audit) -> None:
-        """Return once the audit is stored; raise what the database raised if it cannot be."""
+    async def record_audit(self, turn: Turn, audit: Audit, predicted: int) -> None:
+        """Return once the audit is stored; raise what the database raised if it cannot be. For the
+        same answer the teacher was ``predicted`` to take so many picodollars."""
         stored = self.writer.write(audit)
         await self._spend_beside(turn, audit.audit_cost)
         await stored
-        self.metrics.audit(turn.task, agreed=audit.agreed, cost=audit.audit_cost)
+        self.metrics.audit(
+            turn.task, agreed=audit.agreed, cost=audit.audit_cost, predicted=predicted
+        )
 
     async def record_tryout(self, turn: Turn, tryout: Tryout) -> None:
         """Return once the tryout is stored; raise what the database raised if it cannot be."""

@@ -13,6 +13,7 @@ from config.dashboards.panels import (
     Query,
     at_least,
     bars,
+    between,
     lines,
     number,
     rows,
@@ -23,6 +24,8 @@ _COST = "protege_cost_usd_total"
 _AUDITS = "protege_audit_cost_usd_total"
 _TRYOUTS = "protege_tryout_cost_usd_total"
 _TEACHER = "protege_teacher_only_cost_usd_total"
+_AUDITED = "protege_audited_teacher_cost_usd_total"
+_SQUARES = "protege_audited_teacher_cost_usd_squared_total"
 _REQUESTS = "protege_requests_total"
 _TOKENS = "protege_tokens_total"
 _BY_STUDENT = 'route="student"'
@@ -31,11 +34,15 @@ _BY_OTHERS = 'route!="student"'
 _BESIDE = f"{or_zero(gained(_AUDITS, TASK))} + {or_zero(gained(_TRYOUTS, TASK))}"
 _SPENT = f"({gained(_COST, TASK)} + {_BESIDE})"
 _SAVED = f"({gained(_TEACHER, TASK)} - {_SPENT})"
+_UNKNOWN = gained("protege_student_teacher_cost_usd_total", TASK)
+_REAL = gained(_AUDITED, TASK, 'kind="real"')
+_PREDICTED = gained(_AUDITED, TASK, 'kind="predicted"')
 _A_MONTH = 30 * 24 * 3600
 
 _WORTH = at_least(0.2, 0.0)
 """Red where students cost more than they save."""
 _SIGN = Levels("red", ((0.0, "green"),))
+_OFF = Levels("red", ((-0.2, "yellow"), (-0.05, "green"), (0.05, "yellow"), (0.2, "red")))
 
 
 def dashboard() -> Dashboard:
@@ -130,9 +137,40 @@ def dashboard() -> Dashboard:
                     number(
                         "Tokens",
                         "Tokens of prompts and answers, all models.",
-                        gained(_TOKENS, MODEL),
+                        gained(_TOKENS, TASK, MODEL),
                         "short",
                     ),
+                ],
+            ),
+            Section(
+                "How sure the saving is",
+                [
+                    between(
+                        "Saved, by audits",
+                        "Where the saving lies, with about 95% confidence. What the teacher would "
+                        "have cost for students' answers is predicted; audits, in which it was "
+                        "asked too, tell how far that is off.",
+                        _likely("-"),
+                        _likely("+"),
+                        "currencyUSD",
+                        _SIGN,
+                    ).span(8),
+                    number(
+                        "Predicted",
+                        "The part of what the teacher alone would have cost that nobody knows: of "
+                        "the answers that students gave.",
+                        _UNKNOWN,
+                        "currencyUSD",
+                    ).span(8),
+                    number(
+                        "Prediction off by",
+                        "Of audited answers, how much more the teacher took than it was predicted "
+                        "to; below zero, less.",
+                        f"{_REAL} / {_PREDICTED} - 1",
+                        "percentunit",
+                        _OFF,
+                        decimals=1,
+                    ).span(8),
                 ],
             ),
             Section(
@@ -198,7 +236,7 @@ def dashboard() -> Dashboard:
                     lines(
                         "Tokens a second",
                         "Of prompts and of answers.",
-                        [Query(rate(_TOKENS, MODEL, by="model, kind"), "{{model}} {{kind}}")],
+                        [Query(rate(_TOKENS, TASK, MODEL, by="model, kind"), "{{model}} {{kind}}")],
                         "short",
                     ),
                 ],
@@ -206,6 +244,23 @@ def dashboard() -> Dashboard:
         ],
         (*STUDENTS, PRICES),
     )
+
+
+def _likely(sign: str) -> str:
+    """The least that was saved with 95% confidence, or with ``+`` the most: the ratio estimator, as
+    ``protege report`` has it, but for a normal distribution where that has Student's."""
+    audits = gained("protege_audits_total", TASK)
+    answers = gained(_REQUESTS, TASK, _BY_STUDENT)
+    ratio = f"({_REAL} / {_PREDICTED})"
+    real_squared, predicted_squared, product = (
+        gained(_SQUARES, TASK, f'kind="{kind}"') for kind in ("real", "predicted", "product")
+    )
+    squares = f"{real_squared} - 2 * {ratio} * {product} + {ratio} ^ 2 * {predicted_squared}"
+    unknown = f"clamp_min(1 - {audits} / {answers}, 0)"
+    variance = f"{unknown} * {audits} / ({audits} - 1) * clamp_min({squares}, 0)"
+    spread = f"1.96 * {_UNKNOWN} / {_PREDICTED} * sqrt({variance})"
+    students = f"clamp_min({ratio} * {_UNKNOWN} {sign} {spread}, 0)"
+    return f"{_SAVED} - {_UNKNOWN} + {students}"
 
 
 def _saved_by_task() -> str:

@@ -101,12 +101,27 @@ def number(
     decimals: int | None = None,
 ) -> stat.Panel:
     """One figure."""
-    panel = (
+    panel = _figures(title, words, [Query(expression)], unit, levels)
+    return panel if decimals is None else panel.decimals(decimals)
+
+
+def between(title: str, words: str, low: str, high: str, unit: str, levels: Levels) -> stat.Panel:
+    """Two figures, between which a third one lies."""
+    queries = [Query(low, "at least"), Query(high, "at most")]
+    return _figures(title, words, queries, unit, levels).text_mode(
+        kinds.BigValueTextMode.VALUE_AND_NAME
+    )
+
+
+def _figures(
+    title: str, words: str, queries: Sequence[Query], unit: str, levels: Levels
+) -> stat.Panel:
+    return (
         stat.Panel()
         .title(title)
         .description(words)
         .datasource(PROMETHEUS)
-        .with_target(_query(0, Query(expression)).instant())
+        .targets([_query(at, query).instant() for at, query in enumerate(queries)])
         .unit(unit)
         .thresholds(levels)
         .color_scheme(_by_thresholds())
@@ -116,7 +131,6 @@ def number(
         .span(4)
         .height(4)
     )
-    return panel if decimals is None else panel.decimals(decimals)
 
 
 def lines(

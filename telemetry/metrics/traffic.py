@@ -81,6 +81,8 @@ class _Series:
     completion_tokens: Amount
     cost: Amount
     teacher_cost: Amount
+    predicted_cost: Amount | None
+    """The teacher's for what students answered; None where it answered itself."""
     times: _Times
     calls: _Calls | None
     """None where a student answers."""
@@ -91,6 +93,8 @@ class _Series:
         self.completion_tokens.flush()
         self.cost.flush()
         self.teacher_cost.flush()
+        if self.predicted_cost is not None:
+            self.predicted_cost.flush()
         self.times.flush()
         if self.calls is not None:
             self.calls.flush()
@@ -149,12 +153,19 @@ class Metrics:
         self._lost = self._counter(
             "lost_exchanges", "Answers given to callers that could not be stored.", "route"
         )
-        self._tokens = self._counter("tokens", "Tokens of answers.", "route", "model", "kind")
+        self._tokens = self._counter(
+            "tokens", "Tokens of answers.", "route", "model", "task", "kind"
+        )
         self._cost = self._counter(
             "cost_usd", "Spent on answers to callers.", "route", "model", "task"
         )
         self._teacher_cost = self._counter(
             "teacher_only_cost_usd", "What the teacher alone would have cost.", "task"
+        )
+        self._predicted_cost = self._counter(
+            "student_teacher_cost_usd",
+            "What the teacher is predicted to cost for what students answered.",
+            "task",
         )
         self._fallbacks = self._counter(
             "fallbacks", "Answers of a student because the teacher was down.", "task"
@@ -192,6 +203,16 @@ class Metrics:
         self._audits = self._counter("audits", "Student answers put to the teacher too.", "task")
         self._disagreements = self._counter(
             "audit_disagreements", "Audits in which the teacher said something else.", "task"
+        )
+        self._audited_cost = self._counter(
+            "audited_teacher_cost_usd",
+            "Of audited answers, what the teacher was predicted to cost, and what it did.",
+            *("task", "kind"),
+        )
+        self._audited_squares = self._counter(
+            "audited_teacher_cost_usd_squared",
+            "Sums of the squares of these costs, and of the products of both.",
+            *("task", "kind"),
         )
 
     def _measure_calls(self) -> None:
@@ -238,6 +259,8 @@ class Metrics:
         series.completion_tokens.pending += exchange.completion_tokens
         series.cost.pending += exchange.cost
         series.teacher_cost.pending += exchange.teacher_cost
+        if series.predicted_cost is not None:
+            series.predicted_cost.pending += exchange.teacher_cost
         example = exchange.id
         times, calls, first_token_s = series.times, series.calls, exchange.first_token_s
         times.duration.add(exchange.latency_s, example)
@@ -267,12 +290,14 @@ class Metrics:
     def _new_series(
         self, route: Route, model: str, task: str, status: int, dialect: Dialect
     ) -> _Series:
+        predicted = Amount(self._predicted_cost.labels(task), PICO) if route == "student" else None
         series = _Series(
             requests=Amount(self._requests.labels(route, model, task, status)),
-            prompt_tokens=Amount(self._tokens.labels(route, model, "prompt")),
-            completion_tokens=Amount(self._tokens.labels(route, model, "completion")),
+            prompt_tokens=Amount(self._tokens.labels(route, model, task, "prompt")),
+            completion_tokens=Amount(self._tokens.labels(route, model, task, "completion")),
             cost=Amount(self._cost.labels(route, model, task), PICO),
             teacher_cost=Amount(self._teacher_cost.labels(task), PICO),
+            predicted_cost=predicted,
             times=self._times_of(route),
             calls=None if model == "student" else self._calls_of(dialect, model),
         )
@@ -329,13 +354,20 @@ class Metrics:
         """Count an exchange of which there is no record."""
         self._lost.labels(route).inc()
 
-    def audit(self, task: str, *, agreed: bool, cost: int) -> None:
-        """Count an audit that cost so many picodollars."""
-        label = self._tasks.admit(task)
+    def audit(self, task: str, *, agreed: bool, cost: int, predicted: int) -> None:
+        """Count an audit that cost so many picodollars, where the teacher was ``predicted`` to."""
+        label, real, expected = self._tasks.admit(task), cost / PICO, predicted / PICO
         self._audits.labels(label).inc()
-        self._audit_cost.labels(label).inc(cost / PICO)
+        self._audit_cost.labels(label).inc(real)
         if not agreed:
             self._disagreements.labels(label).inc()
+        if cost:
+            # What says how far the prediction is off: as the store's sums have it.
+            self._audited_cost.labels(label, "predicted").inc(expected)
+            self._audited_cost.labels(label, "real").inc(real)
+            self._audited_squares.labels(label, "predicted").inc(expected**2)
+            self._audited_squares.labels(label, "real").inc(real**2)
+            self._audited_squares.labels(label, "product").inc(real * expected)
 
     def tryout(self, task: str, model: str, *, agreed: bool, cost: int) -> None:
         """Count a tryout of a hosted model for which so many picodollars were spent."""

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from scipy.special import stdtrit
 from sqlalchemy import select
 
 from config.dashboards.generate import FOLDER
+from router.report.estimate import saved
 from telemetry import changes, figures, runs
 from telemetry.exchange import PICO
 from telemetry.figures import Dimension, Sum
@@ -36,7 +39,7 @@ teacher: {{retries: 0, breaker_failures: 1000000}}
 models:
   gone: {{model: gpt-5.4, base_url: "http://127.0.0.1:9/v1", retries: 0, breaker_failures: 1}}
   other: {{model: gpt-5.4-mini, base_url: "{url}"}}
-policy: {{audit_rate: 1.0}}
+policy: {{audit_rate: 0.9}}
 policies: {{tasks: {{thrifty: {{name: budget, budget: {{usd: 1}}}}}}}}
 loop: {{enabled: false}}
 compute_usd_per_hour: 100
@@ -177,9 +180,10 @@ def _sum_up(store: Store, *by: Dimension) -> list[Sum]:
 
 
 def _audited(store: Store) -> bool:
-    """Whether the teacher has been asked about every answer of a student that was sure."""
-    query = select(exchanges.c.id).where(
-        exchanges.c.reason == "student_confident", exchanges.c.agreed.is_(None)
+    """Whether the teacher has been asked about every answer of a student that it was to be."""
+    of = exchanges.c
+    query = select(of.id).where(
+        of.reason == "student_confident", of.sampled.is_(True), of.agreed.is_(None)
     )
     with store.engine.connect() as connection:
         return connection.execute(query).first() is None
@@ -195,6 +199,8 @@ def _caught_up(prometheus: Prometheus, store: Store) -> bool:
 @pytest.fixture(scope="module")
 def site(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     shared_upstream.reset()
+    # What an audit takes is not what was predicted.
+    shared_upstream.spend = cycle((3, 8, 9, 21)).__next__
     folder = tmp_path_factory.mktemp("prometheus")
     config, data = folder / "protege.yaml", folder / "data"
     config.write_text(CONFIG.format(url=shared_upstream.url))
@@ -336,6 +342,24 @@ def test_totals_agree_with_the_store(site: Site) -> None:
     }.items():
         assert value
         assert site.number("protege-cost", title) == pytest.approx(value, rel=1e-9), title
+
+
+def test_how_sure_the_saving_is_agrees_with_the_report(site: Site) -> None:
+    stored = site.sum()
+    predicted, likely = stored.student_teacher_cost, saved(stored, 0.95)
+    assert site.number("protege-cost", "Predicted") == pytest.approx(predicted / PICO, rel=1e-9)
+    off = stored.pair_audit_cost / stored.pair_teacher_cost - 1
+    assert off
+    assert site.number("protege-cost", "Prediction off by") == pytest.approx(off, rel=1e-6)
+    assert likely is not None
+    # The report's interval has Student's distribution.
+    wider = float(stdtrit(stored.pairs - 1, 0.975)) / 1.96
+    assert 1 < wider < 1.1
+    for letter, end in (("A", likely.low), ("B", likely.high)):
+        (series,) = site.shown(site.of("protege-cost", "Saved, by audits", letter))
+        shown = float(series["values"][-1][1])
+        assert likely.usd + (shown - likely.usd) * wider == pytest.approx(end, rel=1e-6)
+    assert likely.low < likely.high
 
 
 def test_tasks_agree_with_the_store(site: Site) -> None:

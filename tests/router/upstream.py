@@ -63,6 +63,8 @@ class StubUpstream(Threaded):
     message: dict[str, Any] | None = None
     """Replaces the message of a completion. In a stream its tool calls come in pieces."""
     finish_reason: str = "stop"
+    spend: Callable[[], int] = lambda: COMPLETION_TOKENS
+    """Tokens of the next completion."""
     byte_by_byte: bool = False
     """Whether streams arrive in network chunks of a few bytes."""
     requests: list[Received] = field(default_factory=list)
@@ -158,7 +160,7 @@ class StubUpstream(Threaded):
             "created": 1,
             "model": body["model"],
             "choices": choices,
-            "usage": _usage(),
+            "usage": _usage(self.spend()),
         }
 
     async def _stream(
@@ -211,7 +213,7 @@ class StubUpstream(Threaded):
             await asyncio.sleep(self.gap_s)
         await say({}, self.finish_reason)
         if (body.get("stream_options") or {}).get("include_usage"):
-            await send(chunk([], _usage()))
+            await send(chunk([], _usage(self.spend())))
         await send("[DONE]")
         return response
 
@@ -252,11 +254,11 @@ def _logprobs(body: dict[str, Any], text: str) -> dict[str, Any] | None:
     return {"content": tokens, "refusal": None}
 
 
-def _usage() -> dict[str, int]:
+def _usage(completion: int) -> dict[str, int]:
     return {
         "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": COMPLETION_TOKENS,
-        "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+        "completion_tokens": completion,
+        "total_tokens": PROMPT_TOKENS + completion,
     }
 
 

@@ -62,14 +62,37 @@ def test_sums_are_those_of_the_exchanges(rows: list[tuple[str, int, int]]) -> No
 
 def test_audits_fallbacks_and_students() -> None:
     metrics = Metrics()
-    metrics.audit("t", agreed=True, cost=PICO)
-    metrics.audit("t", agreed=False, cost=PICO)
+    metrics.audit("t", agreed=True, cost=PICO, predicted=PICO)
+    metrics.audit("t", agreed=False, cost=PICO, predicted=PICO)
     metrics.exchange(exchange(route="student", reason="teacher_down", first_token_s=0.1))
     assert total(metrics, "protege_audits_total", task="t") == 2
     assert total(metrics, "protege_audit_disagreements_total", task="t") == 1
     assert total(metrics, "protege_audit_cost_usd_total") == 2
     assert total(metrics, "protege_fallbacks_total", task="t") == 1
     assert total(metrics, "protege_time_to_first_token_seconds_count", route="student") == 1
+
+
+def test_how_far_the_teachers_predicted_cost_is_off() -> None:
+    metrics = Metrics()
+    for predicted, real in ((2, 3), (4, 4), (5, 0)):
+        metrics.audit("t", agreed=True, cost=real * PICO, predicted=predicted * PICO)
+    cost, squared = (f"protege_audited_teacher_cost_usd{end}_total" for end in ("", "_squared"))
+    # A real cost of nothing is one that nobody knows.
+    assert total(metrics, cost, task="t", kind="predicted") == 6
+    assert total(metrics, cost, task="t", kind="real") == 7
+    for kind, value in {"predicted": 20, "real": 25, "product": 22}.items():
+        assert total(metrics, squared, task="t", kind=kind) == value
+    metrics.exchange(exchange(task="t", route="student", teacher_cost=3 * PICO))
+    metrics.exchange(exchange(task="t", teacher_cost=PICO))
+    assert total(metrics, "protege_student_teacher_cost_usd_total", task="t") == 3
+
+
+def test_tokens_by_task() -> None:
+    metrics = Metrics()
+    for task, tokens in (("a", 3), ("b", 5)):
+        metrics.exchange(exchange(task=task, prompt_tokens=tokens, completion_tokens=1))
+    assert total(metrics, "protege_tokens_total", task="b", kind="prompt") == 5
+    assert total(metrics, "protege_tokens_total", kind="completion") == 2
 
 
 def test_a_student_on_its_way_is_shown_by_its_stage() -> None:

@@ -60,7 +60,8 @@ def test_store_metrics_and_report_agree(tmp_path: Path) -> None:
             exact.update(prompt=one.prompt_tokens, completion=one.completion_tokens)
         for audit in audits:
             task = new[int(audit.id[4:]) - first].task
-            metrics.audit(task, agreed=audit.agreed, cost=audit.audit_cost)
+            predicted = new[int(audit.id[4:]) - first].teacher_cost
+            metrics.audit(task, agreed=audit.agreed, cost=audit.audit_cost, predicted=predicted)
             exact.update(audit_cost=audit.audit_cost, audits=1, disagreements=not audit.agreed)
         metrics.flush()
     (report,) = sums(store.engine, START, START + EXCHANGES)
