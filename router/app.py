@@ -108,7 +108,7 @@ def create(settings: Settings) -> ASGIApp:
     limits = Limits(keys, ring, counters)
     budgets = Budgets(store, counters)
     students = Students(store, settings.data, models.hosted)
-    traces = _traces(settings.traces)
+    traces = _traces(settings.traces, models)
     load = Load(settings.limits.in_flight)
     ledger = Ledger(writer, meters, scores, models.teacher, limits, budgets, traces, load)
     conversations = Conversations(settings.data)
@@ -222,14 +222,14 @@ def create(settings: Settings) -> ASGIApp:
     return serve
 
 
-def _traces(settings: TraceSettings) -> Traces | None:
+def _traces(settings: TraceSettings, models: Models) -> Traces | None:
     """What sends traces, where a collector is set."""
     if settings.endpoint is None:
         return None
     # Its libraries take longer to import than a server without them should wait.
     from telemetry.traces import Traces
 
-    return Traces(settings)
+    return Traces(settings, models.provider)
 
 
 def _remember(scores: Scores, store: Store) -> None:

@@ -111,6 +111,15 @@ class Models:
         changes = {model.upstream.model: model.tariff.changed(now) for model in self._all()}
         return {name: changed for name, changed in changes.items() if changed is not None}
 
+    def provider(self, model: str) -> str:
+        """Whose API the upstream's ``model`` is asked through, as litellm calls them. That of a
+        server which speaks OpenAI's is ``openai``, whoever it belongs to."""
+        for known in self._all():
+            if known.upstream.model == model and isinstance(known.upstream, LitellmUpstream):
+                prefix, _, name = model.partition("/")
+                return prefix if name else self._prices.provider(model) or prefix
+        return "openai"
+
     async def start(self) -> None:
         if any(isinstance(model.upstream, LitellmUpstream) for model in self._all()):
             await asyncio.to_thread(import_litellm)

@@ -4,13 +4,17 @@ The trace of a request is the exchange with other words, so it is made of it whe
 costs the request nothing before. Names are those of OpenTelemetry's semantic conventions for
 generative AI (1.38) where these have one, else they begin with ``protege.``.
 
+Of a task that Protege has named itself, by words of its prompt, the hash is shown, as in logs,
+unless prompts are asked for.
+
 A caller's ``traceparent`` (W3C Trace Context) is continued. Without one the trace has the
 exchange's id, so that whoever has the one finds the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from random import getrandbits
 
 import orjson
@@ -24,24 +28,37 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from config.settings import TraceSettings
+from telemetry import conventions
+from telemetry.conventions import operation
 from telemetry.exchange import PICO, Exchange
+from telemetry.logs import nameless
 
 Value = str | int | float | bool | list[str]
 
 _NANO = 10**9
 _PARENTS = TraceContextTextMapPropagator()
 
+_OURSELVES = "protege"
+"""The provider of students that run here."""
+
 
 class Traces:
     """Sends traces in the background, a few seconds late. None is worth waiting for: if the
     collector is away, they are lost."""
 
-    def __init__(self, settings: TraceSettings, exporter: SpanExporter | None = None) -> None:
-        """``exporter`` goes before that of the settings' endpoint."""
+    def __init__(
+        self,
+        settings: TraceSettings,
+        provider: Callable[[str], str],
+        exporter: SpanExporter | None = None,
+    ) -> None:
+        """``provider`` is litellm's name of whose API an upstream model is asked through;
+        ``exporter`` goes before that of the settings' endpoint."""
         headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         exporter = exporter or OTLPSpanExporter(settings.endpoint, headers=headers)
         self._ids = _ExchangeIds()
         self._content = settings.content
+        self._provider_of = provider
         self._provider = TracerProvider(
             ParentBasedTraceIdRatio(settings.share),
             Resource.create({"service.name": "protege"}),
@@ -56,23 +73,24 @@ class Traces:
         upstreams so many seconds, until its end."""
         context = _PARENTS.extract({"traceparent": parent}) if parent else Context()
         self._ids.trace = int(exchange.id.removeprefix("req_"), 16)
+        shown = exchange if self._content else _without_words(exchange)
         start = exchange.created
         end = start + exchange.latency_s
         request = self._tracer.start_span(
             f"protege {exchange.dialect}",
             context,
             SpanKind.SERVER,
-            dict(_of_request(exchange)),
+            dict(_of_request(shown)),
             start_time=_nano(start),
         )
         _end(request, exchange, end)
         by_student = exchange.route == "student"
         if by_student or exchange.attempts:
             call = self._tracer.start_span(
-                f"{_operation(exchange)} {exchange.model}",
+                f"{operation(exchange.dialect)} {shown.model}",
                 set_span_in_context(request, context),
                 SpanKind.INTERNAL if by_student else SpanKind.CLIENT,
-                dict(_of_call(exchange)),
+                dict(_of_call(shown, self._name_of_provider(exchange))),
                 start_time=_nano(start if by_student else end - upstream_s),
             )
             if self._content:
@@ -81,6 +99,11 @@ class Traces:
                 at = _nano(start + exchange.first_token_s)
                 call.add_event("gen_ai.first_token", timestamp=at)
             _end(call, exchange, end)
+
+    def _name_of_provider(self, exchange: Exchange) -> str:
+        if exchange.route == "student" and not exchange.hosted:
+            return _OURSELVES
+        return conventions.provider(self._provider_of(exchange.model))
 
     def close(self) -> None:
         """Send what is waiting."""
@@ -98,6 +121,17 @@ class _ExchangeIds(IdGenerator):
 
     def generate_span_id(self) -> int:
         return getrandbits(64) or 1
+
+
+def _without_words(exchange: Exchange) -> Exchange:
+    """With no name that is made of words of a prompt."""
+    task = nameless(exchange.task)
+    if task == exchange.task:
+        return exchange
+    # A student has its task's name.
+    student = None if exchange.student is None else nameless(exchange.student)
+    model = nameless(exchange.model) if exchange.route == "student" else exchange.model
+    return replace(exchange, task=task, student=student, model=model)
 
 
 def _of_request(exchange: Exchange) -> Iterator[tuple[str, Value]]:
@@ -119,8 +153,9 @@ def _of_request(exchange: Exchange) -> Iterator[tuple[str, Value]]:
         yield from _flat("protege.decision", orjson.loads(exchange.decision))
 
 
-def _of_call(exchange: Exchange) -> Iterator[tuple[str, Value]]:
-    yield "gen_ai.operation.name", _operation(exchange)
+def _of_call(exchange: Exchange, provider: str) -> Iterator[tuple[str, Value]]:
+    yield "gen_ai.operation.name", operation(exchange.dialect)
+    yield "gen_ai.provider.name", provider
     yield "gen_ai.request.model", exchange.model
     yield "gen_ai.usage.input_tokens", exchange.prompt_tokens
     yield "gen_ai.usage.output_tokens", exchange.completion_tokens
@@ -148,10 +183,6 @@ def _flat(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, Value]
             yield from _flat(f"{name}.{key}", value)
         elif isinstance(value, str | int | float):
             yield f"{name}.{key}", value
-
-
-def _operation(exchange: Exchange) -> str:
-    return "embeddings" if exchange.dialect == "embeddings" else "chat"
 
 
 def _end(span: Span, exchange: Exchange, end: float) -> None:

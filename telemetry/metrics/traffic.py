@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from telemetry.conventions import operation
 from telemetry.exchange import PICO, Dialect, Exchange, Route
 from telemetry.metrics.batches import Amount, BatchHistogram, Observations
 from telemetry.metrics.exemplars import Exemplars
@@ -36,9 +37,6 @@ _ROUTES: tuple[Route, ...] = ("teacher", "student", "model")
 """Of answers to callers."""
 _VERDICTS = ("good", "bad", "corrected", "comment")
 """What people may say of an answer."""
-
-_OPERATIONS = {"embeddings": "embeddings", "completions": "text_completion"}
-"""OpenTelemetry's names of what is done in a dialect; all else is a chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,25 +214,25 @@ class Metrics:
         )
 
     def _measure_calls(self) -> None:
-        operation = ("gen_ai_operation_name", "gen_ai_request_model")
+        call = ("gen_ai_operation_name", "gen_ai_request_model")
         self._call_tokens = BatchHistogram(
             "gen_ai_client_token_usage",
             "Tokens of a call to an upstream model.",
-            (*operation, "gen_ai_token_type"),
+            (*call, "gen_ai_token_type"),
             registry=self._registry,
             buckets=_GEN_AI_TOKENS,
         )
         self._call_duration = BatchHistogram(
             "gen_ai_client_operation_duration_seconds",
             "How long an upstream model was waited for, retries included.",
-            operation,
+            call,
             registry=self._registry,
             buckets=_GEN_AI_SECONDS,
         )
         self._call_first_token = BatchHistogram(
             "gen_ai_server_time_to_first_token_seconds",
             "From the request to the first token of an upstream model's stream.",
-            operation,
+            call,
             registry=self._registry,
             buckets=_GEN_AI_FIRST,
         )
@@ -322,23 +320,17 @@ class Metrics:
         return Observations(histogram.labels(route), bounds, examples)
 
     def _calls_of(self, dialect: Dialect, model: str) -> _Calls:
-        operation = _OPERATIONS.get(dialect, "chat")
-        calls = self._calls.get((operation, model))
+        done = operation(dialect)
+        calls = self._calls.get((done, model))
         if calls is None:
             tokens = self._call_tokens
-            calls = self._calls[operation, model] = _Calls(
-                prompt_tokens=Observations(
-                    tokens.labels(operation, model, "input"), _GEN_AI_TOKENS
-                ),
+            calls = self._calls[done, model] = _Calls(
+                prompt_tokens=Observations(tokens.labels(done, model, "input"), _GEN_AI_TOKENS),
                 completion_tokens=Observations(
-                    tokens.labels(operation, model, "output"), _GEN_AI_TOKENS
+                    tokens.labels(done, model, "output"), _GEN_AI_TOKENS
                 ),
-                duration=Observations(
-                    self._call_duration.labels(operation, model), _GEN_AI_SECONDS
-                ),
-                first_token=Observations(
-                    self._call_first_token.labels(operation, model), _GEN_AI_FIRST
-                ),
+                duration=Observations(self._call_duration.labels(done, model), _GEN_AI_SECONDS),
+                first_token=Observations(self._call_first_token.labels(done, model), _GEN_AI_FIRST),
             )
         return calls
 

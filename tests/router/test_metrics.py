@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from policies.promise import interval
 from telemetry.exchange import PICO
 from telemetry.keys import Keys, new_secret
 from telemetry.store import Store
+from tests.prometheus import program
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server, eventually
 from tests.router.students import SENTENCES, TASK, promote
@@ -209,6 +211,14 @@ def test_what_each_process_alone_knows(scraped: Scraped) -> None:
 def test_openmetrics(scraped: Scraped) -> None:
     names = {family.name for family in read_openmetrics(scraped.openmetrics())}
     assert {"protege_requests", "protege_agreement_ratio", "protege_training_seconds"} <= names
+
+
+def test_promtool_has_nothing_to_say_against_them(server: Server) -> None:
+    """Names, types and helps, as Prometheus' own tool judges them."""
+    text = httpx.get(server.url.removesuffix("/v1") + "/metrics").content
+    command = [program("promtool"), "check", "metrics"]
+    done = subprocess.run(command, input=text, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_exemplars_of_all_workers(server: Server, scraped: Scraped) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from config.settings import ConfigError, load
+from router.models import Models
+from telemetry.conventions import provider
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server
@@ -134,6 +137,8 @@ def test_a_trace_has_the_exchanges_id_and_tells_how_it_was_decided(
     called = attributes(call)
     assert call.name == "chat gpt-5.4"
     assert called["gen_ai.operation.name"] == "chat"
+    assert called["gen_ai.provider.name"] == "openai"
+    assert called["gen_ai.request.model"] == "gpt-5.4"
     assert called["gen_ai.usage.input_tokens"] == exchange.prompt_tokens
     assert called["gen_ai.response.id"] == exchange.completion_id
     assert "stop" in str(called["gen_ai.response.finish_reasons"])
@@ -150,7 +155,51 @@ def test_a_students_answer_is_traced_with_its_confidence(
     said = attributes(spans[Span.SPAN_KIND_SERVER])
     assert said["protege.student"] == "animals-1"
     assert said["protege.student.confidence"] > 0.6
-    assert spans[Span.SPAN_KIND_INTERNAL].name == "chat animals-1"
+    call = spans[Span.SPAN_KIND_INTERNAL]
+    assert call.name == "chat animals-1"
+    assert attributes(call)["gen_ai.provider.name"] == "protege"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "operation"),
+    [
+        ("completions", {"prompt": "the cat"}, "text_completion"),
+        ("responses", {"input": "the cat"}, "chat"),
+        ("embeddings", {"model": "text-embedding-3-small", "input": "the cat"}, "embeddings"),
+    ],
+)
+def test_every_dialect_has_its_operation(
+    server: Server, collector: Collector, path: str, body: dict[str, Any], operation: str
+) -> None:
+    answer = httpx.post(f"{server.url}/{path}", json={"model": "teacher", **body})
+    assert answer.status_code == 200, answer.text
+    spans = collector.trace(answer.headers["x-request-id"].removeprefix("req_"))
+    call = spans[Span.SPAN_KIND_CLIENT]
+    assert attributes(call)["gen_ai.operation.name"] == operation
+    assert call.name.startswith(f"{operation} ")
+
+
+def test_a_task_that_nobody_has_named_is_its_hash(server: Server, collector: Collector) -> None:
+    said = [{"role": "system", "content": f"Answer {SECRET} in French"}]
+    said.append({"role": "user", "content": "the cat"})
+    body = {"model": "auto", "messages": said}
+    answer = httpx.post(f"{server.url}/chat/completions", json=body)
+    task = answer.headers["x-protege-task"]
+    assert "canary" in task
+    spans = collector.trace(answer.headers["x-request-id"].removeprefix("req_"))
+    shown = attributes(spans[Span.SPAN_KIND_SERVER])["protege.task"]
+    assert re.fullmatch("[0-9a-f]{8}", shown)
+    assert task.endswith(shown)
+    assert not any("canary" in str(span) for span in spans.values())
+
+
+def test_providers_have_opentelemetrys_names() -> None:
+    teacher = {"model": "gemini/gemini-2.5-flash"}
+    fallbacks = [{"model": "claude-haiku-4-5"}, {"model": "m", "base_url": "http://127.0.0.1:9"}]
+    models = Models(load(None, {"teacher": teacher, "fallbacks": fallbacks}))
+    named = {"gemini/gemini-2.5-flash": "gcp.gemini", "claude-haiku-4-5": "anthropic"}
+    for model, name in {**named, "m": "openai", "unheard-of": "openai"}.items():
+        assert provider(models.provider(model)) == name
 
 
 def test_a_callers_trace_goes_on(
