@@ -308,19 +308,29 @@ class TraceSettings(_Section):
     """Whether prompts and answers are part of them."""
 
 
-class PriceOverride(_Section):
-    """Prices of one model in USD per million tokens; they replace the shipped table's.
+class Rates(_Section):
+    """Prices in USD per million tokens.
 
     What has no price of its own costs what other input or output does.
     """
 
-    begins: date | None = Field(default=None, alias="from")
-    """The day, in UTC, from whose beginning on they count; null: always."""
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
+    written_input: float | None = Field(default=None, ge=0)
+    """Of input that is written to the provider's cache."""
+    reasoning: float | None = Field(default=None, ge=0)
     audio_input: float | None = Field(default=None, ge=0)
     audio_output: float | None = Field(default=None, ge=0)
+
+
+class PriceOverride(Rates):
+    """Prices of one model; they replace the shipped table's."""
+
+    begins: date | None = Field(default=None, alias="from")
+    """The day, in UTC, from whose beginning on they count; null: always."""
+    tiers: dict[Literal["batch", "flex", "priority"], Rates] = {}
+    """Of service tiers that have other prices."""
 
 
 def _as_list(prices: object) -> object:

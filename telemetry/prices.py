@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, overload
 
 import orjson
 
-from config.settings import PriceOverride
+from config.settings import PriceOverride, Rates
 from telemetry.exchange import PICO
 
 _NAMES = {
@@ -196,13 +196,20 @@ def _from_override(override: PriceOverride) -> tuple[float, Price]:
     begins = -inf
     if override.begins is not None:
         begins = datetime.combine(override.begins, time_of_day.min, UTC).timestamp()
-    cached = override.input if override.cached_input is None else override.cached_input
-    return begins, Price(
-        _per_million(override.input),
-        _per_million(override.output),
+    tiers: dict[str, Price] = {tier: _from_rates(rates) for tier, rates in override.tiers.items()}
+    return begins, replace(_from_rates(override), tiers=tiers)
+
+
+def _from_rates(rates: Rates) -> Price:
+    cached = rates.input if rates.cached_input is None else rates.cached_input
+    return Price(
+        _per_million(rates.input),
+        _per_million(rates.output),
         _per_million(cached),
-        audio_input=_per_million(override.audio_input),
-        audio_output=_per_million(override.audio_output),
+        written_input=_per_million(rates.written_input),
+        reasoning=_per_million(rates.reasoning),
+        audio_input=_per_million(rates.audio_input),
+        audio_output=_per_million(rates.audio_output),
     )
 
 

@@ -40,6 +40,28 @@ def test_the_operators_prices_go_first() -> None:
     assert cached.cached_input == 0
 
 
+def test_every_kind_of_token_and_tier_may_have_a_price_of_the_operators() -> None:
+    rates = {"input": 1, "output": 10, "cached_input": 0.5, "written_input": 2, "reasoning": 20}
+    rates |= {"audio_input": 3, "audio_output": 30}
+    halved = {name: usd / 2 for name, usd in rates.items()}
+    override = PriceOverride.model_validate({**rates, "tiers": {"batch": halved}})
+    price = Prices({"gpt-4o-mini": [override]}).of("gpt-4o-mini")
+    assert price is not None
+    usage = Usage(
+        prompt_tokens=1000,
+        completion_tokens=100,
+        cached_tokens=400,
+        written_tokens=300,
+        heard_tokens=200,
+        reasoning_tokens=50,
+        spoken_tokens=20,
+    )
+    usd = 100 * 1 + 400 * 0.5 + 300 * 2 + 200 * 3 + 30 * 10 + 50 * 20 + 20 * 30
+    assert price.cost(usage) == usd * PICO // 10**6
+    assert price.cost(usage._replace(tier="batch")) == usd / 2 * PICO // 10**6
+    assert price.cost(usage._replace(tier="flex")) == price.cost(usage)
+
+
 def test_service_tiers_and_long_prompts_of_the_shipped_table() -> None:
     price = Prices({}).of("gpt-5.4")
     assert price is not None
