@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,7 +16,8 @@ from typing import Any
 import httpx
 import yaml
 
-from config.settings import load
+from config.settings import Settings, load
+from tests.prometheus import program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "config/deploy"
@@ -102,6 +104,44 @@ def test_prometheus_and_grafana_find_what_they_show() -> None:
 
 def test_the_settings_are_valid() -> None:
     load(DEPLOY / "protege.yaml")
+
+
+def test_the_environment_names_settings_that_there_are() -> None:
+    image = re.findall(r"(PROTEGE_\w+)=(\S+)", dict(instructions())["ENV"])
+    named = [name for name, _ in image]
+    named += [name for name in SERVICES["protege"]["environment"] if name.startswith("PROTEGE_")]
+    named += re.findall(r"PROTEGE_\w+", (DEPLOY / "compose.yaml").read_text())
+    assert len(set(named)) == 6
+    for name in named:
+        place: Any = Settings().model_dump()
+        for step in name.removeprefix("PROTEGE_").lower().split("__"):
+            assert step in place, name
+            place = place[step]
+    assert (dict(image)["PROTEGE_PORT"], dict(image)["PROTEGE_DATA"]) == ("8080", "/data")
+    assert mounts("protege")["/data"] == "data"
+
+
+def test_prometheus_knows_its_flags() -> None:
+    known = subprocess.run([program("prometheus"), "--help"], capture_output=True, text=True)
+    for flag in SERVICES["prometheus"]["command"]:
+        name, _, value = flag.partition("=")
+        assert f"{name}=" in known.stdout + known.stderr
+        if name == "--enable-feature":
+            assert value in known.stdout + known.stderr
+
+
+def test_the_images_health_check_asks_the_server(tmp_path: Path) -> None:
+    check = json.loads(dict(instructions())["HEALTHCHECK"].partition("CMD")[2])
+    check[0] = sys.executable
+
+    def healthy(url: str) -> bool:
+        code = check[-1].replace("http://127.0.0.1:8080", url.removesuffix("/v1"))
+        assert code != check[-1]
+        return subprocess.run([*check[:-1], code], capture_output=True).returncode == 0
+
+    with started(tmp_path) as url:
+        assert healthy(url)
+    assert not healthy(url)
 
 
 def test_the_first_start_makes_a_key_for_its_owner_alone(tmp_path: Path) -> None:
