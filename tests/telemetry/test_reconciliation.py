@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from typer.testing import CliRunner
 
 from telemetry.exchange import PICO, Exchange
-from telemetry.figures import sums
+from telemetry.figures import Dimension, sums
 from telemetry.metrics import Metrics
-from telemetry.store import Audit, Store
+from telemetry.rollup import roll_up
+from telemetry.schema import exchanges
+from telemetry.store import Audit, Repeat, Store
+from telemetry.tryouts import Tryout
+from tests.router.test_report import app
 from tests.telemetry.test_metrics import total
 from tests.telemetry.test_store import exchange
 
@@ -18,6 +30,10 @@ BATCH = 2_000
 TASKS = 30
 CENT = PICO // 100
 START = 1_767_225_600.0
+"""The beginning of 2026."""
+END = START + EXCHANGES
+
+MONEY = ("cost", "teacher_cost", "audit_cost", "tryout_cost")
 
 
 def made(number: int, draw: random.Random) -> Exchange:
@@ -31,6 +47,7 @@ def made(number: int, draw: random.Random) -> Exchange:
         route=route,
         model="gpt-5.4" if route == "teacher" else f"v{number % 7}",
         reason="student_confident" if route == "student" else "student_unsure",
+        key=f"key_{number % 5}" if number % 3 else None,
         teacher_answer=None,
         prompt_tokens=draw.randrange(5000),
         completion_tokens=draw.randrange(500),
@@ -40,61 +57,115 @@ def made(number: int, draw: random.Random) -> Exchange:
     )
 
 
-def test_store_metrics_and_report_agree(tmp_path: Path) -> None:
-    draw = random.Random(0)
-    store, metrics = Store(tmp_path), Metrics()
-    exact: Counter[str] = Counter()
-    by_task: Counter[str] = Counter()
-    for first in range(0, EXCHANGES, BATCH):
-        new = [made(number, draw) for number in range(first, first + BATCH)]
-        audits = [
-            Audit(one.id, "yes", agreed=draw.random() < 0.97, audit_cost=draw.randrange(10**11))
-            for one in new
-            if one.route == "student" and draw.random() < 0.1
-        ]
-        store.write(new, audits)
+@dataclass
+class Books:
+    """A hundred thousand exchanges, and what they come to, added up by hand."""
+
+    folder: Path
+    store: Store
+    metrics: Metrics = field(default_factory=Metrics)
+    exact: Counter[str] = field(default_factory=Counter)
+    by_task: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def spent(self) -> int:
+        return self.exact["cost"] + self.exact["audit_cost"] + self.exact["tryout_cost"]
+
+    def write(self, new: list[Exchange], draw: random.Random) -> None:
+        audits, repeats, tried = [], [], []
         for one in new:
-            metrics.exchange(one)
-            exact.update(cost=one.cost, teacher_cost=one.teacher_cost, requests=1)
-            by_task[one.task] += one.cost
-            exact.update(prompt=one.prompt_tokens, completion=one.completion_tokens)
-        for audit in audits:
-            task = new[int(audit.id[4:]) - first].task
-            predicted = new[int(audit.id[4:]) - first].teacher_cost
-            metrics.audit(task, agreed=audit.agreed, cost=audit.audit_cost, predicted=predicted)
-            exact.update(audit_cost=audit.audit_cost, audits=1, disagreements=not audit.agreed)
-        metrics.flush()
-    (report,) = sums(store.engine, START, START + EXCHANGES)
-    for name in ("requests", "cost", "teacher_cost", "audit_cost", "audits", "disagreements"):
-        assert getattr(report, name) == exact[name], name
-    assert (report.prompt_tokens, report.completion_tokens) == (
-        exact["prompt"],
-        exact["completion"],
-    )
+            extra = draw.randrange(10**11) if draw.random() < 0.1 else None
+            self.exact.update(cost=one.cost, teacher_cost=one.teacher_cost, requests=1)
+            self.exact.update(prompt=one.prompt_tokens, completion=one.completion_tokens)
+            self.by_task[one.task] += one.cost
+            self.metrics.exchange(one)
+            if extra is None:
+                continue
+            if one.route == "student":
+                agreed = draw.random() < 0.97
+                audits.append(Audit(one.id, "yes", agreed, extra))
+                predicted = one.teacher_cost
+                self.metrics.audit(one.task, agreed=agreed, cost=extra, predicted=predicted)
+                self.exact.update(audit_cost=extra, audits=1, disagreements=not agreed)
+            elif extra % 2:
+                repeats.append(Repeat(one.id, None, extra))
+                self.metrics.repeat(one.task, extra)
+                self.exact.update(audit_cost=extra)
+            else:
+                told = ("gpt-5.4-mini", one.created, one.task, True, 0.1, extra, True, 0.1)
+                tried.append(Tryout(one.id, *told))
+                self.metrics.tryout(one.task, "gpt-5.4-mini", agreed=True, cost=extra)
+                self.exact.update(tryout_cost=extra)
+        self.store.write(new, [*audits, *repeats], tried)
+        self.metrics.flush()
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
+    folder = tmp_path_factory.mktemp("books")
+    kept, draw = Books(folder, Store(folder)), random.Random(0)
+    for first in range(0, EXCHANGES, BATCH):
+        kept.write([made(number, draw) for number in range(first, first + BATCH)], draw)
+    yield kept
+    kept.store.close()
+
+
+def test_the_store_has_it_all(books: Books) -> None:
+    """Straight from the table, and as sums before hours are summed up and after."""
+    columns = [func.sum(exchanges.c[name]) for name in MONEY]
+    with books.store.engine.connect() as connection:
+        assert tuple(connection.execute(select(*columns)).one()) == tuple(
+            books.exact[name] for name in MONEY
+        )
+    for _ in range(2):
+        (found,) = sums(books.store.engine, START, END)
+        for name in (*MONEY, "requests", "audits", "disagreements"):
+            assert getattr(found, name) == books.exact[name], name
+        assert found.prompt_tokens == books.exact["prompt"]
+        assert found.completion_tokens == books.exact["completion"]
+        assert found.saved == books.exact["teacher_cost"] - books.spent
+        by_task = sums(books.store.engine, START, END, ["task"])
+        assert {each.group[0]: each.cost for each in by_task} == books.by_task
+        roll_up(books.store.engine, END + 1e6)
+
+
+def test_metrics_agree_to_the_cent(books: Books) -> None:
     for name, counter in {
         "requests": "protege_requests_total",
         "audits": "protege_audits_total",
         "disagreements": "protege_audit_disagreements_total",
     }.items():
-        assert total(metrics, counter) == exact[name]
-    assert total(metrics, "protege_tokens_total", kind="prompt") == exact["prompt"]
-    for name, counter in {
-        "cost": "protege_cost_usd_total",
-        "teacher_cost": "protege_teacher_only_cost_usd_total",
-        "audit_cost": "protege_audit_cost_usd_total",
-    }.items():
-        off = abs(round(total(metrics, counter) * PICO) - exact[name])
-        print(f"{name}: {exact[name] / PICO:.2f} USD, the metric is off by {off / PICO:.2g} USD")
+        assert total(books.metrics, counter) == books.exact[name]
+    assert total(books.metrics, "protege_tokens_total", kind="prompt") == books.exact["prompt"]
+    counters = {name: f"protege_{name}_usd_total" for name in MONEY}
+    counters["teacher_cost"] = "protege_teacher_only_cost_usd_total"
+    counted = {name: total(books.metrics, counter) for name, counter in counters.items()}
+    for name, usd in counted.items():
+        off = abs(round(usd * PICO) - books.exact[name])
+        print(f"{name}: {books.exact[name] / PICO:.2f} USD, the metric is off by {off / PICO:.2g}")
         assert off < CENT, name
-    for part in sums(store.engine, START, START + EXCHANGES, ["task"]):
-        (task,) = part.group
-        assert part.cost == by_task[task]
-        counted = total(metrics, "protege_cost_usd_total", task=task)
-        assert abs(round(counted * PICO) - part.cost) < CENT
-    saved = (
-        total(metrics, "protege_teacher_only_cost_usd_total")
-        - total(metrics, "protege_cost_usd_total")
-        - total(metrics, "protege_audit_cost_usd_total")
-    )
-    assert abs(round(saved * PICO) - report.saved) < CENT
-    store.close()
+    saved = counted.pop("teacher_cost") - sum(counted.values())
+    assert abs(round(saved * PICO) - (books.exact["teacher_cost"] - books.spent)) < CENT
+    for task, cost in books.by_task.items():
+        usd = total(books.metrics, "protege_cost_usd_total", task=task)
+        assert abs(round(usd * PICO) - cost) < CENT
+
+
+@pytest.mark.parametrize("by", ["task", "key", "model", "day"])
+def test_the_report_agrees_to_the_cent(books: Books, by: Dimension) -> None:
+    since, until = "2026-01-01", "2026-01-03"
+    arguments = ["--data", str(books.folder), "--since", since, "--until", until, "--by", by]
+    done = CliRunner().invoke(app, ["report", *arguments, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    report: dict[str, Any] = json.loads(done.stdout)
+    told = {
+        "requests": books.exact["requests"] * PICO,
+        "spent_usd": books.spent,
+        "audit_cost_usd": books.exact["audit_cost"],
+        "tryout_cost_usd": books.exact["tryout_cost"],
+        "teacher_only_usd": books.exact["teacher_cost"],
+        "saved_usd": books.exact["teacher_cost"] - books.spent,
+    }
+    for name, exact in told.items():
+        assert abs(round(report["total"][name] * PICO) - exact) < CENT, name
+        assert abs(round(sum(line[name] for line in report["lines"]) * PICO) - exact) < CENT, name
