@@ -18,9 +18,11 @@ from router.console.period import Period, Total
 from router.report.estimate import saved
 from telemetry.exchange import PICO
 from telemetry.figures import sums
-from tests.router.console.conftest import CANARY, HOSTILE, Site
+from tests.router.console.conftest import CANARY, HOSTILE, Site, open_site
+from tests.router.console.test_access import boss
 from tests.router.console.traffic import REPLACED, SERVING, UNTESTED
 from tests.router.server import eventually
+from tests.router.upstream import StubUpstream
 
 # However slow the machine is.
 expect.set_options(timeout=30_000)
@@ -42,6 +44,7 @@ PAGES = {
     "exchange": "/exchange?id=req_support-triage-3-1",
     "hostile exchange": "/exchange?id=req_hostile",
     "keys": "/keys",
+    "a key": "/key?id={key}",
     "no page": "/nowhere",
 }
 
@@ -116,8 +119,30 @@ def axe() -> str:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_everybody_can_read_every_page(page: Page, site: Site, axe: str, name: str) -> None:
-    page.goto(site.url + PAGES[name])
+    page.goto(site.url + PAGES[name].format(key=boss(site).id))
     expect(page.locator("h1")).to_have_count(1)
+    can_be_read(page, axe)
+
+
+def test_a_new_server_can_be_read_too(
+    browser: Browser, shared_upstream: StubUpstream, axe: str, tmp_path: Path
+) -> None:
+    """Where nothing has been asked yet, and nobody has a key."""
+    with open_site(shared_upstream, tmp_path) as server:
+        page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
+        complaints: list[str] = []
+        watch(page, complaints)
+        for path in ("", "/tasks", "/students", "/exchanges", "/keys"):
+            page.goto(f"{server.url.removesuffix('/v1')}/console{path}")
+            expect(page.locator("h1")).to_have_count(1)
+            can_be_read(page, axe)
+            page.set_viewport_size(DESK)  # type: ignore[arg-type]
+        page.close()
+    assert complaints == []
+
+
+def can_be_read(page: Page, axe: str) -> None:
+    """Light and dark, and on a phone."""
     for summary in page.locator("summary").all():
         summary.click()
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
