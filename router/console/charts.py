@@ -130,11 +130,7 @@ def agreement(
     columns = _Columns(len(slots))
     drawn = [_grid(axis, words.share), _dates(slots, columns)]
     drawn.append(_path("promise line", [(_LEFT, axis.y(promise)), (_end(), axis.y(promise))]))
-    middles = [columns.middle(number) for number, _ in running]
-    highs = [axis.y(each.high) for _, each in running]
-    lows = [axis.y(max(each.low, axis.least)) for _, each in running]
-    band = [*zip(middles, highs, strict=True), *zip(middles[::-1], lows[::-1], strict=True)]
-    drawn.append(_path("band", band, closed=True))
+    drawn.append(_path("band", _band(running, columns, axis), closed=True))
     points = [(columns.middle(number), axis.y(each.share)) for number, each in running]
     drawn.append(_path("student line", points))
     drawn += [_element("circle", "student dot", cx=x, cy=y, r=3.5) for x, y in points[-1:]]
@@ -150,6 +146,19 @@ def agreement(
     headings = ("When", *(name.capitalize() for name in names))
     rows = tuple(row for row, each in zip(said, audited, strict=True) if each.running)
     return Chart(title, _svg(title, drawn), legend, headings, rows)
+
+
+def _band(
+    running: Sequence[tuple[int, Counted]], columns: _Columns, axis: _Axis
+) -> list[tuple[float, float]]:
+    """The outline of the intervals of some slots; that of a single one is as wide as a bar."""
+    places = [(columns.middle(number), each) for number, each in running]
+    if len(places) == 1:
+        ((middle, each),) = places
+        places = [(middle - columns.bar / 2, each), (middle + columns.bar / 2, each)]
+    highs = [(x, axis.y(each.high)) for x, each in places]
+    lows = [(x, axis.y(max(each.low, axis.least))) for x, each in places]
+    return [*highs, *lows[::-1]]
 
 
 def curve(

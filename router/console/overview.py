@@ -13,7 +13,8 @@ from router.console import words
 from router.console.drawn import drawn
 from router.console.page import Page, link
 from router.console.period import CHOICES, Course, Period, Total
-from telemetry.figures import sums
+from telemetry.exchange import StudentRecord
+from telemetry.figures import Sum, sums
 from telemetry.store import Store
 
 _DEAREST = 8
@@ -43,7 +44,9 @@ class TaskTotal:
     task: str
     total: Total
     serving: str | None
-    """Version of its student."""
+    """Version of its student,"""
+    coming: StudentRecord | None
+    """and the one that is on its way into service."""
 
 
 async def show(page: Page) -> Response:
@@ -69,10 +72,15 @@ async def show(page: Page) -> Response:
 def by_task(store: Store, period: Period) -> list[TaskTotal]:
     """What every task came to, the dearest first."""
     found = sums(store.engine, period.since, period.until, ("task",))
-    serving = {record.task: record.version for record in store.serving()}
-    tasks = [
-        TaskTotal(each.group[0], Total.of([each]), serving.get(each.group[0])) for each in found
-    ]
+    placed = store.placed()
+    serving = {record.task: record.version for record in placed if record.serving}
+    coming = {record.task: record for record in placed if not record.serving}
+
+    def told(each: Sum) -> TaskTotal:
+        (task,) = each.group
+        return TaskTotal(task, Total.of([each]), serving.get(task), coming.get(task))
+
+    tasks = [told(each) for each in found]
     return sorted(tasks, key=lambda each: -each.total.teacher_cost)
 
 

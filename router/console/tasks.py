@@ -60,6 +60,11 @@ class TaskView:
         return next((record for record in self.students if record.serving), None)
 
     @property
+    def coming(self) -> StudentRecord | None:
+        """The one that is on its way into service."""
+        return next((record for record in self.students if record.stage is not None), None)
+
+    @property
     def rungs(self) -> list[str]:
         """Of the serving student, from the cheapest to the dearest."""
         if self.serving is None:
@@ -93,6 +98,7 @@ async def show_one(page: Page) -> Response:
         view=view,
         whole=Total.of(view.sums),
         student=registry.summary(serving) if serving else None,
+        coming=registry.summary(view.coming) if view.coming else None,
         last_run=registry.summary(view.students[0]) if view.students else None,
         slices=slices_of(serving) if serving else [],
         texts={each.id: question(each) for each in (*view.last, *view.disagreements)},

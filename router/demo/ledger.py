@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import and_, func, select
 
+from distill import registry
 from policies.agreement import agree
 from router.demo.drive import Reply
 from router.demo.replay import REPLAYED
 from router.demo.report import Outcome
 from router.tokens import usage_of
-from telemetry.exchange import PICO, StudentRecord
+from telemetry.exchange import PICO, StudentRecord, TaskState
 from telemetry.prices import Price, Prices
 from telemetry.schema import exchanges
 from telemetry.store import Store
@@ -53,12 +54,15 @@ class Ledger:
         return reply.error
 
     def students_in_words(self) -> str:
-        # Only a student that passed the gate has files.
-        promoted = sum(bool(student.path) for student in self.students)
+        passed = sum(
+            registry.untested(student, TaskState(student.task)) is None for student in self.students
+        )
         serving = sum(student.serving for student in self.students)
+        coming = sum(student.stage is not None for student in self.students)
+        on_their_way = f", {coming} {'is' if coming == 1 else 'are'} on the way there"
         return (
-            f"{len(self.students)} training runs: {promoted} students promoted, "
-            f"{len(self.students) - promoted} rejected; {serving} serve at the end"
+            f"{len(self.students)} training runs: {passed} students passed their test; "
+            f"{serving} serve at the end{on_their_way if coming else ''}"
         )
 
     def outcome(self, reply: Reply, replayed: bool) -> Outcome:

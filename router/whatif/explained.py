@@ -42,10 +42,10 @@ _FIELDS = {
     "agreement": "probability of the teacher's answer",
     "cost": "cost, USD",
     "cost_p95": "cost, USD, 95%",
-    "latency_s": "seconds",
-    "latency_p95_s": "seconds, 95%",
-    "first_token_s": "to first token",
-    "first_token_p95_s": "to first token, 95%",
+    "latency_s": "time, s",
+    "latency_p95_s": "time, s, 95%",
+    "first_token_s": "to the first token, s",
+    "first_token_p95_s": "to the first token, s, 95%",
     "load": "under way then",
 }
 _LABEL = 36
@@ -164,7 +164,7 @@ class Explained:
             threshold = decision["threshold"]
             said.append(_line("threshold", f"{threshold:.4f}"))
         if self.exchange.stratum is not None:
-            said.append(_line("slice", f"{self.exchange.stratum}: {self._floor()}"))
+            said.append(_line("slice", f"{self.exchange.stratum}: {self.floor}"))
         propensity = self.exchange.propensity
         if propensity is not None:
             said.append(_line("probability of asking the teacher", f"{propensity:.4g}"))
@@ -172,7 +172,8 @@ class Explained:
         said += [_line(name, str(value)) for name, value in decision.items() if name not in known]
         return said
 
-    def _floor(self) -> str:
+    @property
+    def floor(self) -> str:
         """What the student's card says of the slice."""
         card = {} if self.student is None else orjson.loads(self.student.card)
         floors = card.get("gate", {}).get("floors", {})

@@ -122,6 +122,17 @@ def test_the_stream_says_when_each_request_was_sent(finished):
     assert sent[-1] - sent[95] > 0.5
 
 
+def test_students_are_counted_by_what_became_of_them(finished):
+    """A run that passed no test may have files all the same."""
+    store = Store(finished[0] / "out" / "data")
+    runs = [run for task in store.task_states() for run in store.students(task)]
+    store.close()
+    passed = sum(json.loads(run.card)["gate"].get("threshold") is not None for run in runs)
+    serving = sum(run.serving for run in runs)
+    said = f"{len(runs)} training runs: {passed} students passed their test; {serving} serve"
+    assert said in " ".join(finished[2].split())
+
+
 def test_the_training_lag_is_the_runs_own(finished, figures):
     store = Store(finished[0] / "out" / "data")
     runs = [run for task in store.task_states() for run in store.students(task)]

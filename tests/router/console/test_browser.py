@@ -20,7 +20,7 @@ from telemetry.exchange import PICO
 from telemetry.figures import sums
 from tests.router.console.conftest import CANARY, HOSTILE, Site, open_site
 from tests.router.console.test_access import boss
-from tests.router.console.traffic import REPLACED, SERVING, UNTESTED
+from tests.router.console.traffic import COMING, REPLACED, SERVING, UNTESTED
 from tests.router.server import eventually
 from tests.router.upstream import StubUpstream
 
@@ -38,6 +38,7 @@ PAGES = {
     "task without a student": "/task?name=product-copy",
     "students": "/students",
     "student in service": f"/student?version={SERVING}",
+    "student on its way": f"/student?version={COMING}",
     "student replaced": f"/student?version={REPLACED}",
     "exchanges": "/exchanges",
     "no exchanges": "/exchanges?text=nothing+like+it",
@@ -249,6 +250,17 @@ def test_a_task(page: Page, site: Site) -> None:
     disagreement.get_by_role("link").click()
     expect(page.locator(".talk .answer")).to_have_text([re.compile(side) for side in sides])
     expect(page.get_by_role("cell", name="0.8400")).to_be_visible()
+
+
+def test_a_student_on_its_way_is_seen_where_its_task_is(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/tasks")
+    row = page.get_by_role("row").filter(has_text="invoice-fields")
+    row.get_by_role("link", name="canary").click()
+    expect(page.locator("h1")).to_have_text(COMING)
+    page.get_by_role("link", name="invoice-fields", exact=True).first.click()
+    ladder = page.locator("section").filter(has=page.get_by_role("heading", name="Ladder"))
+    expect(ladder).to_contain_text(f"On its way into service: {COMING} canary")
+    expect(ladder).to_contain_text("answers everything")
 
 
 def test_students_are_promoted_and_rolled_back(page: Page, site: Site) -> None:

@@ -67,6 +67,14 @@ def test_any_audits_can_be_drawn(found: list[tuple[int, int] | None], promise: f
     assert len(chart.rows) == sum(each.running is not None for each in audited)
 
 
+def test_the_interval_of_a_single_day_is_seen() -> None:
+    only = Audited(9, 9, Counted(1.0, 0.8, 1.0, 9))
+    chart = charts.agreement("t", ["a", "b"], [Audited(0, 0, None), only], 0.95, 0.95)
+    (band,) = drawn(chart).findall("path[@class='band']")
+    xs = [float(x) for x in re.findall(r"[ML]([\d.]+)", band.get("d", ""))]
+    assert max(xs) - min(xs) > 100
+
+
 @given(st.lists(st.tuples(st.floats(0, 1e18), st.floats(0, 1)), min_size=1, max_size=60))
 @example([(0.0, 1.0), (5e-324, 1.0)])
 @example([(1e18, 1.0), (1e18 + 128, 0.0)])

@@ -15,6 +15,7 @@ from tests.router.students import promote
 DAY_S = 86400.0
 SERVING, REPLACED = "support-triage-7c21e9f0", "support-triage-1b0d44aa"
 UNTESTED = "review-sentiment-5e11a0b7"
+COMING = "invoice-fields-3c90de12"
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ def fill(store: Store, data: Path, now: float) -> None:
     untested = card(None, "no threshold meets the bound")
     promote(store, data, UNTESTED, task="review-sentiment", card=untested)
     assert store.roll_back("review-sentiment", "no threshold meets the bound")
+    passed = card(0.8, "answers 61%")
+    promote(store, data, COMING, task="invoice-fields", card=passed, stage="canary")
 
 
 def _requests(kind: Kind, now: float, rng: random.Random) -> Iterator[Exchange]:
