@@ -126,7 +126,8 @@ def _advice(whole: Total, tasks: Sequence[TaskTotal], promised: PolicySettings) 
     dear = [
         each
         for each in tasks
-        if each.serving is None and each.total.teacher_cost > _DEAR * whole.teacher_cost > 0
+        if not (each.serving or each.coming)
+        and each.total.teacher_cost > _DEAR * whole.teacher_cost > 0
     ]
     found += [
         Advice(

@@ -90,6 +90,7 @@ async def show_one(page: Page) -> Response:
     course = Course(period, view.sums)
     promised = page.parts.settings.policy
     serving = view.serving
+    shown = serving or view.coming
     return page.render(
         "task.html",
         task=task,
@@ -100,7 +101,7 @@ async def show_one(page: Page) -> Response:
         student=registry.summary(serving) if serving else None,
         coming=registry.summary(view.coming) if view.coming else None,
         last_run=registry.summary(view.students[0]) if view.students else None,
-        slices=slices_of(serving) if serving else [],
+        slices=slices_of(shown) if shown else [],
         texts={each.id: question(each) for each in (*view.last, *view.disagreements)},
         curve=await asyncio.to_thread(_curve, page, task),
         **drawn(course, promised, "Audited answers of the student that agree with the teacher"),

@@ -198,6 +198,8 @@ def test_the_overview(page: Page, site: Site) -> None:
         ]
     )
     expect(page.get_by_text("product-copy has no student")).to_be_visible()
+    # Its student is on its way.
+    expect(page.get_by_text("invoice-fields has no student")).to_have_count(0)
     expect(page.get_by_role("img", name="Spent, by who answered")).to_be_visible()
     assert page.locator("svg rect.student").count() > 10
     page.get_by_role("link", name="7 days").click()
@@ -243,7 +245,7 @@ def test_a_task(page: Page, site: Site) -> None:
     expect(page.locator(".ladder li")).to_have_count(3)
     expect(page.locator(".ladder li").nth(1)).to_contain_text("n-grams and sentence encoder")
     slices = page.get_by_role("region", name="Slices").get_by_role("row")
-    expect(slices.filter(has_text="rare")).to_contain_text("broken")
+    expect(slices.filter(has_text="long tail")).to_contain_text("broken")
     disagreement = page.locator(".disagreements li").first
     sides = disagreement.locator(".sides p").all_inner_texts()
     assert len(set(sides)) == 2
@@ -261,6 +263,8 @@ def test_a_student_on_its_way_is_seen_where_its_task_is(page: Page, site: Site) 
     ladder = page.locator("section").filter(has=page.get_by_role("heading", name="Ladder"))
     expect(ladder).to_contain_text(f"On its way into service: {COMING} canary")
     expect(ladder).to_contain_text("answers everything")
+    expect(ladder).not_to_contain_text("No student")
+    expect(page.get_by_role("region", name="Slices")).to_contain_text("long tail")
 
 
 def test_students_are_promoted_and_rolled_back(page: Page, site: Site) -> None:

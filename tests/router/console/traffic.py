@@ -98,7 +98,7 @@ SLICES = [
         ("length", "over 34 characters", 208, 123, 4, 0.919, 0.991, "open"),
         ("topic", "parcel, order, monday", 190, 151, 1, 0.964, 1.0, "kept"),
         ("topic", "invoice, office", 61, 44, 5, 0.754, 0.962, "open"),
-        ("rarity", "rare", 41, 18, 4, 0.524, 0.936, "broken"),
+        ("rarity", "long tail", 41, 18, 4, 0.524, 0.936, "broken"),
     )
 ]
 
@@ -202,7 +202,7 @@ def _request(kind: Kind, created: float, now: float, name: str, rng: random.Rand
         prompt_tokens=kind.tokens,
         completion_tokens=8,
         cost=0 if failed else teacher_cost // 400 if sure else teacher_cost,
-        teacher_cost=teacher_cost,
+        teacher_cost=0 if failed else teacher_cost,
         # Something else than was predicted.
         audit_cost=teacher_cost * (90 + teacher_cost // 12_500_000 % 30) // 100 if audited else 0,
         audit_latency_s=0.9 if audited else None,
