@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -12,6 +13,8 @@ from router.report.shown import cells, moment, title, usd
 WIDTH, HEIGHT = 880, 180
 _LEFT, _BOTTOM = 64, 22
 """Room for the scale and the days."""
+_WIDEST = 60.0
+"""Of a bar."""
 
 _HEADINGS = (
     *("requests", "by student", "spent USD", "all-teacher USD", "saved USD", "saved"),
@@ -51,8 +54,8 @@ def page(report: Report) -> str:
         since=moment(report.since),
         until=moment(report.until),
         headings=_HEADINGS,
-        rows=[(line.name, cells(line)) for line in report.lines],
-        all=cells(report.total),
+        rows=[(line.name, cells(line, report)) for line in report.lines],
+        all=cells(report.total, report),
         bars=_bars(report.days, top),
         top=usd(top),
         usd=usd,
@@ -64,20 +67,24 @@ def page(report: Report) -> str:
 
 
 def _bars(days: tuple[Line, ...], top: float) -> list[Bar]:
+    """A place for every day from the first to the last, and a bar for those that had requests."""
     if not top:
         return []
-    step = (WIDTH - _LEFT) / len(days)
+    first = date.fromisoformat(days[0].name)
+    places = [(date.fromisoformat(day.name) - first).days for day in days]
+    step = (WIDTH - _LEFT) / (places[-1] + 1)
+    width = min(step * 0.8, _WIDEST)
     scale = (HEIGHT - _BOTTOM - 10) / top
     every = max(1, round(90 / step))
-    last = len(days) - round(70 / step)
+    last = places[-1] + 1 - round(70 / step)
     bars = []
-    for place, day in enumerate(days):
+    for place, day in zip(places, days, strict=True):
         spent, saved = day.spent * scale, max(day.saved, 0) * scale
         spent_y = HEIGHT - _BOTTOM - spent
         bars.append(
             Bar(
-                x=round(_LEFT + place * step + step * 0.1, 1),
-                width=round(step * 0.8, 1),
+                x=round(_LEFT + (place + 0.5) * step - width / 2, 1),
+                width=round(width, 1),
                 spent_y=round(spent_y, 1),
                 spent_height=round(spent, 1),
                 saved_y=round(spent_y - saved, 1),

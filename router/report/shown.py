@@ -14,6 +14,9 @@ from router.report.report import Line, Report, fields
 _HEADINGS = ("requests", "student", "spent $", "all-teacher $", "saved $", "saved", "by audits $")
 _QUALITY = ("audits", "agree", "interval", "errors")
 
+_LITTLE = 10.0
+"""USD that the teacher alone costs for all, below which cents are coarse."""
+
 NOTE = (
     "spent: answers, audits, try-outs. saved: of what the teacher alone costs, where the cost of "
     "what students answered is predicted; by audits: the same with the prediction corrected by "
@@ -40,23 +43,29 @@ def table(report: Report) -> Table:
     for heading in (*_HEADINGS, *_QUALITY):
         shown.add_column(heading, justify="right", no_wrap=True)
     for line in report.lines:
-        shown.add_row(escape(printable(line.name)), *cells(line))
+        shown.add_row(escape(printable(line.name)), *cells(line, report))
     shown.add_section()
-    shown.add_row("all", *cells(report.total), style="bold")
+    shown.add_row("all", *cells(report.total, report), style="bold")
     return shown
 
 
-def cells(line: Line) -> list[str]:
-    """A line's figures in words, in the order of the headings."""
+def cells(line: Line, report: Report) -> list[str]:
+    """The figures of a line of the report in words, in the order of the headings. Money is to the
+    cent, or all of it to four digits where it is little, so that it can be compared."""
+    digits = 4 if report.total.teacher_only < _LITTLE else 2
     corrected, interval = line.corrected, line.agreement_interval
+
+    def money(amount: float) -> str:
+        return f"{amount:,.{digits}f}"
+
     return [
         f"{line.requests:,}",
         f"{line.student_share:.1%}",
-        usd(line.spent),
-        usd(line.teacher_only),
-        usd(line.saved),
+        money(line.spent),
+        money(line.teacher_only),
+        money(line.saved),
         f"{line.saved_share:.1%}" if line.teacher_only else "–",
-        f"{usd(corrected.low)} to {usd(corrected.high)}" if corrected else "–",
+        f"{money(corrected.low)} to {money(corrected.high)}" if corrected else "–",
         f"{line.audits:,}",
         "–" if line.agreement is None else f"{line.agreement:.1%}",
         f"{interval[0]:.1%}–{interval[1]:.1%}" if interval else "–",

@@ -175,6 +175,28 @@ def test_html_is_one_file_without_script(folder: Path, tmp_path: Path, by: str) 
         assert "&lt;script&gt;" in text
 
 
+def test_days_without_requests_have_their_place_in_the_chart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    noon = NOW // 86400 * 86400 - 43200
+    for days in (8, 6, 0):
+        store.write([exchange(f"e{days}", created=noon - 86400 * days, cost=PICO)])
+    store.close()
+    text = run(tmp_path, "--format", "html")
+    xs = [float(x) for x in re.findall(r'<rect class="spent" x="([\d.]+)"', text)]
+    first, second, third = xs
+    assert third - second == pytest.approx(3 * (second - first), abs=0.5)
+
+
+def test_little_money_is_shown_to_four_digits_throughout(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for task, cost in (("a", 2 * PICO), ("b", PICO // 1000)):
+        store.write([exchange(task, task=task, created=NOW - 60, cost=cost, teacher_cost=cost)])
+    store.close()
+    text = run(tmp_path)
+    assert "2.0000" in text
+    assert "0.0010" in text
+
+
 def test_html_of_no_requests(folder: Path) -> None:
     text = run(folder, "--since", "2001-01-01", "--until", "2001-02-01", "--format", "html")
     assert "There were no requests." in text
