@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import re
 import time
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import httpx
 import pytest
 
 from router.console import key_form
+from router.console import site as console_site
 from telemetry.exchange import PICO
 from telemetry.keys import Key, Keys, new_secret
 from telemetry.sessions import Sessions
 from tests.router.console.conftest import Site, open_site, post
+from tests.router.console.traffic import SERVING
 from tests.router.server import eventually
 from tests.router.test_startup import loaded
 from tests.router.upstream import StubUpstream
@@ -138,6 +142,45 @@ def test_no_form_from_elsewhere_changes_a_key(site: Site) -> None:
             fields = {"id": key.id, "name": "forged", "period": "day", "grace": "at once"}
             assert visitor.post(f"/console/keys/{path}", data=fields).status_code == 403
     assert boss(site) == key
+
+
+FORMS = (
+    *("sign-out", "sign-in", "student/promote", "student/roll-back", "exchange/feedback"),
+    *("keys/create", "keys/change", "keys/rotate", "keys/revoke"),
+)
+
+
+def test_these_are_all_forms() -> None:
+    source = inspect.getsource(console_site)
+    assert set(re.findall(r'Route\("/([\w/-]+)", [^\n]*"POST"', source)) == set(FORMS)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_is_taken_without_its_token_or_from_elsewhere(site: Site, form: str) -> None:
+    with site.signed_in() as visitor:
+        shown = visitor.get("/console/keys").text
+        token = shown.split('name="form_token" value="')[1].split('"')[0]
+        exchange = "req_support-triage-6-0"
+        fields = {"id": exchange, "thumb": "down", "version": SERVING, "reason": "forged"}
+        before = site.server.exchange(exchange)
+        for origin, given in (
+            (site.root, {}),
+            (site.root, {"form_token": token[::-1]}),
+            ("https://elsewhere.example", {"form_token": token}),
+        ):
+            if form == "sign-in":
+                # Who is signed in has no use for it.
+                visitor.cookies.clear()
+            answer = visitor.post(
+                f"/console/{form}", data={**fields, **given}, headers={"origin": origin}
+            )
+            assert answer.status_code == 403
+        if form != "sign-in":
+            assert visitor.get("/console").status_code == 200
+    assert site.server.exchange(exchange) == before
+    store = site.server.store()
+    assert SERVING in {each.version for each in store.serving()}
+    store.close()
 
 
 def test_of_a_key_that_changes_only_what_is_said_otherwise(site: Site) -> None:

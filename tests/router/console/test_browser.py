@@ -21,7 +21,7 @@ from telemetry.figures import sums
 from tests.router.console.conftest import CANARY, HOSTILE, Site, open_site
 from tests.router.console.test_access import boss
 from tests.router.console.traffic import COMING, REPLACED, SERVING, UNTESTED
-from tests.router.server import eventually
+from tests.router.server import eventually, run_cli
 from tests.router.upstream import StubUpstream
 
 # However slow the machine is.
@@ -140,6 +140,19 @@ def test_a_new_server_can_be_read_too(
             page.set_viewport_size(DESK)  # type: ignore[arg-type]
         page.close()
     assert complaints == []
+
+
+def test_the_report_can_be_read_too(browser: Browser, site: Site, axe: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    command = ("report", "--data", str(site.server.data), "--format", "html", "--output", str(file))
+    assert run_cli(*command).wait(60) == 0
+    page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    can_be_read(page, axe)
+    assert asked == [file.as_uri()]
+    page.close()
 
 
 def can_be_read(page: Page, axe: str) -> None:
