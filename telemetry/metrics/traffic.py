@@ -387,8 +387,10 @@ class Metrics:
         self._store_lag.set(lag_s)
 
     def breakers(self, opened: Mapping[str, bool]) -> None:
-        """Whether the circuit breaker of each upstream model is open."""
+        """Whether the circuit breaker of each upstream model is open. These have labels of their
+        own, whatever callers make up."""
         for upstream, is_open in opened.items():
+            self._models.admit(upstream)
             self._breaker.labels(upstream).set(is_open)
 
     def stand(self, standing: Standing) -> None:

@@ -13,7 +13,7 @@ from telemetry.changes import ChangeTally
 from telemetry.exchange import PICO
 from telemetry.metrics import Metrics
 from telemetry.metrics.labels import Labels, TaskLabels
-from telemetry.metrics.standing import Standing
+from telemetry.metrics.standing import BudgetStanding, Standing, StudentStanding
 from tests.telemetry.test_store import exchange
 
 
@@ -136,6 +136,39 @@ def test_zeros_are_bounded() -> None:
             metrics.exchange(exchange(task=f"t{number}"))
     metrics.flush()
     assert len(shown(metrics, "protege_audits_total")) == 200
+
+
+def test_models_keys_and_slices_are_bounded() -> None:
+    metrics = Metrics()
+    for number in range(100):
+        metrics.exchange(exchange(route="model", model=f"m{number}"))
+        metrics.tryout("t", f"h{number}", agreed=True, cost=1)
+    text = _text(metrics)
+    for label in ("model", "gen_ai_request_model"):
+        named = set(re.findall(rf'[{{,]{label}="([mh]\d+)"', text))
+        assert 0 < len(named) <= 50
+    assert total(metrics, "protege_requests_total", model="other") == 75
+    slices = {f"length: {number}": 0.5 for number in range(100)}
+    student = StudentStanding("t", "v", 0.0, 0.95, 0, None, 0.0, 1.0, 0.0, slices)
+    keys = [BudgetStanding(2, 1, key=f"key_{number}", name="n") for number in range(300)]
+    metrics.stand(Standing(students=[student], keys=keys))
+    assert len(shown(metrics, "protege_slice_agreement_ratio", task="t")) == 20
+    for name in ("", "_left"):
+        assert len(shown(metrics, f"protege_key_budget{name}_usd")) == 200
+
+
+def test_callers_names_leave_room_for_configured_models() -> None:
+    metrics = Metrics()
+    metrics.breakers({"gpt-5.4": False})
+    for number in range(100):
+        metrics.exchange(exchange(route="model", model=f"made-up-{number}"))
+    metrics.exchange(exchange(model="gpt-5.4"))
+    assert total(metrics, "protege_requests_total", model="gpt-5.4") == 1
+
+
+def _text(metrics: Metrics) -> str:
+    metrics.flush()
+    return metrics.render().content.decode()
 
 
 def test_changes_of_service_are_counted() -> None:
