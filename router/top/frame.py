@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -10,12 +13,24 @@ from rich.text import Text
 from router.report.shown import printable, usd
 from router.top.pace import Pace, RoutePace, TaskPace
 
-_HEADINGS = ("requests/s", "student", "spent $/h", "saved $/h", "agree", "at least", "version")
+_WIDTHS = {
+    "req/s": 7,
+    "student": 7,
+    "spent $/h": 9,
+    "saved $/h": 9,
+    "agree": 6,
+    "at least": 8,
+    "version": 8,
+}
+"""Headings, and how wide the figures below them get. All of it has room in 80 columns, beside the
+beginning of a task's name."""
+_LEAST_NAME = 12
 
 
 def frame(root: str, pace: Pace, most_tasks: int) -> RenderableType:
     """The pace of the server at ``root``, and of its ``most_tasks`` busiest tasks."""
-    parts: list[RenderableType] = [_head(root, pace), _routes(pace), _tasks(pace, most_tasks)]
+    parts: list[RenderableType] = [_head(root, pace), _routes(pace)]
+    parts.append(_Tasks(pace.tasks[:most_tasks], pace.promised))
     left_out = len(pace.tasks) - most_tasks
     if left_out > 0:
         parts.append(Text(f"and {left_out:,} more tasks", style="dim"))
@@ -65,16 +80,26 @@ def _milliseconds(seconds: float | None) -> str:
     return "–" if seconds is None else f"{1000 * seconds:,.0f} ms"
 
 
-def _tasks(pace: Pace, most: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("task", overflow="ellipsis", no_wrap=True, min_width=12)
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for task in pace.tasks[:most]:
-        agreed, promised = task.agreement, pace.promised
-        broken = agreed is not None and promised is not None and agreed < promised
-        table.add_row(escape(printable(task.task)), *_cells(task), style="red" if broken else "")
-    return table
+@dataclass(frozen=True, slots=True)
+class _Tasks:
+    """A table of some tasks, as wide as there is room: names are cut, figures are not."""
+
+    tasks: Sequence[TaskPace]
+    promised: float | None
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, pad_edge=False)
+        figures = sum(width + 2 for width in _WIDTHS.values())
+        most = max(_LEAST_NAME, options.max_width - figures)
+        table.add_column("task", overflow="ellipsis", no_wrap=True, max_width=most)
+        for heading, width in _WIDTHS.items():
+            table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+        for task in self.tasks:
+            agreed, promised = task.agreement, self.promised
+            broken = agreed is not None and promised is not None and agreed < promised
+            style = "red" if broken else ""
+            table.add_row(escape(printable(task.task)), *_cells(task), style=style)
+        yield table
 
 
 def _cells(task: TaskPace) -> list[str]:
@@ -85,8 +110,13 @@ def _cells(task: TaskPace) -> list[str]:
         usd(task.money.saved),
         _share(task.agreement),
         _share(task.lower),
-        escape(printable(task.version or "–")),
+        escape(printable(_short(task))),
     ]
+
+
+def _short(task: TaskPace) -> str:
+    """The version in service, without the task's name that it begins with."""
+    return "–" if task.version is None else task.version.removeprefix(f"{task.task}-")
 
 
 def _share(share: float | None) -> str:
