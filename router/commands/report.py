@@ -70,7 +70,9 @@ def report(
         made = read(store, start, end, by.value, settings.policy)
     if format_ is Format.TABLE and output is None:
         console = Console()
-        (console if console.is_terminal else Console(width=_WIDTH)).print(table(made))
+        if not console.is_terminal:
+            console = Console(width=_WIDTH)
+        console.print(table(made, console.width))
         return
     text = _text(made, format_)
     if output is None:
@@ -95,7 +97,7 @@ def _text(made: Report, format_: Format) -> str:
         case Format.TABLE:
             console = Console(width=_WIDTH)
             with console.capture() as capture:
-                console.print(table(made))
+                console.print(table(made, _WIDTH))
             return capture.get()
 
 

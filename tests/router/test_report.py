@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from config.settings import PolicySettings
 from router.commands.report import report
 from router.report.estimate import saved, student_teacher_cost
 from router.report.report import read
+from router.report.shown import table
 from telemetry.exchange import PICO
 from telemetry.figures import Sum, sums
 from telemetry.keys import Keys, new_secret
@@ -136,6 +138,24 @@ def test_table(folder: Path) -> None:
     (total,) = (line for line in text.splitlines() if line.startswith("│ all"))
     assert "-10.00" in total
     assert "95.0%" in total
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_no_figure_is_cut_where_there_is_little_room(folder: Path, width: int) -> None:
+    store = Store(folder)
+    made = read(store, NOW - 30 * 86400, NOW, "task", PolicySettings())
+    store.close()
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table(made, width))
+    text = capture.get()
+    assert "…" not in text
+    (total,) = (line for line in text.splitlines() if line.startswith("│ all"))
+    for figure in ("60", "70.00", "-10.00", "95.0%"):
+        assert f" {figure} " in total
+    assert ("No room for:" in text) == (width < 160)
+    # Names are folded, not lost.
+    assert "".join(line[2:17].strip() for line in text.splitlines()).count("<script>") == 1
 
 
 def test_csv(folder: Path) -> None:
