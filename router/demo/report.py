@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from router.room import LEAST_NAME, fitting
 from telemetry.exchange import PICO, Route
 
 ROUTES: tuple[Route, Route] = ("teacher", "student")
@@ -103,10 +104,15 @@ _HEADINGS = (
     "cost $",
     "all-teacher $",
     "saved",
-    "teacher p50/p95 ms",
-    "student p50/p95 ms",
+    "teacher\np50/p95 ms",
+    "student\np50/p95 ms",
 )
 _PLAIN_HEADINGS = ("student*", "agreement*", "cost* $")
+_LEFT_OUT_FIRST = (
+    *("teacher\np50/p95 ms", "student\np50/p95 ms", "cost* $", "all-teacher $", "agreement*"),
+    *("cost $", "student*"),
+)
+"""Where a terminal has no room for all."""
 _FOOTNOTE = (
     "*: plain baseline on the same stream: sentence embedding and logistic regression, "
     "put to the same test"
@@ -114,15 +120,20 @@ _FOOTNOTE = (
 
 
 def table(
-    product: Summary, baseline: Summary | None, title: str, training_lag_s: float | None
+    product: Summary,
+    baseline: Summary | None,
+    title: str,
+    training_lag_s: float | None,
+    width: int,
 ) -> Table:
-    """The product's figures by task, those of the plain baseline beside them if it has any.
+    """The product's figures by task, those of the plain baseline beside them if it has any: as many
+    as have room in ``width`` columns.
 
     ``training_lag_s`` is the product's mean training lag, which the baseline had too; None where no
     training run was made.
     """
     shown = Table(title=title, title_style="bold")
-    shown.add_column("task", no_wrap=True)
+    shown.add_column("task", overflow="fold", min_width=LEAST_NAME)
     rows = [[row.task, *_cells(row)] for row in (*product.tasks, product.totals)]
     headings: Sequence[str] = _HEADINGS
     if baseline is not None:
@@ -130,9 +141,11 @@ def table(
         headings = _HEADINGS + _PLAIN_HEADINGS
         for cells, plain in zip(rows, (*baseline.tasks, baseline.totals), strict=True):
             cells += _plain_cells(plain)
-    for heading in headings:
-        shown.add_column(heading, justify="right")
-    *of_tasks, of_all = rows
+    columns = [list(column) for column in zip(headings, *(row[1:] for row in rows), strict=True)]
+    places = fitting(columns, width, _LEFT_OUT_FIRST)
+    for at in places:
+        shown.add_column(headings[at], justify="right", no_wrap=True)
+    *of_tasks, of_all = ([row[0], *(row[1 + at] for at in places)] for row in rows)
     for cells in of_tasks:
         shown.add_row(*cells)
     shown.add_section()

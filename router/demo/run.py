@@ -133,7 +133,7 @@ def report(replies: Sequence[Reply], options: Options, console: Console, clock: 
     lag_s = mean_lag_s(options.server_data, load().loop)
     with clock.phase("baseline"):
         baseline = _baseline(tasks, lag_s, options, console)
-    console.print(table(product, baseline, options.title, lag_s))
+    console.print(table(product, baseline, options.title, lag_s, console.width))
     _comment(product, ledger, options, console)
     with clock.phase("chart"):
         chart(outcomes, options.alpha, options.title, options.picture)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.markup import escape
 from rich.table import Table
 
 from router.report.report import Line, Report, fields
+from router.room import LEAST_NAME, fitting
 
 _HEADINGS = (
     *("requests", "student", "spent $", "all-teacher $", "saved $", "saved", "by audits $"),
@@ -18,7 +18,6 @@ _HEADINGS = (
 )
 _LEFT_OUT_FIRST = ("all-teacher $", "interval", "by audits $", "audits", "errors", "saved")
 """Where a terminal has no room for all."""
-_LEAST_NAME = 16
 
 _LITTLE = 10.0
 """USD that the teacher alone costs for all, below which cents are coarse."""
@@ -44,31 +43,20 @@ def moment(at: float) -> str:
 def table(report: Report, width: int) -> Table:
     """Figures by group and in total, as many as have room in ``width`` columns."""
     rows = [cells(line, report) for line in (*report.lines, report.total)]
-    fitting = _fitting([list(column) for column in zip(_HEADINGS, *rows, strict=True)], width)
-    left_out = [name for at, name in enumerate(_HEADINGS) if at not in fitting]
+    columns = [list(column) for column in zip(_HEADINGS, *rows, strict=True)]
+    places = fitting(columns, width, _LEFT_OUT_FIRST)
+    left_out = [name for at, name in enumerate(_HEADINGS) if at not in places]
     shown = Table(title=escape(title(report)), title_style="bold")
     shown.caption = f"{NOTE} Promised: {report.promise:.1%}. Intervals: {report.level:.0%}."
     if left_out:
         shown.caption += f" No room for: {', '.join(left_out)}."
-    shown.add_column(report.by, overflow="fold", min_width=_LEAST_NAME)
-    for at in fitting:
+    shown.add_column(report.by, overflow="fold", min_width=LEAST_NAME)
+    for at in places:
         shown.add_column(_HEADINGS[at], justify="right", no_wrap=True)
     for line, row in zip(report.lines, rows, strict=False):
-        shown.add_row(escape(printable(line.name)), *(row[at] for at in fitting))
+        shown.add_row(escape(printable(line.name)), *(row[at] for at in places))
     shown.add_section()
-    shown.add_row("all", *(rows[-1][at] for at in fitting), style="bold")
-    return shown
-
-
-def _fitting(columns: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Which columns, with their headings, have room beside the names."""
-    shown = list(range(len(columns)))
-    for heading in _LEFT_OUT_FIRST:
-        # A column has three characters between itself and the next.
-        taken = sum(max(map(len, columns[at])) + 3 for at in shown)
-        if _LEAST_NAME + 4 + taken <= width:
-            break
-        shown.remove(_HEADINGS.index(heading))
+    shown.add_row("all", *(rows[-1][at] for at in places), style="bold")
     return shown
 
 

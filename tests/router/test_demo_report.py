@@ -63,10 +63,11 @@ def test_rows_have_the_published_names():
         assert set(dataclasses.asdict(row)) == KEYS
 
 
-def shown(baseline, lag_s=None):
+def shown(baseline, lag_s=None, width=160):
     """The text of the table, and task a's line of it."""
-    console = Console(width=160, record=True, file=io.StringIO())
-    console.print(table(summarise(OUTCOMES, ["a", "b"]), baseline, "teacher: a replay", lag_s))
+    console = Console(width=width, record=True, file=io.StringIO())
+    summary = summarise(OUTCOMES, ["a", "b"])
+    console.print(table(summary, baseline, "teacher: a replay", lag_s, width))
     text = console.export_text()
     return text, next(line for line in text.splitlines() if line.lstrip("│ ").startswith("a "))
 
@@ -82,13 +83,23 @@ def test_the_table_shows_both_side_by_side():
     assert line.count("0.0000") == 3
 
 
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_no_figure_is_cut_where_there_is_little_room(width):
+    text, line = shown(summarise(OUTCOMES, ["a", "b"]), 2.0, width)
+    assert "…" not in text
+    assert ("500/500" in line) == (width == 160)
+    for heading in ("requests", "student", "agreement", "saved"):
+        assert f" {heading} " in text
+    assert "student*" in text
+
+
 @pytest.mark.parametrize(
     ("lag_s", "end"),
     [(3.21, "same test, with the product's mean training lag of 3.2 s"), (None, "same test")],
 )
 def test_the_footnote_says_what_training_lag_the_baseline_had(lag_s, end):
     text, _line = shown(summarise(OUTCOMES, ["a", "b"]), lag_s)
-    assert text.rstrip().endswith(end)
+    assert " ".join(text.split()).endswith(end)
 
 
 def test_the_table_does_without_a_baseline():
