@@ -40,6 +40,7 @@ from router.errors import (
     UnknownPathError,
 )
 from router.hangup import CallerGoneError
+from router.http1 import Http1
 from router.load import Load
 from router.reply import Reply
 from router.request import ChatRequest, parse, read_object
@@ -185,6 +186,7 @@ def serve(app: Starlette, listener: socket.socket) -> None:
         signal.signal(number, lambda _number, _frame: sys.exit(0))
     config = uvicorn.Config(
         app,
+        http=Http1,
         ws="none",
         lifespan="off",
         log_level="warning",

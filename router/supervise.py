@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
-from router.corked import CorkedHttp
+from router.http1 import Http1
 from telemetry.logs import configure
 
 TRAINER_NICENESS = 10
@@ -71,7 +71,7 @@ def _config(settings: Settings, parent: int | None) -> uvicorn.Config:
         partial(_create, settings, parent),
         factory=True,
         loop="uvloop",
-        http=CorkedHttp,
+        http=Http1,
         ws="none",
         lifespan="on",
         workers=settings.workers,
