@@ -44,6 +44,7 @@ from router.dialects.responses.dialect import ResponsesDialect
 from router.endpoint import Endpoint, Engine
 from router.errors import (
     SHAPES,
+    ForbiddenError,
     InvalidKeyError,
     MethodNotAllowedError,
     ProtegeError,
@@ -59,6 +60,8 @@ from router.keys.limits import Limits
 from router.ledger import CODES, Ledger, code_of
 from router.load import Load
 from router.models import Models
+from router.origins import is_pages, is_preflight, preflight, shown_to_pages
+from router.paths import meant, usual
 from router.paying import Paying
 from router.polling import Background, keep_fresh
 from router.precedence import Precedence
@@ -88,6 +91,10 @@ SUM_UP_S = 60.0
 """How often the sums of exchanges are brought up to date."""
 SUMMED_AT_ONCE = 20
 """Transactions that this may take each time, so that a server can stop soon."""
+
+_NO_PAGES = ForbiddenError(
+    "Pages in a browser may call a server with keys only. Create one: protege keys create"
+)
 
 REMEMBERED = 5000
 """Exchanges that the scorers learn from when the server starts."""
@@ -205,6 +212,14 @@ def create(settings: Settings) -> ASGIApp:
             # Browsers have no key to send: the console has a door of its own.
             await console(scope, receive, send)
             return
+        scope = usual(scope)
+        if is_pages(scope):
+            if ring.closed:
+                send = shown_to_pages(send)
+            if is_preflight(scope):
+                answer = preflight(scope) if ring.closed else _error(Request(scope), _NO_PAGES)
+                await answer(scope, receive, send)
+                return
         # The endpoints that nearly all requests are for need none of FastAPI's layers.
         endpoint = generating.get(scope["path"]) if scope["method"] == "POST" else None
         try:
@@ -255,7 +270,9 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.NOT_FOUND:
-            wrong = f"Unknown path: {request.method} {request.url.path}"
+            likely = meant(request.url.path, app.router.routes)
+            better = f". Did you mean {likely}?" if likely else ""
+            wrong = f"Unknown path: {request.method} {request.url.path}{better}"
             return _error(request, UnknownPathError(wrong))
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             wrong = f"{request.url.path} does not answer to {request.method}."

@@ -103,13 +103,13 @@ def _hashes(key: Key) -> Iterator[tuple[str, float]]:
 
 def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
     """What might be the secret of a key: OpenAI's clients send it in one header, Anthropic's in
-    another."""
+    another, and OpenAI's for Azure in a third."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, secret = value.partition(b" ")
             if scheme.lower() == b"bearer" and secret.strip():
                 yield secret.strip()
-        elif name == b"x-api-key" and value:
+        elif name in (b"x-api-key", b"api-key") and value:
             yield value
 
 

@@ -7,6 +7,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.router.conftest import TEACHER
@@ -56,3 +57,75 @@ def test_a_body_that_reads_like_an_offer_is_left_alone(
     said = json.loads(response.read())["error"]["message"]
     # No JSON, and said to be none for the letters that it has there.
     assert "unexpected content after document" in said
+
+
+# Paths
+
+
+@pytest.fixture
+def root(server: Server) -> str:
+    return server.url.removesuffix("/v1")
+
+
+def test_needless_slashes_are_passed_over(root: str, upstream: StubUpstream) -> None:
+    for path in ("/v1//chat/completions", "//v1/chat/completions", "/v1/chat/completions/"):
+        answer = httpx.post(f"{root}{path}", content=asking("a cat"))
+        assert answer.json()["choices"][0]["message"]["content"] == "cat", path
+    listed = httpx.get(f"{root}/v1/models/")
+    assert listed.json()["object"] == "list"
+
+
+@pytest.mark.parametrize(
+    ("path", "likely"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/responses", "/v1/responses"),
+        ("/openai/deployments/gpt-5.4/chat/completions?api-version=x", "/v1/chat/completions"),
+        ("/openai/v1/embeddings", "/v1/embeddings"),
+    ],
+)
+def test_a_wrong_base_url_is_told_the_right_path(root: str, path: str, likely: str) -> None:
+    answer = httpx.post(f"{root}{path}", content=asking("a cat"))
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["code"] == "unknown_url"
+    assert (
+        error["message"] == f"Unknown path: POST {path.partition('?')[0]}. Did you mean {likely}?"
+    )
+
+
+def test_a_client_of_anthropics_is_told_so_too(root: str) -> None:
+    answer = httpx.post(f"{root}/v1/v1/messages", headers={"anthropic-version": "2023-06-01"})
+    assert answer.json()["error"]["message"].endswith("Did you mean /v1/messages?")
+
+
+def test_nothing_is_said_of_paths_that_lead_nowhere(root: str) -> None:
+    for path in ("/", "/v1", "/v1/moderations"):
+        assert httpx.get(f"{root}{path}").json()["error"]["message"] == f"Unknown path: GET {path}"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/readyz", "/metrics"])
+def test_head_is_a_get_without_its_body(root: str, path: str) -> None:
+    answer = httpx.head(f"{root}{path}")
+    assert answer.status_code == 200
+    assert answer.content == b""
+    assert answer.headers["content-type"] == httpx.get(f"{root}{path}").headers["content-type"]
+
+
+# Pages in a browser
+
+PAGE = {"origin": "http://pages.example"}
+ASKS_FIRST = {
+    **PAGE,
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type,x-stainless-os",
+}
+
+
+def test_pages_may_not_read_what_anybody_may_ask(root: str, upstream: StubUpstream) -> None:
+    refused = httpx.options(f"{root}/v1/chat/completions", headers=ASKS_FIRST)
+    assert refused.status_code == 403
+    assert "protege keys create" in refused.json()["error"]["message"]
+    answer = httpx.post(f"{root}/v1/chat/completions", content=asking("a cat"), headers=PAGE)
+    for each in (refused, answer):
+        assert "access-control-allow-origin" not in each.headers

@@ -133,6 +133,42 @@ def test_nobody_is_let_in_without_a_key(
     assert not upstream.requests
 
 
+def test_every_client_has_its_own_header_for_a_key(guarded: Guarded) -> None:
+    for name, value in (*bearer(guarded.admin).items(), ("x-api-key", guarded.admin)):
+        assert httpx.get(f"{guarded.server.url}/models", headers={name: value}).is_success
+    azure = openai.AzureOpenAI(
+        base_url=guarded.server.url, api_key=guarded.admin, api_version="2024-10-21"
+    )
+    assert azure.models.list().data
+
+
+def test_pages_in_a_browser_may_ask_with_a_key(guarded: Guarded, upstream: StubUpstream) -> None:
+    url, page = f"{guarded.server.url}/chat/completions", {"origin": "http://pages.example"}
+    wanted = "authorization,content-type,x-stainless-os"
+    allowed = httpx.options(
+        url,
+        headers={
+            **page,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": wanted,
+        },
+    )
+    assert allowed.status_code == 204
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    assert allowed.headers["access-control-allow-headers"] == wanted
+    answers = [
+        httpx.post(url, json=BODY, headers={**page, **bearer(secret)})
+        for secret in (guarded.admin, WRONG)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 401]
+    for answer in (allowed, *answers):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-expose-headers"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+    console = httpx.get(f"{guarded.server.url.removesuffix('/v1')}/console", headers=page)
+    assert "access-control-allow-origin" not in console.headers
+
+
 def test_probes_need_no_key(guarded: Guarded) -> None:
     root = guarded.server.url.removesuffix("/v1")
     for path in ("/healthz", "/readyz", "/metrics"):
