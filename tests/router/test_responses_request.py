@@ -196,6 +196,33 @@ def test_a_conversation_with_functions() -> None:
     assert messages[4]["content"] is None
 
 
+def test_what_functions_show_is_shown_after_all_of_their_results() -> None:
+    image = {"type": "input_image", "image_url": PNG}
+    text = {"type": "input_text", "text": "A roof."}
+    messages = messages_of(
+        [
+            {"role": "user", "content": "Look!"},
+            function_call("call_1"),
+            function_call("call_2"),
+            result("call_1", [text, image]),
+            {"type": "reasoning", "summary": []},
+            result("call_2", [{"type": "input_file", "file_data": PNG, "filename": "a.png"}]),
+            function_call("call_3"),
+            result("call_3", [image]),
+        ]
+    )
+    for message in messages:
+        _message.validate_python(message)
+    shown = {"type": "image_url", "image_url": {"url": PNG}}
+    file = {"type": "file", "file": {"file_data": PNG, "filename": "a.png"}}
+    assert [message["role"] for message in messages[2:]] == [
+        *("tool", "tool", "user", "assistant", "tool", "user")
+    ]
+    assert [message["content"] for message in messages[2:]] == [
+        *("A roof.", "", [shown, file], None, "", [shown])
+    ]
+
+
 def test_what_is_said_after_a_call_is_in_the_same_message() -> None:
     messages = messages_of([function_call("call_1"), {"role": "assistant", "content": "Wait."}])
     assert len(messages) == 1
@@ -338,7 +365,7 @@ def test_what_is_wrong_is_named(sent: Json, param: str) -> None:
             "input[0].content[0].file_id",
         ),
         (
-            {"input": [result("c", [{"type": "input_image", "image_url": PNG}])]},
+            {"input": [result("c", [{"type": "input_audio", "input_audio": {}}])]},
             "input[0].output[0].type",
         ),
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type"),

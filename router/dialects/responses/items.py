@@ -27,8 +27,10 @@ def messages_of(said: str | Sequence[Any]) -> list[Message]:
     if isinstance(said, str):
         return [{"role": "user", "content": said}]
     messages: list[Message] = []
+    shown: list[Part] = []
     for index, item in enumerate(said):
-        _add(item, f"input[{index}]", messages)
+        _add(item, f"input[{index}]", messages, shown)
+    _show(shown, messages)
     return messages
 
 
@@ -39,15 +41,19 @@ def type_of(item: Mapping[str, Any]) -> str:
     return "message" if "role" in item or "content" in item else "item_reference"
 
 
-def _add(item: Any, at: str, messages: list[Message]) -> None:
+def _add(item: Any, at: str, messages: list[Message], shown: list[Part]) -> None:
+    """Add what an item says to ``messages``; ``shown`` are the parts that the functions before it
+    gave and no message has yet."""
     expect(is_mapping(item), at, "an object")
     kind = type_of(item)
+    if kind in ("message", "function_call"):
+        _show(shown, messages)
     if kind == "message":
         _add_message(item, at, messages)
     elif kind == "function_call":
         _add_call(item, at, messages)
     elif kind == "function_call_output":
-        messages.append(_result(item, at))
+        messages.append(_result(item, at, shown))
     elif kind != "reasoning":
         raise UnsupportedError(f"Items of type '{kind}' are not supported.", f"{at}.type")
 
@@ -82,12 +88,21 @@ def _calling(messages: Sequence[Message]) -> Message | None:
     return messages[-1] if messages and "tool_calls" in messages[-1] else None
 
 
-def _result(item: Mapping[str, Any], at: str) -> Message:
-    return {
-        "role": "tool",
-        "tool_call_id": text_of(item, "call_id", at),
-        "content": _content(item.get("output"), f"{at}.output", _text),
-    }
+def _result(item: Mapping[str, Any], at: str, shown: list[Part]) -> Message:
+    """What a function gave. A tool's message holds text alone; the rest is added to ``shown``."""
+    content = _content(item.get("output"), f"{at}.output", _given)
+    if isinstance(content, list):
+        texts = [part for part in content if part["type"] == "text"]
+        shown += [part for part in content if part["type"] != "text"]
+        content = _plain(texts) or ""
+    return {"role": "tool", "tool_call_id": text_of(item, "call_id", at), "content": content}
+
+
+def _show(shown: list[Part], messages: list[Message]) -> None:
+    """Let the user show what the functions gave: all of their messages have to come before."""
+    if shown:
+        messages.append({"role": "user", "content": list(shown)})
+        shown.clear()
 
 
 def _content(content: Any, at: str, translate: Callable[[Part, str], Part]) -> str | list[Part]:
@@ -95,10 +110,17 @@ def _content(content: Any, at: str, translate: Callable[[Part, str], Part]) -> s
     expect(is_text(content) or is_objects(content), at, "a string or an array of objects")
     if isinstance(content, str):
         return content
-    parts = [translate(part, f"{at}[{index}]") for index, part in enumerate(content)]
-    if len(parts) == 1 and parts[0]["type"] == "text":
-        return parts[0]["text"]
-    return parts
+    return _plain([translate(part, f"{at}[{index}]") for index, part in enumerate(content)])
+
+
+def _plain(parts: list[Part]) -> str | list[Part]:
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+
+def _given(part: Part, at: str) -> Part:
+    """A part of what a function gave."""
+    kind = text_of(part, "type", at)
+    return _part(part, at) if kind in ("input_image", "input_file") else _text(part, at)
 
 
 def _part(part: Part, at: str) -> Part:
