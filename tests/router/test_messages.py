@@ -124,6 +124,27 @@ def test_a_round_trip_with_a_tool(
     }
 
 
+def test_anthropics_tool_runner_says_all_that_was_said(
+    client: anthropic.Anthropic, upstream: StubUpstream
+) -> None:
+    @anthropic.beta_tool
+    def weather(city: str) -> str:
+        """The weather now."""
+        upstream.message = None
+        return f"a cat on every roof of {city}"
+
+    function = {"name": "weather", "arguments": '{"city": "Paris"}'}
+    calls = [{"id": "call_1", "type": "function", "function": function}]
+    upstream.message = {"role": "assistant", "content": None, "tool_calls": calls}
+    upstream.finish_reason = "tool_calls"
+    # It would have the server keep the conversation, and goes on without where that is refused.
+    runner = client.beta.messages.tool_runner(**asking("How is Paris?", tools=[weather]))
+    assert runner.until_done().content[0].to_dict()["text"] == "cat"
+    asked = upstream.requests[-1].body
+    assert [message["role"] for message in asked["messages"]] == ["user", "assistant", "tool"]
+    assert asked["tools"][0]["function"]["name"] == "weather"
+
+
 def test_an_image(client: anthropic.Anthropic, upstream: StubUpstream) -> None:
     image = {"type": "base64", "media_type": "image/png", "data": PNG}
     content = [{"type": "text", "text": "What is this?"}, {"type": "image", "source": image}]

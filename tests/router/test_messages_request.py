@@ -337,10 +337,20 @@ def test_how_hard_to_think(asked: Object, effort: str | None) -> None:
     ],
 )
 def test_structured_output(schema: Object, strict: bool) -> None:
-    config = {"format": {"type": "json_schema", "schema": schema}}
-    body = chat({**saying(), "output_config": config})
+    wanted = {"type": "json_schema", "schema": schema}
     described = {"name": "answer", "schema": schema, "strict": strict}
-    assert body["response_format"] == {"type": "json_schema", "json_schema": described}
+    for asking in ({"output_config": {"format": wanted}}, {"output_format": wanted}):
+        body = chat({**saying(), **asking})
+        assert body["response_format"] == {"type": "json_schema", "json_schema": described}
+
+
+def test_what_changes_no_answer_is_left_out() -> None:
+    hints = {
+        "cache_control": {"type": "ephemeral"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
+        "speed": "fast",
+    }
+    assert chat({**saying(), **hints}) == chat(saying())
 
 
 @pytest.mark.parametrize(
@@ -359,6 +369,9 @@ def test_structured_output(schema: Object, strict: bool) -> None:
         ({"tool_choice": {"type": "tool"}}, "tool_choice.tool.name: Field required"),
         ({"mcp_servers": [{"url": "https://example.org"}]}, "mcp_servers: not supported"),
         ({"container": "c1"}, "container: not supported"),
+        ({"inference_geo": "us"}, "inference_geo: not supported"),
+        ({"thread": {"type": "create"}}, "thread: not supported"),
+        ({"new_this_week": 1}, "new_this_week: Extra inputs are not permitted"),
         ({"thinking": {"type": "enabled", "budget_tokens": 5}}, "thinking.enabled.budget_tokens"),
     ],
 )

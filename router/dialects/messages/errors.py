@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from starlette.types import Scope
 
@@ -19,6 +21,9 @@ _TYPES = {
     529: "overloaded_error",
 }
 
+# By the parameter at fault: what Anthropic's clients look for, and then do without it.
+_DETAILS = {"thread": {"error_code": "thread_unsupported_request"}}
+
 
 def is_anthropics(scope: Scope) -> bool:
     """Whether a request is one of Anthropic's API, so that errors must be in its shape."""
@@ -32,6 +37,11 @@ def rendered(error: ProtegeError) -> Rendered:
     openai = render(error)
     detail = orjson.loads(openai.content)["error"]
     otherwise = "api_error" if openai.status >= 500 else "invalid_request_error"
-    said = {"type": _TYPES.get(openai.status, otherwise), "message": str(detail.get("message"))}
+    said: dict[str, Any] = {
+        "type": _TYPES.get(openai.status, otherwise),
+        "message": str(detail.get("message")),
+    }
+    if error.param in _DETAILS:
+        said["details"] = _DETAILS[error.param]
     content = orjson.dumps({"type": "error", "error": said})
     return Rendered(openai.status, content, openai.headers)

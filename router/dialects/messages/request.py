@@ -84,8 +84,8 @@ def chat_prompt(prompt: Prompt) -> Object:
     effort = _effort(prompt)
     if effort is not None:
         body["reasoning_effort"] = effort
-    if prompt.output_config is not None and prompt.output_config.format is not None:
-        body["response_format"] = _response_format(prompt.output_config.format.schema_)
+    if prompt.format is not None:
+        body["response_format"] = _response_format(prompt.format.schema_)
     return body
 
 

@@ -198,6 +198,11 @@ def _refuse(value: Any) -> None:
         raise ValueError("not supported here: only Anthropic's own servers can do that")
 
 
+def _refuse_thread(value: Any) -> None:
+    if value:
+        raise ValueError("not supported here: send all messages of the conversation")
+
+
 class Prompt(_Object):
     """What the model reads: all of a request whose tokens are to be counted."""
 
@@ -208,10 +213,21 @@ class Prompt(_Object):
     tool_choice: Annotated[AnyChoice | ToolChoice, _BY_TYPE] | None = None
     thinking: Annotated[ThinkingBudget | ThinkingMode, _BY_TYPE] | None = None
     output_config: OutputConfig | None = None
+    output_format: JsonFormat | None = None
+    """The older name of ``output_config.format``."""
+
+    @property
+    def format(self) -> JsonFormat | None:
+        """What the answer has to look like, by either name."""
+        said = self.output_config and self.output_config.format
+        return said or self.output_format
 
 
 class Request(Prompt):
     """A request for a message."""
+
+    # What is not known may mean that the answer would be a wrong one.
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     max_tokens: int = Field(ge=1)
     stop_sequences: list[str] | None = None
@@ -225,6 +241,18 @@ class Request(Prompt):
     """Not Anthropic's: false keeps no text, as in a chat completion request."""
     container: Annotated[None, BeforeValidator(_refuse)] = None
     mcp_servers: Annotated[None, BeforeValidator(_refuse)] = None
+    compaction: Annotated[None, BeforeValidator(_refuse)] = None
+    inference_geo: Annotated[None, BeforeValidator(_refuse)] = None
+    billing_policy: Annotated[None, BeforeValidator(_refuse)] = None
+    thread: Annotated[None, BeforeValidator(_refuse_thread)] = None
+
+    # These make an answer cheaper, faster or likelier at Anthropic, and no other one.
+    cache_control: Any = None
+    context_management: Any = None
+    diagnostics: Any = None
+    fallback_credit_token: Any = None
+    fallbacks: Any = None
+    speed: Any = None
 
 
 _Kind = TypeVar("_Kind", bound=Prompt)
