@@ -20,12 +20,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from config.settings import Settings, TraceSettings
 from policies.scores import Scores
 from router.answering import Answering
+from router.api.counts import add_token_counts
 from router.api.embeddings import Embeddings
 from router.api.feedback import add_feedback
 from router.api.files import add_files
 from router.api.jobs import add_jobs
 from router.api.keys import add_keys
-from router.api.messages import add_token_counts
 from router.api.models import add_models
 from router.api.openapi import add_openapi
 from router.api.probes import add_probes
@@ -145,9 +145,10 @@ def create(settings: Settings) -> ASGIApp:
     standings = Standings(store, settings.policy, ring, limits, budgets, models)
     watch = Watch(meters, load, writer, models, standings)
     console = Console(Parts(settings, store, keys, ring, meters))
+    responses = ResponsesDialect(store)
     generating: dict[str, ASGIApp] = {
         "/v1/chat/completions": Endpoint(ChatDialect(), engine),
-        "/v1/responses": Endpoint(ResponsesDialect(store), engine),
+        "/v1/responses": Endpoint(responses, engine),
         "/v1/messages": Endpoint(MessagesDialect(), engine),
         "/v1/completions": Endpoint(CompletionsDialect(), engine),
         "/v1/embeddings": Embeddings(engine, ledger),
@@ -192,7 +193,7 @@ def create(settings: Settings) -> ASGIApp:
     for path, endpoint in generating.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     add_models(app, models)
-    add_token_counts(app, models, scores)
+    add_token_counts(app, models, scores, responses)
     add_stored(app, store)
     add_responses(app, store)
     add_feedback(app, store, meters)

@@ -16,6 +16,8 @@ from openai.types.completion_create_params import CompletionCreateParams
 from openai.types.fine_tuning import FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from openai.types.responses import (
+    InputTokenCountParams,
+    InputTokenCountResponse,
     Response,
     ResponseCreateParams,
     ResponseItem,
@@ -132,6 +134,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ResponseCreateParams,
         parameters=_TERMS,
         event=ResponseStreamEvent,
+    ),
+    ("POST", "/v1/responses/input_tokens"): Operation(
+        "Estimate the tokens of a response's request",
+        "Generation",
+        InputTokenCountResponse,
+        InputTokenCountParams,
     ),
     ("POST", "/v1/messages"): Operation(
         "Create a message in Anthropic's API",

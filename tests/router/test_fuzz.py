@@ -95,6 +95,12 @@ VALID: dict[str, dict[str, Any]] = {
         "stream": True,
         "temperature": 1,
     },
+    "/v1/responses/input_tokens": {
+        "model": "auto",
+        "instructions": "Say what it is.",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "a cat"}]}],
+        "tools": [{"type": "function", "name": "f", "parameters": PARAMETERS}],
+    },
     "/v1/messages/count_tokens": {
         "model": "auto",
         "system": "Say what it is.",

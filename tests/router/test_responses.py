@@ -451,3 +451,21 @@ def test_a_student_answers(server: Server) -> None:
     assert (streamed.model, streamed.output_text) == ("responses-1", "cat")
     assert streamed.usage is not None
     assert streamed.usage.output_tokens == COMPLETION_TOKENS
+
+
+def test_tokens_are_estimated_with_all_that_was_said(
+    server: Server, upstream: StubUpstream
+) -> None:
+    responses = server.client().responses
+    given = responses.create(model="auto", input="a cat " * 100, metadata={"task": "counted"})
+    count = responses.input_tokens.count(model="auto", input="a cat " * 100)
+    assert count.object == "response.input_tokens"
+    alone = responses.input_tokens.count(model="auto", input="a dog").input_tokens
+    after = responses.input_tokens.count(
+        model="auto", input="a dog", previous_response_id=given.id
+    ).input_tokens
+    assert after >= count.input_tokens > alone > 0
+    with pytest.raises(openai.BadRequestError) as caught:
+        responses.input_tokens.count(model="auto", input="a dog", previous_response_id="resp_1")
+    assert caught.value.param == "previous_response_id"
+    assert len(upstream.requests) == 1
