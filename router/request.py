@@ -33,6 +33,9 @@ from telemetry.exchange import Dialect
 MAX_TOP_LOGPROBS = 20
 MAX_CHOICES = 128
 
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""How gzip, zstd and deflate begin; no JSON does."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
@@ -118,6 +121,11 @@ def read_object(raw: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if raw.startswith(_COMPRESSED):
+            raise InvalidRequestError(
+                "The body of the request is compressed, which is not supported: send it as it is, "
+                "without 'Content-Encoding'."
+            ) from error
         raise InvalidRequestError(f"The body of the request is not valid JSON: {error}.") from error
     if not isinstance(body, dict):
         raise InvalidRequestError("The body of the request must be a JSON object.")

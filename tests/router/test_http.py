@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
+from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +60,16 @@ def test_a_body_that_reads_like_an_offer_is_left_alone(
     said = json.loads(response.read())["error"]["message"]
     # No JSON, and said to be none for the letters that it has there.
     assert "unexpected content after document" in said
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_a_compressed_body_is_told_what_it_is(
+    connection: HTTPConnection, compress: Callable[[bytes], bytes]
+) -> None:
+    connection.request("POST", "/v1/chat/completions", compress(asking("a cat")))
+    response = connection.getresponse()
+    assert response.status == 400
+    assert "is compressed" in json.loads(response.read())["error"]["message"]
 
 
 # Paths
