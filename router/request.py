@@ -73,6 +73,9 @@ class ChatRequest:
             body["metadata"] = {key: value for key, value in metadata.items() if key != "task"}
             if not body["metadata"]:
                 del body["metadata"]
+        if self.dialect != "chat" and not body.get("store"):
+            # Other APIs take it always, OpenAI's chat completions beside ``store`` alone.
+            body.pop("metadata", None)
         if stream:
             # Usage is the only way to know what a stream cost.
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}

@@ -349,6 +349,7 @@ def test_what_changes_no_answer_is_left_out() -> None:
         "cache_control": {"type": "ephemeral"},
         "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
         "speed": "fast",
+        "stop_sequences": [],
     }
     assert chat({**saying(), **hints}) == chat(saying())
 

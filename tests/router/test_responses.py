@@ -453,6 +453,17 @@ def test_a_student_answers(server: Server) -> None:
     assert streamed.usage.output_tokens == COMPLETION_TOKENS
 
 
+def test_metadata_goes_no_further_than_a_chat_completion_takes_it(
+    server: Server, upstream: StubUpstream
+) -> None:
+    responses = server.client().responses
+    given = responses.create(model="auto", input="a cat", metadata={"team": "support"})
+    assert given.metadata == {"team": "support"}
+    assert "metadata" not in upstream.requests[-1].body
+    responses.create(model="auto", input="a cat", metadata={"team": "support"}, store=True)
+    assert upstream.requests[-1].body["metadata"] == {"team": "support"}
+
+
 def test_tokens_are_estimated_with_all_that_was_said(
     server: Server, upstream: StubUpstream
 ) -> None:

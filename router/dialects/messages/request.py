@@ -54,7 +54,7 @@ def chat_request(request: Request) -> Object:
     body = chat_prompt(request)
     body["max_completion_tokens"] = request.max_tokens
     said: Object = {
-        "stop": request.stop_sequences,
+        "stop": request.stop_sequences or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
