@@ -205,6 +205,17 @@ def test_settings() -> None:
     }
 
 
+def test_a_users_name_is_no_longer_than_openai_takes_it() -> None:
+    users = [
+        chat({**saying(), "metadata": {"user_id": name}})["user"]
+        for name in ("u" * 64, "u" * 65, "u" * 65, "u" * 200)
+    ]
+    assert users[0] == "u" * 64
+    assert users[1] == users[2]
+    assert len(set(users)) == 3
+    assert {len(user) for user in users} == {64}
+
+
 def test_the_task_is_the_same_as_a_chats() -> None:
     body = chat({**saying(), "system": [{"type": "text", "text": "Be brief."}]})
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}

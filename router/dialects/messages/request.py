@@ -6,6 +6,7 @@ model unchanged: ``thinking_blocks`` of an assistant message, ``cache_control`` 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,6 +45,9 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"standard_only": "default"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 
+_LONGEST_USER = 64
+"""Characters. OpenAI refuses longer ones."""
+
 # The budgets that litellm gives an Anthropic model for each effort: the effort's budget is never
 # more than the caller's, for it must stay below max_tokens.
 _BUDGETS = ((4096, "high"), (2048, "medium"), (0, "low"))
@@ -62,12 +66,19 @@ def chat_request(request: Request) -> Object:
         "store": request.store,
     }
     if request.metadata is not None:
-        said["user"] = request.metadata.user_id
+        said["user"] = _user(request.metadata.user_id)
         said["metadata"] = request.metadata.model_extra or None
     body |= {name: value for name, value in said.items() if value is not None}
     if request.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
+
+
+def _user(identifier: str | None) -> str | None:
+    """A name for the same user that OpenAI takes: Claude Code's is as long as three."""
+    if identifier is None or len(identifier) <= _LONGEST_USER:
+        return identifier
+    return hashlib.sha256(identifier.encode()).hexdigest()[:_LONGEST_USER]
 
 
 def chat_prompt(prompt: Prompt) -> Object:
