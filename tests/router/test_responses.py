@@ -183,6 +183,34 @@ def test_functions(server: Server, upstream: StubUpstream, stream: bool) -> None
     assert upstream.requests[2].body["messages"] == upstream.requests[1].body["messages"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_functions_in_namespaces(server: Server, upstream: StubUpstream, stream: bool) -> None:
+    upstream.message = calling("{}")
+    upstream.message["tool_calls"][0]["function"]["name"] = "roofs__look"
+    upstream.finish_reason = "tool_calls"
+    space = {"type": "namespace", "name": "roofs", "description": "Of roofs.", "tools": [LOOK]}
+    responses = server.client().responses
+    asked: Any = {"model": "auto", "input": "Where is it?", "tools": [LOOK, space]}
+    if stream:
+        with responses.stream(**asked) as events:
+            response: Response = events.get_final_response()
+    else:
+        response = responses.create(**asked)
+    assert response.tools[1].to_dict() == space
+    for given in (response, responses.retrieve(response.id)):
+        call = given.output[0].to_dict()
+        assert (call["namespace"], call["name"]) == ("roofs", "look")
+    upstream.message = None
+    answer: Any = {"type": "function_call_output", "call_id": "call_0", "output": "a cat"}
+    for more in (
+        {"input": [answer], "previous_response_id": response.id},
+        {"input": [{"role": "user", "content": "Where is it?"}, call, answer]},
+    ):
+        assert responses.create(**{**asked, **more}).output_text == "cat"
+        _user, called, _answer = upstream.requests[-1].body["messages"]
+        assert called["tool_calls"][0]["function"]["name"] == "roofs__look"
+
+
 def test_reasoning_is_shown(server: Server, upstream: StubUpstream) -> None:
     upstream.message = {"role": "assistant", "content": "cat", "reasoning_content": "It purrs."}
     response = server.client().responses.create(model="auto", input="a cat")

@@ -70,6 +70,7 @@ def test_parameters_are_translated_or_pass_on() -> None:
         truncation="auto",
         background=False,
         max_tool_calls=2,
+        client_metadata={"session_id": "s"},
         temperature=0.5,
         top_p=None,
         store=False,
@@ -113,6 +114,35 @@ def test_functions_are_nested() -> None:
     assert body["tools"] == [{"type": "function", "function": function}]
     assert body["tool_choice"] == "required"
     assert body["parallel_tool_calls"] is False
+
+
+def test_functions_in_namespaces_have_longer_names() -> None:
+    look, find = ({"type": "function", "name": name} for name in ("look", "find"))
+    space = {
+        "type": "namespace",
+        "name": "roofs",
+        "description": "Of roofs.",
+        "tools": [look, find],
+    }
+    find["description"] = "Finds one."
+    chosen = {"type": "function", "name": "find", "namespace": "roofs"}
+    called = {**function_call("call_1"), "namespace": "roofs"}
+    body = chat(tools=[look, space], tool_choice=chosen, input=[called, result("call_1")])
+    assert [tool["function"] for tool in body["tools"]] == [
+        {"name": "look"},
+        {"name": "roofs__look", "description": "Of roofs."},
+        {"name": "roofs__find", "description": "Of roofs.\n\nFinds one."},
+    ]
+    assert body["tool_choice"]["function"]["name"] == "roofs__find"
+    assert body["messages"][0]["tool_calls"][0]["function"]["name"] == "roofs__look"
+
+
+def test_no_functions_name_is_longer_than_openai_takes_it() -> None:
+    tools = [{"type": "function", "name": f"{'f' * 50}{index}"} for index in range(2)]
+    body = chat(tools=[{"type": "namespace", "name": "n" * 20, "tools": tools}])
+    names = {tool["function"]["name"] for tool in body["tools"]}
+    assert {len(name) for name in names} == {64}
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize(
@@ -325,6 +355,12 @@ def texts_of(message: Json) -> list[str]:
         ({"include": "x"}, "include"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{"name": "look"}]}, "tools[0].type"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": "x"}]}, "tools[0].tools"),
+        (
+            {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]},
+            "tools[0].tools[0].name",
+        ),
+        ({"input": [{**function_call("c"), "namespace": 1}]}, "input[0].namespace"),
         ({"text": {"format": "json"}}, "text.format"),
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
         ({"text": {"verbosity": 1}}, "text.verbosity"),

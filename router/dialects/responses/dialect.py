@@ -10,6 +10,7 @@ import orjson
 
 from router.dialects.responses import output, record
 from router.dialects.responses.items import Message
+from router.dialects.responses.namespaces import names_of
 from router.dialects.responses.output import Ids
 from router.dialects.responses.references import resolve
 from router.dialects.responses.request import chat_body, check, wants_logprobs
@@ -70,11 +71,12 @@ class ResponseWriter:
         body = orjson.loads(completion)
         choice = body["choices"][0]
         finish_reason = choice.get("finish_reason")
-        logprobs = wants_logprobs(self._outline.sent)
+        sent = self._outline.sent
+        ids, logprobs = Ids(self._outline.exchange_id), wants_logprobs(sent)
         outcome = Outcome(
             status=status_of(finish_reason),
-            model=body.get("model") or self._outline.sent["model"],
-            output=output.items_of(Ids(self._outline.exchange_id), choice, logprobs=logprobs),
+            model=body.get("model") or sent["model"],
+            output=output.items_of(ids, choice, names_of(sent), logprobs=logprobs),
             usage=body.get("usage"),
             finish_reason=finish_reason,
             service_tier=body.get("service_tier"),

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from router.dialects.responses import output
+from router.dialects.responses.namespaces import Named
 from router.dialects.responses.output import Ids, Item
 
 
@@ -163,13 +164,14 @@ class Call:
         self._index = index
         self._place = {"item_id": self._id, "output_index": index}
         self._call_id = ""
-        self._name = ""
+        self._named: Named = {"name": ""}
         self._arguments: list[str] = []
         self._is_announced = False
         self._status: output.Status = "in_progress"
         self.closed = False
 
-    def add(self, part: Mapping[str, Any]) -> None:
+    def add(self, part: Mapping[str, Any], names: Mapping[str, Named]) -> None:
+        """``names`` are those of functions in namespaces."""
         function = part.get("function") or {}
         arguments = function.get("arguments") or ""
         # After its end comes nothing but white space.
@@ -182,8 +184,9 @@ class Call:
                 self._say(arguments)
             return
         self._call_id = part.get("id") or self._call_id
-        self._name = function.get("name") or self._name
-        if self._name:
+        name = function.get("name")
+        if name:
+            self._named = names.get(name, {"name": name})
             self._announce()
 
     def is_whole(self) -> bool:
@@ -203,7 +206,7 @@ class Call:
         self._emit(
             "response.function_call_arguments.done",
             **self._place,
-            name=self._name,
+            name=self._named["name"],
             arguments="".join(self._arguments),
         )
         self._emit("response.output_item.done", output_index=self._index, item=self.shown(status))
@@ -213,14 +216,14 @@ class Call:
         return output.function_call(
             self._id,
             self._call_id,
-            self._name,
+            self._named,
             "".join(self._arguments),
             self._status if self.closed else status,
         )
 
     def _announce(self) -> None:
         self._is_announced = True
-        empty = output.function_call(self._id, self._call_id, self._name, "", "in_progress")
+        empty = output.function_call(self._id, self._call_id, self._named, "", "in_progress")
         self._emit("response.output_item.added", output_index=self._index, item=empty)
         if self._arguments:
             self._say("".join(self._arguments))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from router.checks import expect, is_mapping, is_objects, is_text, text_of
+from router.dialects.responses.namespaces import name_of
 from router.errors import UnsupportedError
 
 Message = dict[str, Any]
@@ -74,7 +75,7 @@ def _add_call(item: Mapping[str, Any], at: str, messages: list[Message]) -> None
         "id": text_of(item, "call_id", at),
         "type": "function",
         "function": {
-            "name": text_of(item, "name", at),
+            "name": name_of(item, at),
             "arguments": text_of(item, "arguments", at),
         },
     }

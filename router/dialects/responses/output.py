@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from router.dialects.responses.namespaces import Named
+
 Item = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
 
@@ -94,7 +96,9 @@ def reasoning(identifier: str, text: str | None) -> Item:
     return {"id": identifier, "type": "reasoning", "summary": summary}
 
 
-def function_call(identifier: str, call_id: str, name: str, arguments: str, status: Status) -> Item:
+def function_call(
+    identifier: str, call_id: str, named: Named, arguments: str, status: Status
+) -> Item:
     return {
         "id": identifier,
         "type": "function_call",
@@ -102,16 +106,18 @@ def function_call(identifier: str, call_id: str, name: str, arguments: str, stat
         "arguments": arguments,
         # Some servers give calls no id, but the result must name one.
         "call_id": call_id or f"call_{identifier}",
-        "name": name,
+        **named,
     }
 
 
-def items_of(ids: Ids, choice: Mapping[str, Any], *, logprobs: bool) -> list[Item]:
+def items_of(
+    ids: Ids, choice: Mapping[str, Any], names: Mapping[str, Named], *, logprobs: bool
+) -> list[Item]:
     """The items that say what a choice of a chat completion says.
 
-    ``logprobs`` shows its log-probabilities.
+    ``names`` are those of functions in namespaces; ``logprobs`` shows log-probabilities.
     """
-    items = list(_items(ids, choice, logprobs))
+    items = list(_items(ids, choice, names, logprobs))
     if incomplete_reason(choice.get("finish_reason")) and "status" in items[-1]:
         # What was cut off is the end.
         items[-1]["status"] = "incomplete"
@@ -148,7 +154,9 @@ def tokens_of(logprobs: Mapping[str, Any] | None) -> list[Item]:
     ]
 
 
-def _items(ids: Ids, choice: Mapping[str, Any], logprobs: bool) -> Iterator[Item]:
+def _items(
+    ids: Ids, choice: Mapping[str, Any], names: Mapping[str, Named], logprobs: bool
+) -> Iterator[Item]:
     said: Mapping[str, Any] = choice["message"]
     index = 0
     thoughts = reasoning_text(said)
@@ -167,7 +175,8 @@ def _items(ids: Ids, choice: Mapping[str, Any], logprobs: bool) -> Iterator[Item
         function = call["function"]
         name, arguments = function.get("name") or "", function.get("arguments") or ""
         identifier = ids.call(call_index)
-        yield function_call(identifier, call.get("id") or "", name, arguments, "completed")
+        named = names.get(name, {"name": name})
+        yield function_call(identifier, call.get("id") or "", named, arguments, "completed")
 
 
 def _parts(said: Mapping[str, Any], tokens: Sequence[Item]) -> Iterator[Item]:

@@ -9,6 +9,7 @@ import orjson
 
 from router.dialects.responses import output
 from router.dialects.responses.items import Message, messages_of, type_of
+from router.dialects.responses.namespaces import names_of
 from router.dialects.responses.output import Ids, Item, exchange_of
 from router.dialects.responses.request import wants_logprobs
 from router.dialects.responses.response import Outcome, Outline, Status, render, status_of
@@ -42,7 +43,9 @@ def response(exchange: Exchange) -> dict[str, Any]:
     outcome = Outcome(
         status=status_of(exchange.finish_reason) if is_over else _broken(exchange),
         model=exchange.model,
-        output=output.items_of(ids, _choice(exchange), logprobs=wants_logprobs(sent)),
+        output=output.items_of(
+            ids, _choice(exchange), names_of(sent), logprobs=wants_logprobs(sent)
+        ),
         usage={
             "prompt_tokens": exchange.prompt_tokens,
             "completion_tokens": exchange.completion_tokens,
@@ -63,7 +66,7 @@ def conversation(exchange: Exchange) -> list[Message]:
     if _sent(exchange).get("instructions"):
         messages = messages[1:]
     choice = _choice(exchange)
-    answer = messages_of(output.items_of(Ids(exchange.id), choice, logprobs=False))
+    answer = messages_of(output.items_of(Ids(exchange.id), choice, {}, logprobs=False))
     thinking = choice["message"].get("thinking_blocks")
     if answer and thinking:
         # Anthropic's models want their thinking back.

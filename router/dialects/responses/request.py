@@ -24,6 +24,7 @@ from router.checks import (
     text_of,
 )
 from router.dialects.responses.items import Message, messages_of
+from router.dialects.responses.namespaces import name_of
 from router.errors import UnsupportedError
 from router.request import MAX_TOP_LOGPROBS
 
@@ -86,7 +87,11 @@ def wants_logprobs(sent: Mapping[str, Any]) -> bool:
 
 def _tools(sent: Mapping[str, Any]) -> dict[str, Any]:
     """Nothing where there are none: a chat completion may not choose among no tools."""
-    tools = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(sent.get("tools") or ())]
+    tools = [
+        function
+        for index, tool in enumerate(sent.get("tools") or ())
+        for function in _functions(tool, f"tools[{index}]")
+    ]
     if not tools:
         return {}
     body: dict[str, Any] = {"tools": tools}
@@ -97,13 +102,29 @@ def _tools(sent: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _tool(tool: Mapping[str, Any], at: str) -> dict[str, Any]:
+def _functions(tool: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
+    """A function, or those of a namespace, each described as one of it."""
+    if tool.get("type") != "namespace":
+        return [_function(tool, at)]
+    space = text_of(tool, "name", at)
+    inside: Any = tool.get("tools")
+    expect(is_objects(inside), f"{at}.tools", "an array of objects")
+    functions = []
+    for index, each in enumerate(inside):
+        function = _function({**each, "namespace": space}, f"{at}.tools[{index}]")
+        said = (tool.get("description"), each.get("description"))
+        function["function"]["description"] = "\n\n".join(text for text in said if text)
+        functions.append(function)
+    return functions
+
+
+def _function(tool: Mapping[str, Any], at: str) -> dict[str, Any]:
     _only_functions(tool, at)
-    function = {"name": text_of(tool, "name", at)}
+    function = _named(tool, at)
     for name in ("description", "parameters", "strict"):
         if tool.get(name) is not None:
-            function[name] = tool[name]
-    return {"type": "function", "function": function}
+            function["function"][name] = tool[name]
+    return function
 
 
 def _choice(choice: Any, at: str) -> Any:
@@ -123,7 +144,7 @@ def _choice(choice: Any, at: str) -> Any:
 
 
 def _named(tool: Mapping[str, Any], at: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": text_of(tool, "name", at)}}
+    return {"type": "function", "function": {"name": name_of(tool, at)}}
 
 
 def _only_functions(tool: Mapping[str, Any], at: str) -> None:
@@ -178,6 +199,8 @@ _NOT_PASSED_ON = frozenset(
         "stream_options",
         # Limits the calls of tools that are not supported.
         "max_tool_calls",
+        # What Codex tells OpenAI of itself.
+        "client_metadata",
         # No upstream of chat completions cuts a conversation.
         "truncation",
     )

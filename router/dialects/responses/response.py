@@ -72,7 +72,7 @@ def render(outline: Outline, outcome: Outcome) -> dict[str, Any]:
         "temperature": _or(sent.get("temperature"), 1.0),
         "text": {"format": {"type": "text"}, **(sent.get("text") or {})},
         "tool_choice": _or(sent.get("tool_choice"), "auto"),
-        "tools": [{**_TOOL, **tool} for tool in sent.get("tools") or ()],
+        "tools": [_tool(tool) for tool in sent.get("tools") or ()],
         "top_logprobs": _or(sent.get("top_logprobs"), 0),
         "top_p": _or(sent.get("top_p"), 1.0),
         # Whatever was asked for: a conversation is never cut.
@@ -83,8 +83,12 @@ def render(outline: Outline, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-_TOOL = {"description": None, "parameters": None, "strict": None}
+_FUNCTION = {"description": None, "parameters": None, "strict": None}
 """What a function that was sent need not say."""
+
+
+def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**_FUNCTION, **tool} if tool["type"] == "function" else tool
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -15,6 +15,7 @@ import orjson
 
 from router.dialects.responses import output
 from router.dialects.responses.growing import Call, Message, Reasoning
+from router.dialects.responses.namespaces import names_of
 from router.dialects.responses.output import Ids, Item
 from router.dialects.responses.request import wants_logprobs
 from router.dialects.responses.response import Outcome, Outline, render, status_of
@@ -28,6 +29,7 @@ class Stream:
     def __init__(self, outline: Outline) -> None:
         self._outline = outline
         self._logprobs = wants_logprobs(outline.sent)
+        self._names = names_of(outline.sent)
         self._ids = Ids(outline.exchange_id)
         self._due: list[bytes] = []
         self._number = 0
@@ -110,7 +112,7 @@ class Stream:
         if delta.get("refusal"):
             self._open(Message).refuse(delta["refusal"])
         for call in delta.get("tool_calls") or ():
-            self._open_call(call.get("index", 0)).add(call)
+            self._open_call(call.get("index", 0)).add(call, self._names)
 
     def _open(self, kind: type[_Open]) -> _Open:
         """The last item, if it is of this ``kind``, or else a new one."""
