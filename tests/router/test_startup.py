@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +71,10 @@ def _serves(server: Server) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def test_http_clients_and_terminals_are_not_imported_by_a_server_that_needs_none() -> None:
+    listed = "import sys, router.supervise, router.app; print(*sys.modules)"
+    modules = set(subprocess.check_output([sys.executable, "-c", listed], text=True).split())
+    assert "router.chain" in modules, "nothing would be found"
+    assert modules & {"aiohttp", "httpx", "openai", "rich"} == set()

@@ -10,7 +10,8 @@ from router.errors import InvalidRequestError
 
 
 class _Object(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
+    # Built when the first request comes: a server that gets none of them need not wait for it.
+    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
 class _Cacheable(_Object):
