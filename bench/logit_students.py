@@ -95,7 +95,7 @@ def main(
 
     def train(name: str, scores: Path | None) -> None:
         start = Start(teacher, WORK, work / name.replace(" ", "-"), recipe, layers, scores)
-        report = student.train(start, lessons, groups=groups).report
+        _, report = student.train(start, lessons, groups=groups)
         engines[name] = Engine(start.scratch / ENGINE)
         made[name] = (report.steps, report.cpu_s / 60)
 

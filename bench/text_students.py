@@ -102,11 +102,10 @@ def _measure(task: str, samples: Sequence[Sample], base: Path, recipe: Recipe) -
     answers = [lesson.answer for lesson in lessons]
     groups = duplicates.groups(texts)
     scratch = WORK / "text" / task
-    trained = student.train(Start(base, WORK, scratch, recipe), lessons, groups=groups)
+    trained, report = student.train(Start(base, WORK, scratch, recipe), lessons, groups=groups)
     load = os.getloadavg()[0]
     held = np.flatnonzero(trained.held)
     verdict = _judge(trained)
-    report = trained.report
     return Result(
         task,
         report.examples,

@@ -72,6 +72,8 @@ class Run:
     """What there is to say of a hosted model that is part of it, ready for JSON."""
     sure: Mapping[str, bool] = field(default_factory=dict)
     """Whether it would have answered the requests that it was tested on, by their exchanges."""
+    again: str | None = None
+    """The version of the student that this is, where it was not trained but only tested again."""
 
     def advance(self, state: TaskState, answers: int, now: float) -> TaskState:
         """The task's ``state`` after this run, made at Unix time ``now`` on so many answers."""

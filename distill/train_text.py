@@ -2,14 +2,15 @@
 
 It is dear, so it is made only where it can pay: where what serves leaves enough to the teacher,
 where even the test would not be too small for a student without a mistake, and not before the
-answers have doubled since the last one.
+answers have doubled since the last one. It is tested on a part of the answers alone; where that has
+not been enough, what the teacher says from then on is evidence as well, since the student has not
+seen it, and it is put to the test again as that grows.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from config.settings import PolicySettings
 from distill import gate
 from distill.answers import learnable, named
 from distill.data.dataset import Dataset
-from distill.gate import Parts
-from distill.students import label, usage
+from distill.data.reach import Former
+from distill.gate import Parts, Verdict
+from distill.registry import read_card
+from distill.students import label
 from distill.students.base import TEXT
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
@@ -27,7 +30,7 @@ from distill.students.text import student
 from distill.students.text.lesson import lesson
 from distill.students.text.rung import TextRung
 from distill.students.text.student import Start
-from distill.train import MOST, Run, divide, to_beat
+from distill.train import MOST, NEW_EVIDENCE, Division, Run, divide, ladder_of, to_beat
 from policies.calibration import Outcomes, attempt_delta
 from telemetry.exchange import StudentRecord, TaskState
 
@@ -35,18 +38,45 @@ _GROWTH = 2.0
 """Factor by which a task's answers must have grown before a text student is trained again."""
 
 
+Made = label.Trained[LabelRung] | student.Trained
 Rungs = tuple[LabelRung | TextRung, ...]
 
 
 def is_due(records: Sequence[StudentRecord], answers: int) -> bool:
     """Whether a task with these students, oldest first, and so many teacher answers should have its
     text student trained now."""
-    cards = [(record.placed, json.loads(record.card)) for record in records]
-    if any(placed and card["gate"].get("share", 0.0) >= MOST for placed, card in cards):
-        return False
-    written = [card for _, card in cards if TEXT in card.get("rungs", ())]
-    before = [card["data"]["answers"] for card in written]
-    return answers >= _GROWTH * max(before, default=0)
+    trained = [card for card in map(read_card, _written(records)) if card.get("again") is None]
+    before = [card["data"]["answers"] for card in trained]
+    return not _is_served(records) and answers >= _GROWTH * max(before, default=0)
+
+
+def waiting(
+    records: Sequence[StudentRecord], state: TaskState, answers: int
+) -> StudentRecord | None:
+    """The text student, of the task's students, oldest first, that has not been promoted and that
+    there is more to test with now; None where there is none."""
+    *_, last = (None, *_written(records))
+    if (
+        last is None
+        or not last.path
+        or last.placed
+        or last.earned is not None
+        or _is_served(records)
+    ):
+        return None
+    data = read_card(last)["data"]
+    enough = answers >= NEW_EVIDENCE * data["answers"]
+    return last if enough and data.get("since") == state.epoch else None
+
+
+def _written(records: Sequence[StudentRecord]) -> list[StudentRecord]:
+    return [record for record in records if TEXT in read_card(record).get("rungs", ())]
+
+
+def _is_served(records: Sequence[StudentRecord]) -> bool:
+    """Whether there is little left for a text student to answer."""
+    placed = [read_card(record) for record in records if record.placed]
+    return any(card["gate"].get("share", 0.0) >= MOST for card in placed)
 
 
 def retrain(
@@ -63,69 +93,150 @@ def retrain(
     The test is made on answers that it was not trained on. None, and nothing is trained, where
     these are so few that not even a student without a mistake would pass. Raises TrainingError.
     """
-    served = to_beat(champion, policy)
-    delta = attempt_delta(policy.delta, state.attempts + 1)
-    texts = [example.text for example in data.examples]
-    answers = [example.answer for example in data.examples]
+    examples = data.examples
+    groups = [example.group for example in examples]
+    held = student.held_out([example.text for example in examples], groups)
+    test = _Test.of(task, version, data, champion, state, policy, held)
+    if not test.can_be_passed():
+        return None
     lessons = [
         lesson(one.text, one.answer, one.request if start.teacher else None, one.choices)
-        for one in data.examples
+        for one in examples
     ]
-    groups = [example.group for example in data.examples]
-    taught = np.array([example.flaw is None for example in data.examples])
-    weights = np.array([example.weight for example in data.examples])
-    tested = student.held_out(texts, groups) & (weights > 0)
-    divided = divide(policy, texts)
-    strata = divided.part(tested)
-    perfect = without_mistake(weights[tested])
-    flawless = Parts.plain(perfect, strata)
-    if not gate.judge(perfect, served, policy.alpha, delta, flawless).promoted:
-        return None
-    written = student.train(
-        start,
-        lessons,
-        groups=groups,
-        taught=taught,
-    )
-    known = [answers[i] for i in np.flatnonzero(taught).tolist()]
-    learnt = learnable(known)
-    labels = named(learnt, known)
-    cheap = label.train(texts, answers, learnt, groups=groups) if learnt else None
+    taught = np.array([example.flaw is None for example in examples])
+    written, _ = student.train(start, lessons, groups=groups, taught=taught)
+    return test.run(written)
 
-    def candidate(*made: label.Trained | student.Trained) -> tuple[Outcomes, Rungs]:
+
+def retest(
+    version: str,
+    data: Dataset,
+    champion: Ladder | None,
+    state: TaskState,
+    policy: PolicySettings,
+    former: Former,
+) -> Run | None:
+    """Put a text student that was not promoted to the gate once more, on what the teacher has said
+    since as well.
+
+    None, and nothing is tested, where these are still too few answers, or where it was taught to
+    read the task's requests otherwise than they are read now.
+    """
+    ladder = former.ladder
+    if (ladder.head, ladder.masks) != (data.head, data.masked):
+        return None
+    held = unseen(data, former)
+    test = _Test.of(ladder.task, version, data, champion, state, policy, held)
+    if not test.can_be_passed():
+        return None
+    (rung,) = (each for each in ladder.rungs if isinstance(each, TextRung))
+    texts = [example.text for example in data.examples]
+    answers = [example.answer for example in data.examples]
+    written = student.tested(rung.folder, rung.most_tokens, texts, answers, test.tested)
+    return replace(test.run(written), again=ladder.version)
+
+
+def unseen(data: Dataset, former: Former) -> npt.NDArray[np.bool_]:
+    """Which examples [n] a text student was not taught, nor near-duplicates of them: those that it
+    has been tested on already, and those that are newer."""
+    old = np.array([example.created <= former.ladder.trained for example in data.examples])
+    held = np.array([example.id in former.sure for example in data.examples])
+    pairs = zip(data.examples, old & ~held, strict=True)
+    taught = {example.group for example, seen in pairs if seen}
+    new = np.array([example.group not in taught for example in data.examples])
+    return held | (~old & new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """What a text student of a task is tested on."""
+
+    task: str
+    version: str
+    data: Dataset
+    policy: PolicySettings
+    tested: npt.NDArray[np.bool_]
+    """[n]: by which examples."""
+    divided: Division
+    to_beat: float
+    delta: float
+
+    @classmethod
+    def of(
+        cls,
+        task: str,
+        version: str,
+        data: Dataset,
+        champion: Ladder | None,
+        state: TaskState,
+        policy: PolicySettings,
+        held: npt.NDArray[np.bool_],
+    ) -> _Test:
+        """By those that are ``held`` [n] back from its training, as far as they are evidence."""
+        counts = np.array([example.weight > 0 for example in data.examples])
+        divided = divide(policy, [example.text for example in data.examples])
+        delta = attempt_delta(policy.delta, state.attempts + 1)
+        served = to_beat(champion, policy)
+        return cls(task, version, data, policy, held & counts, divided, served, delta)
+
+    def can_be_passed(self) -> bool:
+        """Whether a student without a mistake would be promoted."""
+        return self._judge(without_mistake(self._weights())).promoted
+
+    def run(self, written: student.Trained) -> Run:
+        """The gate's verdict on what was ``written``, alone and behind a rung of n-grams."""
+        examples = self.data.examples
+        texts = [example.text for example in examples]
+        answers = [example.answer for example in examples]
+        known = [example.answer for example in examples if example.flaw is None]
+        learnt = learnable(known)
+        # Of those that expect to serve as much, the first is the cheapest.
+        candidates: list[tuple[Outcomes, Rungs]] = []
+        if learnt:
+            groups = [example.group for example in examples]
+            cheap = label.train(texts, answers, learnt, groups=groups)
+            candidates.append(self._candidate(cheap, written))
+        candidates.append(self._candidate(written))
+        outcomes, rungs = max(candidates, key=lambda one: self._expected(one[0]))
+        verdict = self._judge(outcomes)
+        labels, names = named(learnt, known), tuple(one.name for one in rungs)
+        threshold = verdict.threshold
+        if threshold is None:
+            threshold = gate.observed(outcomes, self.policy.alpha)
+        if threshold is None:
+            return Run(verdict, labels, names)
+        used = replace(verdict, threshold=threshold)
+        ladder = ladder_of(self.task, self.version, self.data, rungs, used, self.divided)
+        # The teacher's texts are no part of a student's files.
+        ladder = replace(ladder, usage=replace(ladder.usage, completion={}))
+        given = outcomes.smoothed().given(used.at(self.strata))
+        ids = [examples[i].id for i in np.flatnonzero(self.tested).tolist()]
+        sure = dict(zip(ids, given.answered.tolist(), strict=True))
+        return Run(verdict, labels, names, ladder, sure=sure)
+
+    def _weights(self) -> npt.NDArray[np.float64]:
+        weights = np.array([example.weight for example in self.data.examples])
+        return weights[self.tested]
+
+    @property
+    def strata(self) -> list[str] | None:
+        return self.divided.part(self.tested)
+
+    def _candidate(self, *made: Made) -> tuple[Outcomes, Rungs]:
         outcomes = Outcomes(
-            np.stack([one.confidences for one in made], axis=1)[tested],
-            np.stack([one.agreed for one in made], axis=1)[tested],
-            weights[tested],
-            data.even,
+            np.stack([one.confidences for one in made], axis=1)[self.tested],
+            np.stack([one.agreed for one in made], axis=1)[self.tested],
+            self._weights(),
+            self.data.even,
         )
         return outcomes, tuple(one.rung for one in made)
 
-    # Of those that expect to serve as much, the first is the cheapest.
-    candidates = [candidate(cheap, written)] if cheap is not None else []
-    candidates.append(candidate(written))
-    outcomes, rungs = max(
-        candidates, key=lambda one: gate.expected_share(one[0], policy.alpha, delta, strata)
-    )
-    parts = Parts.plain(outcomes, strata)
-    verdict = gate.judge(outcomes, served, policy.alpha, delta, parts)
-    names = tuple(one.name for one in rungs)
-    if not verdict.promoted or verdict.threshold is None:
-        return Run(verdict, labels, names)
-    # The teacher's texts are no part of a student's files.
-    tokens = replace(usage.fit(data.examples), completion={})
-    ladder = Ladder(
-        version,
-        task,
-        verdict.threshold,
-        verdict.share,
-        data.head,
-        rungs,
-        tokens,
-        data.masked,
-        floors=divided.floors(verdict),
-    )
-    return Run(verdict, labels, names, ladder)
+    def _expected(self, outcomes: Outcomes) -> float:
+        return gate.expected_share(outcomes, self.policy.alpha, self.delta, self.strata)
+
+    def _judge(self, outcomes: Outcomes) -> Verdict:
+        parts = Parts.plain(outcomes, self.strata)
+        return gate.judge(outcomes, self.to_beat, self.policy.alpha, self.delta, parts)
 
 
 def without_mistake(weights: npt.NDArray[np.float64]) -> Outcomes:

@@ -228,8 +228,11 @@ class Trainer:
             answers = self._wanted.pop(task)
             state = self._store.task_states().get(task, TaskState(task))
             students = self._store.students(task)
+            work: Callable[[TaskState, int], None]
             if self._language is not None and train_text.is_due(students, answers):
                 self._writing, work = task, self._write
+            elif (waiting := train_text.waiting(students, state, answers)) is not None:
+                work = partial(self._test_again, waiting.version)
             elif self._settings.loop.tuning_minutes and self._encoders.may_tune(
                 state, answers, students
             ):
@@ -249,6 +252,11 @@ class Trainer:
                 shutil.rmtree(self._scratch(state.task), ignore_errors=True)
         finally:
             self._writing = None
+
+    def _test_again(self, version: str, state: TaskState, answers: int) -> None:
+        job = jobs.begin(self._store.engine, state, time.time(), model="retest")
+        if job is not None:
+            self._train(job, answers, "-text", partial(self._retest, version))
 
     def _tune(self, state: TaskState, answers: int) -> None:
         job = jobs.begin(self._store.engine, state, time.time(), model="encoder")
@@ -372,6 +380,18 @@ class Trainer:
         )
         policy = self._settings.policy
         return train_text.retrain(task, version, data, champion, state, policy, start)
+
+    def _retest(
+        self,
+        waiting: str,
+        _task: str,
+        version: str,
+        data: Dataset,
+        champion: Ladder | None,
+        state: TaskState,
+    ) -> Run | None:
+        former = self._former(waiting)
+        return train_text.retest(version, data, champion, state, self._settings.policy, former)
 
     def _scratch(self, task: str) -> Path:
         """The folder that a text student of ``task`` is trained in."""
@@ -526,6 +546,7 @@ def _card(
         "rungs": list(run.rungs),
         "gate": dataclasses.asdict(run.verdict),
         "hosted": run.hosted and dict(run.hosted),
+        "again": run.again,
         "usage": usage,
         "evaluation": run.report and dataclasses.asdict(run.report),
         "latency": run.latency and dataclasses.asdict(run.latency),

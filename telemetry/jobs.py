@@ -34,9 +34,10 @@ from telemetry.states import locked
 Origin = Literal["caller", "loop"]
 """Who began it."""
 
-Base = Literal["auto", "ngrams", "text", "hosted", "encoder"]
+Base = Literal["auto", "ngrams", "text", "retest", "hosted", "encoder"]
 """What students are made of: whichever labels serve the most, labels told by n-grams alone, a
-language model, or a provider's. Of ``encoder`` no student is made, but what those of labels read.
+language model, one that is only put to the test again, or a provider's. Of ``encoder`` no student
+is made, but what those of labels read.
 """
 
 ASIDE = ("text", "encoder")

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from transformers import AutoModelForCausalLM
 from config.settings import LoopSettings, PolicySettings
 from distill import train_text
 from distill.data.dataset import build
+from distill.data.reach import Former
+from distill.students.base import TEXT
 from distill.students.classifier import Calibration
 from distill.students.extraction import answers as extraction
 from distill.students.ladder import Ladder
@@ -24,13 +28,15 @@ from distill.students.text import engine as engines
 from distill.students.text import language, student, training
 from distill.students.text.engine import Engine, Sampling, Written
 from distill.students.text.examples import examples_of
-from distill.students.text.job import ADAPTER, Job, Recipe
+from distill.students.text.job import ADAPTER, ENGINE, Job, Recipe
 from distill.students.text.language import LanguageModelError
 from distill.students.text.lesson import Lesson
 from distill.students.text.objective import objective
 from distill.students.text.rung import confidences
 from distill.students.text.student import Start
+from distill.students.usage import UsageModel
 from distill.trainer import Trainer, TrainerSettings
+from telemetry import jobs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill.language_model import BEGIN, END, pairs
@@ -50,11 +56,16 @@ def engine(language_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(language_model, tmp_path_factory):
-    """A student of 300 answers, trained in a process of its own."""
+def made(language_model, tmp_path_factory):
+    """A student of 300 answers, trained in a process of its own, and how that went."""
     scratch = tmp_path_factory.mktemp("trained")
     start = Start(language_model, scratch, scratch, Recipe(epochs=2))
     return student.train(start, lessons(300))
+
+
+@pytest.fixture(scope="module")
+def trained(made):
+    return made[0]
 
 
 def lessons(count):
@@ -131,8 +142,9 @@ def test_answers_are_drawn_at_random_where_that_is_asked_for(engine):
     assert len({one.text for one in narrow}) == 1
 
 
-def test_a_student_is_tested_on_what_it_was_not_trained_on(trained):
-    assert trained.report.examples == 300 - trained.held.sum()
+def test_a_student_is_tested_on_what_it_was_not_trained_on(made):
+    trained, report = made
+    assert report.examples == 300 - trained.held.sum()
     assert 30 <= trained.held.sum() <= 90
     assert trained.agreed[trained.held].mean() > 0.9
     assert not trained.agreed[~trained.held].any()
@@ -343,6 +355,66 @@ def test_a_text_student_is_tested_beside_the_labels_among_its_answers(language_m
     assert set(run.labels) == {"0000", "1000", "2000", "3000", "4000"}
     assert run.verdict.promoted
     assert run.rungs[-1] == "text"
+
+
+@pytest.mark.usefixtures("nothing_copied")
+def test_a_text_student_waits_for_the_evidence_that_it_needs(language_model, tmp_path):
+    store, loop = Store(tmp_path), trainer(tmp_path, language_model, alpha=0.1)
+    answers = [exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))]
+    store.write(answers[:300])
+    learn(loop)
+    *_, kept = store.students("copy")
+    assert json.loads(kept.card)["rungs"] == ["text"]
+    assert (kept.placed, kept.path != "") == (False, True)
+    store.write(answers[300:])
+    learn(loop)
+    (serving,) = store.serving()
+    card = json.loads(serving.card)
+    assert card["again"] == kept.version
+    # The same model: nothing has been trained.
+    model = Path(TEXT) / ENGINE / "model.bin"
+    before, after = ((tmp_path / each.path / model).read_bytes() for each in (kept, serving))
+    assert before == after
+    assert card["gate"]["evidence"] > 150
+    assert [job.model for job in jobs.page(store.engine, 9, None, {})][0::2] == ["retest", "text"]
+
+
+def test_what_a_text_student_was_taught_is_no_evidence_later():
+    rows = [*pairs(60), *pairs(3), *pairs(20, seed=4)]
+    data = build([exchange(i, *pair, "copy") for i, pair in enumerate(rows)])
+    old = data.examples[:60]
+    held = {example.id for example in old[::5]}
+    ladder = Ladder("v", "copy", 0.5, 0.5, "", (), UsageModel(0, 0, {}, 0), trained=old[-1].created)
+    unseen = train_text.unseen(data, Former(ladder, dict.fromkeys(held, True)))
+    taught = {example.text for example in old if example.id not in held}
+    expected = [example.id in held or example.text not in taught for example in data.examples]
+    assert unseen.tolist() == expected
+    assert not unseen[61]
+    assert unseen[63:].all()
+
+
+def test_a_text_student_is_tested_again_where_there_is_more_to_test_it_with():
+    state = TaskState("task", epoch=7.0)
+    kept = kept_record(answers=500, since=7.0)
+    assert train_text.waiting([kept], state, 600) == kept
+    assert train_text.waiting([kept], state, 599) is None
+    assert train_text.waiting([kept], TaskState("task", epoch=8.0), 600) is None
+    assert train_text.waiting([replace(kept, path="")], state, 600) is None
+    assert train_text.waiting([replace(kept, earned=9.0)], state, 600) is None
+    assert train_text.waiting([replace(kept, serving=True)], state, 600) is None
+    assert train_text.waiting([record(300, rungs=("ngram",))], state, 600) is None
+    full = record(300, serving=True, share=0.9, rungs=("ngram",))
+    assert train_text.waiting([kept, full], state, 600) is None
+    # What was only tested is trained anew once the answers have doubled since the training.
+    again = kept_record(answers=900, since=7.0, again="v")
+    assert not train_text.is_due([kept, again], 999)
+    assert train_text.is_due([kept, again], 1000)
+
+
+def kept_record(answers, since, again=None):
+    card = {"data": {"answers": answers, "since": since}, "rungs": ["text"], "gate": {}}
+    card["again"] = again
+    return StudentRecord("v", "task", 0.0, "students/v", False, "", json.dumps(card))
 
 
 @pytest.mark.usefixtures("nothing_copied")

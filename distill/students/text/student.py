@@ -31,16 +31,15 @@ _ROOM = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A rung and what it makes of the texts [n] that it was trained without."""
+    """A rung and what it makes of texts [n] that it was trained without."""
 
     rung: TextRung
     held: npt.NDArray[np.bool_]
-    """Which texts those are."""
+    """Which of the texts those are."""
     confidences: Array
     """0 at the other ones."""
     agreed: npt.NDArray[np.bool_]
     """False at the other ones."""
-    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +66,12 @@ def train(
     *,
     groups: Sequence[Hashable] | None = None,
     taught: npt.NDArray[np.bool_] | None = None,
-) -> Trained:
-    """Train a rung on ``lessons``.
+) -> tuple[Trained, Report]:
+    """Train a rung on ``lessons``; and how that went.
 
     ``groups`` [n] stay together on one side of the test, and those that are not ``taught`` [n] are
     at most tested on. Raises TrainingError.
     """
-    # Only here: to serve a student takes none of what it takes to train one.
-    from distill.students import fitting
-
     texts = [lesson.text for lesson in lessons]
     held = held_out(texts, groups or texts)
     learnt = ~held if taught is None else ~held & taught
@@ -90,25 +86,37 @@ def train(
             str(start.teacher) if start.teacher else None,
         )
     )
-    new, surprise = novelty.fit(texts, count_ngrams(texts))
     most_tokens = round(_ROOM * report.most_tokens)
-    tested = np.flatnonzero(held).tolist()
-    written = Engine(start.scratch / ENGINE).write(
-        [texts[i] for i in tested], Sampling(most_tokens)
-    )
+    answers = [lesson.answer for lesson in lessons]
+    return tested(start.scratch, most_tokens, texts, answers, held), report
+
+
+def tested(
+    folder: Path,
+    most_tokens: int,
+    texts: Sequence[str],
+    answers: Sequence[str],
+    held: npt.NDArray[np.bool_],
+) -> Trained:
+    """The rung of the model in ``folder``, and what it makes of those ``texts`` [n] that it was
+    ``held`` [n] from: how sure it may be, they tell too."""
+    # Only here: to serve a student takes none of what it takes to train one.
+    from distill.students import fitting
+
+    new, surprise = novelty.fit(texts, count_ngrams(texts))
+    rows = np.flatnonzero(held).tolist()
+    written = Engine(folder / ENGINE).write([texts[i] for i in rows], Sampling(most_tokens))
     agreed = np.array(
-        [agree(one.text, lessons[i].answer) for one, i in zip(written, tested, strict=True)],
+        [agree(one.text, answers[i]) for one, i in zip(written, rows, strict=True)],
         dtype=np.bool_,
     )
     raw = np.array([probability(one) for one in written])
-    calibration = fitting.calibrate(raw, surprise[tested], agreed)
+    calibration = fitting.calibrate(raw, surprise[rows], agreed)
     sure = np.zeros(len(texts))
-    sure[tested] = confidences(written, surprise[tested], calibration)
+    sure[rows] = confidences(written, surprise[rows], calibration)
     right = np.zeros(len(texts), dtype=bool)
-    right[tested] = agreed
-    return Trained(
-        TextRung(start.scratch, most_tokens, calibration, new), held, sure, right, report
-    )
+    right[rows] = agreed
+    return Trained(TextRung(folder, most_tokens, calibration, new), held, sure, right)
 
 
 def held_out(texts: Sequence[str], groups: Sequence[Hashable]) -> npt.NDArray[np.bool_]:
