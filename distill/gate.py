@@ -40,7 +40,7 @@ from policies.calibration import (
     walk,
 )
 
-_FOR_LABELS = 0.2
+_FOR_LABELS = 0.05
 """Part of the error budget for telling which labels are wrong too often."""
 
 _VETO = 0.05

@@ -28,14 +28,14 @@ from scipy.special import gammaincc, gammainccinv, gammaincinv
 _STEP = 0.02
 """Share of requests between one threshold and the next."""
 
-_FOR_STRICTER = 0.1
+_FOR_STRICTER = 0.02
 """Part of the error budget for thresholds that are stricter than the likeliest to pass: they are
 used only where something speaks against that one."""
 
 _BINS = 20
 """Bins of like confidence, with as many outcomes each, among which weights are smoothed."""
 
-_PATIENCE = 5
+_PATIENCE = 3
 """The greater, the more evenly the error budget is spread over the first gate tests of a task."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,6 +74,13 @@ class Classifier:
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
         return probabilities[:, : len(self.labels)]
+
+    def absorbing(self, first: int, factor: float) -> Classifier:
+        """The same for features as they are, where it was trained on ``factor`` times those from
+        the one at ``first`` on."""
+        weights = self.weights.copy()
+        weights[first:] *= factor
+        return replace(self, weights=weights)
 
     def _prediction(self, row: Array, confidence: float) -> Prediction:
         order = np.argsort(-row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class FieldsClassifier:
             self._prediction(row, float(share), float(confidence))
             for row, share, confidence in zip(best, raw, confidences, strict=True)
         ]
+
+    def absorbing(self, first: int, factor: float) -> FieldsClassifier:
+        """As ``Classifier.absorbing``."""
+        return replace(self, heads=tuple(head.absorbing(first, factor) for head in self.heads))
 
     def _prediction(
         self, best: npt.NDArray[np.int64], share: float, confidence: float

@@ -73,6 +73,8 @@ class Fitted(Generic[Made]):
     """That classifier's answer."""
     probabilities: Array
     """[n, labels]: what that classifier gave each label; [n, 0] of a form."""
+    loss: float
+    """Cross-validated log loss, in nats an answer; summed over the fields of a form."""
     taught: Rows
 
 
@@ -147,8 +149,9 @@ def fit_form(
     calibration = calibrate(raw, surprise, agreed)
     made = FieldsClassifier(form.pieces, heads, calibration)
     nothing = np.zeros((len(answers), 0))
-    taught_rows = fitted[0].taught
-    return Fitted(made, calibration(raw, surprise), agreed, said, nothing, taught_rows)
+    loss = sum(one.loss for one in fitted)
+    sure = calibration(raw, surprise)
+    return Fitted(made, sure, agreed, said, nothing, loss, fitted[0].taught)
 
 
 def _fit(
@@ -169,7 +172,7 @@ def _fit(
     folds = folds_of(groups)
     rows = every if taught is None or callable(taught) else taught
     targets = _targets(y, shares)
-    strength, out_of_fold = _choose_strength(span, targets, folds, rows)
+    strength, loss, out_of_fold = _choose_strength(span, targets, folds, rows)
     if callable(taught):
         sifted = _sift(span, targets, folds, strength, out_of_fold[:, : len(labels)], taught)
         after = _cross_validate(span, targets, folds, sifted, strength)
@@ -187,7 +190,7 @@ def _fit(
     weights = np.ascontiguousarray((weights @ back).T)
     classifier = Classifier(tuple(labels), weights, intercepts, calibration)
     said = [labels[i] for i in best]
-    return Fitted(classifier, calibration(raw, surprise), best == y, said, out_of_fold, rows)
+    return Fitted(classifier, calibration(raw, surprise), best == y, said, out_of_fold, loss, rows)
 
 
 def _agreement(probabilities: Array, y: npt.NDArray[np.int64], labels: Sequence[str]) -> float:
@@ -204,7 +207,7 @@ def _constant(
     classifier = Classifier(tuple(labels), np.zeros((width, 1)), np.zeros(1), calibration)
     sure, agreed = np.ones(rows), np.ones(rows, dtype=bool)
     said, all_sure = [labels[0]] * rows, sure[:, np.newaxis]
-    return Fitted(classifier, calibration(sure, surprise), agreed, said, all_sure, taught)
+    return Fitted(classifier, calibration(sure, surprise), agreed, said, all_sure, 0.0, taught)
 
 
 def _span(features: Matrix) -> tuple[Matrix, Matrix]:
@@ -232,8 +235,9 @@ def folds_of(groups: Sequence[Hashable], folds: int = _FOLDS) -> npt.NDArray[np.
 
 def _choose_strength(
     features: Matrix, targets: _Targets, folds: npt.NDArray[np.int64], taught: Rows
-) -> tuple[float, Array]:
-    """The regularisation with the least cross-validated log loss, and its probabilities."""
+) -> tuple[float, float, Array]:
+    """The regularisation with the least cross-validated log loss, that loss, and the probabilities
+    that come with it."""
     y = targets.y
     classes = _with_other_last(y)
     counted = taught[:, -1]
@@ -242,9 +246,9 @@ def _choose_strength(
     for strength in _STRENGTHS:
         probabilities = _cross_validate(features, targets, folds, taught, strength)
         truth = probabilities[counted][np.arange(len(columns)), columns]
-        losses[strength] = (-np.log(np.clip(truth, SURE, 1)).mean(), probabilities)
+        losses[strength] = (float(-np.log(np.clip(truth, SURE, 1)).mean()), probabilities)
     best = min(losses, key=lambda strength: losses[strength][0])
-    return best, losses[best][1]
+    return best, *losses[best]
 
 
 def _cross_validate(

@@ -21,10 +21,15 @@ from distill.students.novelty import Novelty
 from policies.ngrams import TfIdf, count_ngrams
 
 if TYPE_CHECKING:
-    from distill.students.fitting import Rows, Sieve
+    from distill.students.fitting import Fitted, Rows, Sieve
 
 Reads = Literal["ngram", "embedding", "both", "tuned"]
 """What of a text a rung reads: the last are n-grams and what the task's own encoder says."""
+
+
+_LENGTHS = (0.6, 1.2)
+"""What to scale sentence embeddings by, beside n-grams, to choose from: those of words and those of
+characters each have the length 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +134,24 @@ def train(
         tfidf = TfIdf.fit(counts)
         counted = tfidf(counts)
     embeddings = None if encoder is None else encoder.embed(texts)
-    features = _beside(counted, embeddings)
     kept = groups or texts
-    fitted: fitting.Fitted[Classifier] | fitting.Fitted[FieldsClassifier]
-    if isinstance(learnt, Form):
-        assert not callable(taught), "a sieve knows labels alone"
-        fitted = fitting.fit_form(features, answers, learnt, surprise, kept, taught)
+
+    def fit(length: float) -> Fitted[Classifier] | Fitted[FieldsClassifier]:
+        features = _beside(counted, None if embeddings is None else length * embeddings)
+        if isinstance(learnt, Form):
+            assert not callable(taught), "a sieve knows labels alone"
+            return fitting.fit_form(features, answers, learnt, surprise, kept, taught)
+        return fitting.fit(features, answers, learnt, surprise, kept, taught, shares)
+
+    if tfidf is None or encoder is None or encoder.tuned:
+        fitted = fit(1.0)
+        made = fitted.classifier
     else:
-        fitted = fitting.fit(features, answers, learnt, surprise, kept, taught, shares)
-    rung = LabelRung(fitted.classifier, tfidf, encoder, new)
+        fits = {length: fit(length) for length in _LENGTHS}
+        length = min(fits, key=lambda each: fits[each].loss)
+        fitted = fits[length]
+        made = fitted.classifier.absorbing(len(tfidf.weights), length)
+    rung = LabelRung(made, tfidf, encoder, new)
     return Trained(
         rung,
         fitted.confidences,

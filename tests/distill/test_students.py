@@ -108,6 +108,42 @@ def test_a_missing_encoder_is_named(tmp_path):
         SentenceEncoder.open("no-such-encoder", tmp_path)
 
 
+def test_how_much_embeddings_count_is_chosen_by_what_tells_answers_best(encoder, monkeypatch):
+    texts, answers = split(stream(150, noise=0.2))
+    labels = frequent_labels(answers)
+    columns = [labels.index(answer) for answer in answers]
+
+    def train(*lengths):
+        monkeypatch.setattr(label, "_LENGTHS", lengths)
+        return label.train(texts, answers, labels, encoder=encoder)
+
+    def loss(trained):
+        given = trained.probabilities[np.arange(len(answers)), columns]
+        return -np.log(given).mean()
+
+    alone = [train(0.1), train(3.0)]
+    best = min(alone, key=loss)
+    assert loss(alone[0]) != pytest.approx(loss(alone[1]), rel=0.01)
+    np.testing.assert_allclose(train(0.1, 3.0).probabilities, best.probabilities, rtol=1e-3)
+
+
+def test_a_student_reads_embeddings_as_it_was_trained_to(encoder, monkeypatch):
+    texts, answers = split(stream(90))
+    labels = frequent_labels(answers)
+    fresh = [text for text, _ in stream(20, seed=3)]
+
+    def said(length):
+        monkeypatch.setattr(label, "_LENGTHS", (length,))
+        rung = label.train(texts, answers, labels, encoder=encoder).rung
+        return [dict(one.alternatives) for one in rung.predict(fresh)]
+
+    scaled = said(3.0)
+    embed = SentenceEncoder.embed
+    monkeypatch.setattr(SentenceEncoder, "embed", lambda *given: 3.0 * embed(*given))
+    for one, other in zip(scaled, said(1.0), strict=True):
+        assert one == pytest.approx(other, rel=1e-2)
+
+
 def test_a_ladder_keeps(tmp_path, encoder):
     texts, answers = split(stream(90))
     labels = frequent_labels(answers)
