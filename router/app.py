@@ -60,7 +60,7 @@ from router.keys.limits import Limits
 from router.ledger import CODES, Ledger, code_of
 from router.load import Load
 from router.models import Models
-from router.origins import is_pages, is_preflight, preflight, shown_to_pages
+from router.origins import check_local, is_pages, is_preflight, preflight, shown_to_pages
 from router.paths import meant, usual
 from router.paying import Paying
 from router.polling import Background, keep_fresh
@@ -85,16 +85,13 @@ if TYPE_CHECKING:
     from telemetry.traces import Traces
 
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
-"""Paths that need no key: load balancers and Prometheus have none, and no texts are shown there."""
+"""Paths that need no key, and no name of this machine where there are none: load balancers and
+Prometheus have neither, and no texts are shown there."""
 
 SUM_UP_S = 60.0
 """How often the sums of exchanges are brought up to date."""
 SUMMED_AT_ONCE = 20
 """Transactions that this may take each time, so that a server can stop soon."""
-
-_NO_PAGES = ForbiddenError(
-    "Pages in a browser may call a server with keys only. Create one: protege keys create"
-)
 
 REMEMBERED = 5000
 """Exchanges that the scorers learn from when the server starts."""
@@ -209,30 +206,33 @@ def create(settings: Settings) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        if is_consoles(scope["path"]):
-            # Browsers have no key to send: the console has a door of its own.
-            await console(scope, receive, send)
-            return
-        scope = usual(scope)
-        if is_pages(scope):
-            if ring.closed:
+        # Browsers have no key to send: the console has a door of its own.
+        to_console = is_consoles(scope["path"])
+        if not to_console:
+            scope = usual(scope)
+            if ring.closed and is_pages(scope):
                 send = shown_to_pages(send)
-            if is_preflight(scope):
-                answer = preflight(scope) if ring.closed else _error(Request(scope), _NO_PAGES)
-                await answer(scope, receive, send)
-                return
-        # The endpoints that nearly all requests are for need none of FastAPI's layers.
-        endpoint = generating.get(scope["path"]) if scope["method"] == "POST" else None
+                if is_preflight(scope):
+                    await preflight(scope)(scope, receive, send)
+                    return
+        open_to_all = scope["path"] in OPEN_TO_ALL
         try:
-            if scope["path"] not in OPEN_TO_ALL:
+            if not ring.closed:
+                check_local(scope, by_any_name=open_to_all)
+            elif not (to_console or open_to_all):
                 scope["key"] = ring.caller(scope["headers"])
-        except InvalidKeyError as error:
+        except (ForbiddenError, InvalidKeyError) as error:
             refusal = _error(Request(scope), error)
             code = code_of(error)
             meters.rejected(refusal.status_code, code)
             requests.rejected(refusal.headers["x-request-id"], refusal.status_code, code)
             await refusal(scope, receive, send)
             return
+        if to_console:
+            await console(scope, receive, send)
+            return
+        # The endpoints that nearly all requests are for need none of FastAPI's layers.
+        endpoint = generating.get(scope["path"]) if scope["method"] == "POST" else None
         await (endpoint or app)(scope, receive, send)
 
     return serve

@@ -172,8 +172,7 @@ class _Door:
         return Page(request, visitor, self._desk).render("error.html", status, message=message)
 
     def _sign_in_page(self, page: Page, status: int, to: str, mistake: str = "") -> Response:
-        closed = self._access.ring.closed
-        return page.render("sign_in.html", status, next=to, mistake=mistake, closed=closed)
+        return page.render("sign_in.html", status, next=to, mistake=mistake)
 
     def _elsewhere(self, request: Request) -> Response:
         if request.method != "GET" or request.url.path == f"{ROOT}/live":

@@ -123,22 +123,3 @@ def test_head_is_a_get_without_its_body(root: str, path: str) -> None:
     assert answer.status_code == 200
     assert answer.content == b""
     assert answer.headers["content-type"] == httpx.get(f"{root}{path}").headers["content-type"]
-
-
-# Pages in a browser
-
-PAGE = {"origin": "http://pages.example"}
-ASKS_FIRST = {
-    **PAGE,
-    "access-control-request-method": "POST",
-    "access-control-request-headers": "authorization,content-type,x-stainless-os",
-}
-
-
-def test_pages_may_not_read_what_anybody_may_ask(root: str, upstream: StubUpstream) -> None:
-    refused = httpx.options(f"{root}/v1/chat/completions", headers=ASKS_FIRST)
-    assert refused.status_code == 403
-    assert "protege keys create" in refused.json()["error"]["message"]
-    answer = httpx.post(f"{root}/v1/chat/completions", content=asking("a cat"), headers=PAGE)
-    for each in (refused, answer):
-        assert "access-control-allow-origin" not in each.headers

@@ -169,6 +169,17 @@ def test_pages_in_a_browser_may_ask_with_a_key(guarded: Guarded, upstream: StubU
     assert "access-control-allow-origin" not in console.headers
 
 
+def test_a_server_with_keys_may_have_any_name(guarded: Guarded, upstream: StubUpstream) -> None:
+    named = {"host": "protege.example"}
+    for more in ({}, {"origin": "null"}, {"origin": "http://protege.example"}):
+        url, headers = f"{guarded.server.url}/chat/completions", {**named, **more}
+        answer = httpx.post(url, json=BODY, headers={**headers, **bearer(guarded.admin)})
+        assert answer.status_code == 200
+        assert httpx.post(url, json=BODY, headers=headers).status_code == 401
+    console = f"{guarded.server.url.removesuffix('/v1')}/console"
+    assert httpx.get(f"{console}/sign-in", headers=named).status_code == 200
+
+
 def test_probes_need_no_key(guarded: Guarded) -> None:
     root = guarded.server.url.removesuffix("/v1")
     for path in ("/healthz", "/readyz", "/metrics"):
