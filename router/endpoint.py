@@ -22,6 +22,7 @@ from router.models import Model, Models
 from router.reply import Reply
 from router.request import parse
 from router.routing import Routing
+from router.several import SeveralRequestsError, answer_each
 from router.terms import read_terms
 from router.turn import Arrival
 from telemetry.logs import requests
@@ -61,6 +62,8 @@ class Endpoint:
         try:
             with self.engine.load:
                 await self._handle(scope, arrival, receive, reply)
+        except SeveralRequestsError as several:
+            await answer_each(self, several, scope, receive, send)
         except CallerGoneError:
             _log.debug("request %s was never complete", arrival.id)
         except ProtegeError as error:

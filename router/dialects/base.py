@@ -38,7 +38,8 @@ class Dialect(Protocol):
         """The chat completion request that says the same as the body ``raw``.
 
         ``key`` is the id of the caller's virtual key, None without one: what a request refers to
-        must be the caller's own. Raises InvalidRequestError or NotFoundError.
+        must be the caller's own. Raises InvalidRequestError or NotFoundError, and
+        SeveralRequestsError where it takes several to say it.
         """
         ...
 

@@ -15,12 +15,14 @@ from router.checks import Checks, check_given, expect, invalid, is_count, is_fla
 from router.completion import DONE, event
 from router.errors import InvalidRequestError, ProtegeError, Rendered, render
 from router.request import ChatRequest, read_object
+from router.several import SeveralRequestsError
 from router.upstreams.sse import data_of
 from telemetry.exchange import Dialect as Name
 
 Object = dict[str, Any]
 
 MAX_LOGPROBS = 5
+MAX_PROMPTS = 128
 
 _READ = ("prompt", "echo", "suffix", "best_of", "logprobs", "max_tokens")
 _FINISHED = ("stop", "length", "content_filter")
@@ -29,17 +31,20 @@ _COMMON = ("created", "model", "system_fingerprint", "usage")
 
 
 class CompletionsDialect:
-    """Takes one prompt of text; what only a model without chat could do is refused."""
+    """Takes prompts of text; what only a model without chat could do is refused."""
 
     name: Name = "completions"
 
     async def read(self, raw: bytes, key: str | None) -> Object:
         body = read_object(raw)
         _refuse_impossible(body)
-        chat = {name: value for name, value in body.items() if name not in _READ}
         require(body, ("prompt",))
-        chat["messages"] = [{"role": "user", "content": _prompt(body["prompt"])}]
+        prompts = _prompts(body["prompt"])
         check_given(body, _CHECKS)
+        if len(prompts) > 1:
+            raise _several(body, prompts)
+        chat = {name: value for name, value in body.items() if name not in _READ}
+        chat["messages"] = [{"role": "user", "content": prompts[0]}]
         if body.get("max_tokens") is not None:
             chat["max_completion_tokens"] = body["max_tokens"]
         if body.get("logprobs") is not None:
@@ -113,22 +118,62 @@ class CompletionWriter:
         }
 
 
-def _prompt(prompt: Any) -> str:
-    """The one text of ``prompt``. Raises InvalidRequestError."""
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
-        return prompt[0]
+def _prompts(prompt: Any) -> list[str]:
+    """The texts of ``prompt``, at least one. Raises InvalidRequestError."""
     if isinstance(prompt, str):
-        return prompt
+        return [prompt]
     if isinstance(prompt, list) and prompt and all(isinstance(each, str) for each in prompt):
-        raise InvalidRequestError(
-            "Several prompts in one request are not supported: send a request for each.", "prompt"
-        )
+        return prompt
     if isinstance(prompt, list) and prompt and all(isinstance(each, int | list) for each in prompt):
         raise InvalidRequestError(
             "Prompts of tokens are not supported: models have different tokens. Send the text.",
             "prompt",
         )
-    raise invalid("prompt", "a string")
+    raise invalid("prompt", "a string or an array of strings")
+
+
+def _several(body: Object, prompts: list[str]) -> SeveralRequestsError:
+    """A request for each prompt, whose choices are numbered over all of them.
+
+    Raises InvalidRequestError.
+    """
+    if body.get("stream"):
+        raise InvalidRequestError(
+            "Several prompts in one request are not streamed: send a request for each.", "prompt"
+        )
+    if len(prompts) > MAX_PROMPTS:
+        raise InvalidRequestError(
+            f"A request may have {MAX_PROMPTS} prompts, not {len(prompts)}: send several.", "prompt"
+        )
+    each = body.get("n") or 1
+
+    def merge(answers: list[bytes]) -> bytes:
+        completions = [orjson.loads(answer) for answer in answers]
+        choices = [
+            {**choice, "index": place * each + choice["index"]}
+            for place, completion in enumerate(completions)
+            for choice in completion["choices"]
+        ]
+        usage = _summed([completion.get("usage") for completion in completions])
+        return orjson.dumps({**completions[0], "choices": choices, "usage": usage})
+
+    bodies = (orjson.dumps({**body, "prompt": prompt}) for prompt in prompts)
+    return SeveralRequestsError(bodies, merge)
+
+
+def _summed(counts: list[Any]) -> Object | None:
+    """What objects of numbers, and of such objects, come to; None if there are none."""
+    known = [each for each in counts if isinstance(each, dict)]
+    if not known:
+        return None
+    summed: Object = {}
+    for name in dict.fromkeys(name for each in known for name in each):
+        values = [each.get(name) for each in known]
+        if any(isinstance(value, dict) for value in values):
+            summed[name] = _summed(values)
+        else:
+            summed[name] = sum(value for value in values if isinstance(value, int | float))
+    return summed
 
 
 def _refuse_impossible(body: Object) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -16,6 +18,8 @@ from openai.types import Completion
 from router.completion import DONE, event
 from router.dialects.completions import CompletionsDialect, CompletionWriter
 from router.errors import InvalidRequestError, UpstreamBrokenError
+from router.several import AT_ONCE
+from telemetry.exchange import PICO
 from tests.router.conftest import TEACHER
 from tests.router.server import Server
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
@@ -123,13 +127,75 @@ def test_the_exchange_keeps_both_requests(server: Server) -> None:
     assert raw.parse().id == f"cmpl-{exchange.id.removeprefix('req_')}"
 
 
+# Several prompts
+
+
+def test_several_prompts(server: Server, upstream: StubUpstream) -> None:
+    prompts = [f"a {animal} of many" for animal in ("dog", "cat", "dog", "cat") * 3]
+    raw = server.client().completions.with_raw_response.create(
+        model=TEACHER, prompt=prompts, n=2, echo=True, logprobs=None, user="u"
+    )
+    completion = raw.parse()
+    Completion.model_validate_json(completion.model_dump_json())
+    assert [choice.index for choice in completion.choices] == list(range(24))
+    answers = [f"{prompt}{'cat' if 'cat' in prompt else 'dog'}" for prompt in prompts]
+    assert [choice.text for choice in completion.choices[::2]] == answers
+    assert [choice.text for choice in completion.choices[1::2]] == answers
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens == 12 * PROMPT_TOKENS
+    assert completion.usage.completion_tokens == 12 * COMPLETION_TOKENS
+    asked = [received.body["messages"] for received in upstream.requests]
+    assert sorted(messages[0]["content"] for messages in asked) == sorted(prompts)
+
+    # Each is an exchange of its own.
+    exchanges = [server.exchange(each) for each in raw.headers["x-protege-exchanges"].split(", ")]
+    assert [orjson.loads(each.original or "")["prompt"] for each in exchanges] == prompts
+    assert raw.headers["x-request-id"] == raw.headers["request-id"] == exchanges[0].id
+    assert completion.id == f"cmpl-{exchanges[0].id.removeprefix('req_')}"
+    cost = sum(each.cost for each in exchanges)
+    assert Decimal(raw.headers["x-protege-cost"]) == Decimal(cost) / PICO
+    assert raw.headers["x-protege-saved"] == "0"
+    assert raw.headers["x-protege-route"] == "teacher"
+
+
+def test_what_is_not_the_same_of_several_prompts_is_not_said(server: Server) -> None:
+    raw = server.client().completions.with_raw_response.create(
+        model="auto", prompt=["Translate: one", "What is the weather like on the moon today?"]
+    )
+    exchanges = [server.exchange(each) for each in raw.headers["x-protege-exchanges"].split(", ")]
+    assert len({each.task for each in exchanges}) == 2
+    assert "x-protege-task" not in raw.headers
+
+
+def test_one_prompt_of_several_fails(server: Server, upstream: StubUpstream) -> None:
+    upstream.status = 429
+    upstream.error_headers = {"retry-after": "7"}
+    with pytest.raises(openai.RateLimitError) as caught:
+        complete(server, [f"a cat {number}" for number in range(50)])
+    assert caught.value.response.headers["retry-after"] == "7"
+    assert "out of order" in caught.value.message
+    # No more are begun.
+    assert len(upstream.requests) == AT_ONCE
+
+
+def test_a_caller_hangs_up_on_several_prompts(server: Server, upstream: StubUpstream) -> None:
+    upstream.delay_s = 0.5
+    with pytest.raises(openai.APITimeoutError):
+        complete(server, [f"a cat {number}" for number in range(50)], timeout=0.2)
+    time.sleep(1)
+    assert len(upstream.requests) == AT_ONCE
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
         ({"prompt": None}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": 5}, "prompt"),
-        ({"prompt": ["a", "b"]}, "prompt"),
+        ({"prompt": ["a", "b"], "stream": True}, "prompt"),
+        ({"prompt": ["a"] * 129}, "prompt"),
+        ({"prompt": ["a", 2]}, "prompt"),
+        ({"prompt": ["a", "b"], "max_tokens": 0}, "max_tokens"),
         ({"prompt": [1, 2]}, "prompt"),
         ({"prompt": [[1], [2]]}, "prompt"),
         ({"echo": 1}, "echo"),

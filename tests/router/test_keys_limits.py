@@ -47,6 +47,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "raised": {"budget": COST},
     "later": {},
     "bad": {"requests_per_minute": 1},
+    "prompts": {"requests_per_minute": 5},
     "revoked": {},
 }
 """The keys that the shared server starts with: a key for each test."""
@@ -214,6 +215,15 @@ def test_bad_requests_count_for_nothing(callers: Callers) -> None:
         with pytest.raises(openai.APIStatusError):
             callers.ask(secret, **more)
     assert callers.ask(secret).parse().choices
+
+
+def test_every_prompt_of_a_completion_counts(callers: Callers) -> None:
+    completions = callers.servers[0].client(api_key=callers.made["prompts"][1]).completions
+    raw = completions.with_raw_response.create(model="auto", prompt=["a cat 1", "a cat 2"])
+    assert len(raw.parse().choices) == 2
+    with pytest.raises(openai.RateLimitError) as caught:
+        completions.create(model="auto", prompt=["a cat"] * 4)
+    assert "5 requests a minute" in caught.value.message
 
 
 async def test_a_revoked_key_is_dead_in_every_process_within_a_second(callers: Callers) -> None:
