@@ -32,7 +32,8 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from config.settings import load
-from distill.evaluation.strata import RARITIES, Strata
+from distill.evaluation.strata import Strata
+from distill.evaluation.telling import RARITIES
 from distill.forecast import Play, Request, Step
 from distill.students.encoder import SentenceEncoder
 from telemetry.prices import Usage

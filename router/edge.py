@@ -7,6 +7,7 @@ that again, as they would a 5xx, and whoever has a teacher knows to ask it.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import sys
@@ -44,7 +45,7 @@ from router.http1 import Http1
 from router.load import Load
 from router.reply import Reply
 from router.request import ChatRequest, parse, read_object
-from router.serving import Student
+from router.serving import Asked, Student
 from router.terms import read_terms
 from router.turn import Arrival
 
@@ -104,10 +105,7 @@ class Completions:
         confidence = asked.prediction.confidence
         sure = confidence >= self._student.threshold and not too_long
         if not sure and not must:
-            needed = f"{_confidence(confidence)}, where {self._student.threshold:.6g} is needed"
-            raise StudentUnsureError(
-                f"The student is not sure of its answer: {needed}.", confidence
-            )
+            raise StudentUnsureError(_unsure(asked), confidence)
         usage = self._student.usage(text, asked.prediction.answer)
         limit = breaks_limits(request.body, asked.prediction.answer, usage.completion_tokens)
         if limit is not None:
@@ -209,6 +207,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _our_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ProtegeError)
     return refused(error, Arrival(None).id)
+
+
+def _unsure(asked: Asked) -> str:
+    if math.isinf(asked.floor):
+        return f"The student leaves such requests to the teacher: {asked.stratum}."
+    needed = f"{_confidence(asked.prediction.confidence)}, where {asked.floor:.6g} is needed"
+    return f"The student is not sure of its answer: {needed}."
 
 
 def _confidence(value: float) -> str:

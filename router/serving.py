@@ -44,6 +44,8 @@ class Asked:
     """Questions that were waiting before it."""
     stratum: str | None
     """The slice of the task that the text is in, where each must keep the promise on its own."""
+    floor: float
+    """The least confidence at which the text is answered; infinite where that is the teacher's."""
 
 
 @dataclass(slots=True)
@@ -140,7 +142,7 @@ class Student:
         surest = self._ladder.settled(surest, place.floor)
         if self._ladder.masks:
             surest = _restored(surest, self._ladder.masked(text).restore)
-        return Asked(surest, compute_s, waiting, place.stratum)
+        return Asked(surest, compute_s, waiting, place.stratum, place.floor)
 
     def is_too_long(self, text: str) -> bool:
         """Whether ``text`` is longer than all that the student was trained and tested on."""

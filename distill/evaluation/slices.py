@@ -19,7 +19,8 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from threadpoolctl import threadpool_limits
 
 from distill.evaluation.language import FREQUENT, language
-from distill.evaluation.strata import LEAST, RARITIES, REST, length_edges, length_names, rarities
+from distill.evaluation.strata import LEAST, length_edges
+from distill.evaluation.telling import RARITIES, REST, length_names, rarities
 
 Kind = Literal["all", "temporal", "length", "language", "topic", "age", "rarity", "answer"]
 """``all`` are all requests; ``answer`` is the teacher's, which is known only afterwards."""

@@ -10,28 +10,23 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from config.settings import SliceKind
+from distill.evaluation import telling
 from distill.evaluation.language import language
+from distill.evaluation.telling import REST
 from distill.students import novelty
 from distill.students.novelty import Novelty
 from policies.ngrams import count_ngrams
 
 LEAST = 20
 """Requests that make a slice; a lesser part is left to the others of its kind."""
-
-REST = "(others)"
-
-RARITIES = ("usual", "unusual", "long tail")
-RARITY_EDGES = (math.log(2), math.log(10))
-"""The surprise, as in ``distill.students.novelty``, at the stranger half of a task's requests and
-at its strangest tenth."""
 
 _FILE, _ARRAYS = "strata.json", "strata.npz"
 
@@ -43,25 +38,25 @@ class Strata:
     kind: SliceKind
     names: tuple[str, ...]
     """Those that have enough requests; all others are ``REST``."""
-    edges: tuple[float, ...] = ()
+    edges: tuple[int, ...] = ()
     """Of lengths, in characters."""
-    novelty: Novelty | None = None
-    """What tells how rare a request is."""
+    novelty: Callable[[sparse.csr_matrix], novelty.Array] | None = None
+    """What tells how rare requests are, from their n-gram counts."""
 
     @classmethod
     def fit(cls, kind: SliceKind, texts: Sequence[str]) -> tuple[Strata, list[str]]:
         """The division of ``texts`` [n], what varies of a task's requests, and the name of the
         slice [n] that each is in. How rare one is, the others tell."""
-        edges: tuple[float, ...] = ()
+        edges: tuple[int, ...] = ()
         new = None
         if kind == "length":
             edges = length_edges(texts)
-            found = _by_length(texts, edges)
+            found = telling.lengths(texts, edges)
         elif kind == "language":
             found = [language(text) for text in texts]
         else:
             new, surprise = novelty.fit(texts, count_ngrams(texts))
-            found = rarities(surprise)
+            found = telling.rarities(surprise)
         names = tuple(name for name, count in Counter(found).items() if count >= LEAST)
         strata = cls(kind, names, edges, new)
         return strata, strata._enough(found)
@@ -69,11 +64,11 @@ class Strata:
     def of(self, texts: Sequence[str]) -> list[str]:
         """The name of the slice [n] that each of other ``texts`` [n], one or more, is in."""
         if self.kind == "length":
-            return self._enough(_by_length(texts, self.edges))
+            return self._enough(telling.lengths(texts, self.edges))
         if self.kind == "language":
             return self._enough([language(text) for text in texts])
         assert self.novelty is not None, "what is rare is told by what was seen"
-        return self._enough(rarities(self.novelty(count_ngrams(texts))))
+        return self._enough(telling.rarities(self.novelty(count_ngrams(texts))))
 
     def _enough(self, found: Sequence[str]) -> list[str]:
         return [name if name in self.names else REST for name in found]
@@ -114,6 +109,7 @@ class Floors:
         text = json.dumps(found, ensure_ascii=False, indent=1)
         (folder / _FILE).write_text(text, encoding="utf-8")
         if strata.novelty is not None:
+            assert isinstance(strata.novelty, Novelty), "an exported ladder stays as it is"
             np.savez(folder / _ARRAYS, allow_pickle=False, **novelty.to_arrays(strata.novelty))
 
     @classmethod
@@ -130,25 +126,8 @@ class Floors:
         return cls(strata, found["thresholds"])
 
 
-def length_edges(texts: Sequence[str]) -> tuple[float, ...]:
+def length_edges(texts: Sequence[str]) -> tuple[int, ...]:
     """Where the quarters of ``texts`` end, in characters; fewer where many are as long."""
     lengths = np.array([len(text) for text in texts])
     edges = np.unique(np.quantile(lengths, (0.25, 0.5, 0.75), method="higher"))
     return tuple(edges.tolist())
-
-
-def length_names(edges: Sequence[float]) -> list[str]:
-    """The names of the parts between ``edges``, shortest first."""
-    between = [f"{low + 1} to {high} characters" for low, high in pairwise(edges)]
-    return [f"up to {edges[0]} characters", *between, f"over {edges[-1]} characters"]
-
-
-def rarities(surprise: novelty.Array) -> list[str]:
-    """How rare [n] texts are that are as surprising [n] as that."""
-    return [RARITIES[i] for i in np.searchsorted(RARITY_EDGES, surprise, side="right").tolist()]
-
-
-def _by_length(texts: Sequence[str], edges: Sequence[float]) -> list[str]:
-    names = length_names(edges)
-    places = np.searchsorted(edges, [len(text) for text in texts], side="left")
-    return [names[place] for place in places.tolist()]

@@ -1,13 +1,15 @@
 """Ask an exported label student: ``python student.py "a prompt" "another one"``.
 
 Its folder carries this file as ``student.py`` and, beside it, ``ngrams.py``, by which texts become
-the input of its ONNX graphs. Both need numpy, onnxruntime and xxhash, and ``tokenizers`` where the
-student has an encoder; nothing of the router.
+the input of its ONNX graphs, and what tells slices apart where these have thresholds of their own.
+All of it needs numpy, onnxruntime and xxhash, and ``tokenizers`` where the student has an encoder;
+nothing of the router.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,6 +106,43 @@ def session(graph: Path) -> Any:
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
+@dataclass(frozen=True)
+class Floors:
+    """The least confidence at which the texts of each slice are answered."""
+
+    tell: Callable[[str], str]
+    """The slice of a text."""
+    names: Sequence[str]
+    """Those that have a name; all others go together."""
+    thresholds: dict[str, float]
+
+    def floor(self, text: str) -> float:
+        """Infinite where the teacher answers."""
+        name = self.tell(text)
+        return self.thresholds.get(name if name in self.names else "(others)", math.inf)
+
+
+def floors(folder: Path, said: dict[str, Any], count: Count) -> Floors:
+    """What ``said``, of a manifest, means; its folder carries what tells the slice of a text."""
+    if said["kind"] == "language":
+        return Floors(import_module("language").language, said["names"], said["thresholds"])
+    slices = import_module("slices")
+    if said["kind"] == "length":
+
+        def tell(text: str) -> str:
+            (name,) = slices.lengths([text], said["edges"])
+            return str(name)
+
+    else:
+        rarity = session(folder / "rarity.onnx")
+
+        def tell(text: str) -> str:
+            (name,) = slices.rarities(rarity.run(None, {"buckets": count(text)[0]}))
+            return str(name)
+
+    return Floors(tell, said["names"], said["thresholds"])
+
+
 def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]:
     """What the student in ``folder`` says to each of ``texts``, and whether it is sure of that.
 
@@ -113,20 +152,26 @@ def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]
     encoder = Encoder(folder, manifest["encoder_tokens"]) if manifest["encoder_tokens"] else None
     rungs = []
     for rung in manifest["rungs"]:
-        own = None if rung["name"] == "ngram" else encoder
-        rungs.append((rung, LabelModel(folder / f"{rung['name']}.onnx", count, own)))
+        reads = None if rung["name"] == "ngram" else encoder
+        rungs.append((rung, LabelModel(folder / f"{rung['name']}.onnx", count, reads)))
     threshold, barred = manifest["threshold"], manifest["barred"]
+    own = floors(folder, manifest["floors"], count) if manifest["floors"] else None
     said = []
     for text in texts:
+        read = text.removeprefix(manifest["head"])
+        floor = threshold if own is None else own.floor(read)
         best: tuple[float, str] = (-1.0, "")
         for rung, model in rungs:
-            probabilities, confidence = model.ask(text.removeprefix(manifest["head"]))
+            probabilities, confidence = model.ask(read)
             if confidence > best[0]:
                 best = (confidence, likeliest(rung["fields"], rung["pieces"], probabilities))
-            if confidence >= threshold:
+            if confidence >= floor or math.isinf(floor):
                 break
         confidence = 0.0 if best[1] in barred else best[0]
-        sure = confidence >= threshold
+        sure = confidence >= floor
+        if threshold <= confidence < floor:
+            # Whoever compares it with the threshold is told the same.
+            confidence = math.nextafter(threshold, 0.0)
         said.append({"answer": best[1], "confidence": confidence, "sure": sure})
     return said
 

@@ -58,7 +58,7 @@ def _summary(manifest: Manifest, record: StudentRecord) -> str:
         ("teacher", ", ".join(map(_code, manifest.teachers)) or "not known"),
         ("dataset version", _code(manifest.dataset or "not known")),
         ("trained", f"{trained:%Y-%m-%d}"),
-        ("threshold", f"{manifest.threshold:.6g}"),
+        *_thresholds(manifest),
     ]
     for place, values in enumerate(fields, 1):
         title = "answers" if len(fields) == 1 else f"answers, field {place}"
@@ -69,14 +69,25 @@ def _summary(manifest: Manifest, record: StudentRecord) -> str:
     return told + "\n\n" + _table(("", ""), rows)
 
 
+def _thresholds(manifest: Manifest) -> list[tuple[str, str]]:
+    if manifest.floors is None:
+        return [("threshold", f"{manifest.threshold:.6g}")]
+    floors = manifest.floors.thresholds.items()
+    rows = [(f"threshold, {manifest.floors.kind} {_cell(n)}", f"{at:.6g}") for n, at in floors]
+    return [*rows, (f"threshold, any other {manifest.floors.kind}", "none: the teacher answers")]
+
+
 def _promise(gate: Mapping[str, Any], alpha: float, delta: float) -> str:
     if gate.get("threshold") is None or gate.get("veto"):
         return f"None: {gate.get('veto') or gate.get('reason') or 'it was not tested'}."
     upper = gate.get("upper")
     if upper is None:
         return "None: there is no record of its test."
+    reaches = f"the answers whose confidence is {gate['threshold']:.6g} or more"
+    if gate.get("floors"):
+        reaches = "each slice's answers whose confidence is the slice's threshold or more"
     return (
-        f"Of the answers whose confidence is {gate['threshold']:.6g} or more, at most {alpha:.3g} "
+        f"Of {reaches}, at most {alpha:.3g} "
         f"disagree with the teacher's, with confidence {1 - delta:.3g}; on its test it was at most "
         f"{upper:.4f}. It is about requests like those of its test: nobody watches whether they "
         "still are."

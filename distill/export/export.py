@@ -10,16 +10,22 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from config.settings import Settings
+from distill.evaluation import language, telling
+from distill.evaluation.strata import Floors
 from distill.export import answering, graphs, licence, weights
 from distill.export.card import card
 from distill.export.folder import (
     CONFIDENCE,
     ENCODER,
+    LANGUAGE,
     MODEL,
     NGRAMS,
+    RARITY,
+    SLICES,
     STANDALONE,
     TOKENIZER,
     ExportError,
+    FloorsManifest,
     Format,
     Manifest,
     RungManifest,
@@ -32,8 +38,9 @@ from distill.students.extraction.rung import ExtractionRung
 from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
-from distill.students.text import language
+from distill.students.novelty import Novelty
 from distill.students.text.language import LanguageModelError
+from distill.students.text.language import find as find_language_model
 from distill.students.text.rung import TextRung
 from policies import hashing
 from telemetry.exchange import StudentRecord
@@ -86,11 +93,6 @@ def _check_format(ladder: Ladder, format_: Format) -> None:
         raise ExportError(f"{ladder.version} has {ladder.hosted} answer: it cannot be exported")
     if any(isinstance(rung, ExtractionRung) for rung in ladder.rungs):
         raise ExportError(f"{ladder.version} copies its answers: it cannot be exported yet")
-    if ladder.floors is not None:
-        raise ExportError(
-            f"{ladder.version} has a threshold for each slice ({ladder.floors.strata.kind}): "
-            "it cannot be exported"
-        )
     if any(isinstance(rung, TextRung) for rung in ladder.rungs):
         if format_ not in _WRITERS:
             raise ExportError(f"{ladder.version} writes its answers: it goes as {_or(_WRITERS)}")
@@ -107,6 +109,7 @@ def _write(
         shutil.copyfile(encoder.graph(), folder / ENCODER)
         shutil.copyfile(encoder.folder / TOKENIZER, folder / TOKENIZER)
     _copy_source(hashing.__file__, folder / NGRAMS)
+    floors = None if ladder.floors is None else _write_floors(ladder.floors, folder)
     writes = rungs[-1].name == TEXT
     if not writes:
         _copy_source(answering.__file__, folder / STANDALONE)
@@ -118,6 +121,7 @@ def _write(
         version=ladder.version,
         task=ladder.task,
         threshold=ladder.threshold,
+        floors=floors,
         head=ladder.head,
         masks=ladder.masks,
         barred=ladder.barred,
@@ -155,6 +159,22 @@ def _write_rung(rung: Rung, format_: Format, folder: Path) -> RungManifest:
     )
 
 
+def _write_floors(floors: Floors, folder: Path) -> FloorsManifest:
+    """Write what tells the slice of a text."""
+    strata = floors.strata
+    told = language if strata.kind == "language" else telling
+    _copy_source(told.__file__, folder / (LANGUAGE if strata.kind == "language" else SLICES))
+    if strata.kind == "rarity":
+        assert isinstance(strata.novelty, Novelty), "an exported ladder stays as it is"
+        (folder / RARITY).write_bytes(graphs.surprise_graph(strata.novelty))
+    return FloorsManifest(
+        kind=strata.kind,
+        names=strata.names,
+        edges=strata.edges,
+        thresholds=dict(floors.thresholds),
+    )
+
+
 def _write_gguf(rung: TextRung, target: Path) -> None:
     # It takes torch, which other formats do without.
     from distill.export import gguf_file
@@ -186,7 +206,7 @@ def _source(base: Path, language_model: str | None) -> Path:
     if language_model is None:
         return base
     try:
-        found = language.find(language_model)
+        found = find_language_model(language_model)
     except LanguageModelError:
         return base
     return found if found.is_file() and found.stem == base.name else base

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from config.settings import SliceKind
 from distill.students.classifier import Calibration
 from distill.students.usage import UsageModel
 
@@ -29,6 +30,10 @@ GGUF = "model.gguf"
 """File with it, in that folder, where the format is GGUF."""
 CONFIDENCE = "confidence.onnx"
 """Graph of how sure such a student is."""
+RARITY = "rarity.onnx"
+"""Graph of how rare a text is, where that decides which threshold it takes."""
+SLICES, LANGUAGE = "slices.py", "language.py"
+"""Tell the slice of a text: `distill.evaluation.telling` and `distill.evaluation.language`."""
 SUMS = "SHA256SUMS"
 """Checksums of all other files, as ``sha256sum --check`` reads them."""
 
@@ -58,6 +63,21 @@ class RungManifest(BaseModel):
     """Longest answer of a rung that writes."""
 
 
+class FloorsManifest(BaseModel):
+    """Thresholds of slices that keep the promise each on its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: SliceKind
+    """What tells them apart."""
+    names: tuple[str, ...]
+    """Those that have a name; texts in none of them are in that of all others."""
+    edges: tuple[int, ...]
+    """Of lengths, in characters."""
+    thresholds: dict[str, float]
+    """By the slice's name. Those that are not here are left to the teacher."""
+
+
 class Manifest(BaseModel):
     """What there is to know of an exported student, to ask it as it is asked in service."""
 
@@ -70,7 +90,9 @@ class Manifest(BaseModel):
     version: str
     task: str
     threshold: float
-    """The least confidence at which an answer keeps the promise."""
+    """The least confidence at which an answer keeps the promise,"""
+    floors: FloorsManifest | None = None
+    """where slices have thresholds of their own the least of these."""
     head: str
     """What the task's texts begin with, and the student does not read."""
     masks: bool

@@ -67,7 +67,7 @@ _FIELD = """
     top_{0} = ReduceMax <keepdims = 0> (given_{0})
 """
 
-_CONFIDENCE = """
+_SURPRISE = """
     bucket_seen = Gather (seen, buckets)
     found = Cast <to = 11> (bucket_seen)
     is_character = GreaterOrEqual (buckets, first_character)
@@ -102,6 +102,11 @@ _CONFIDENCE = """
     above = Sub (one, below_body)
     log_above = Log (above)
     surprise = Sub (beyond, log_above)
+"""
+
+_CONFIDENCE = (
+    _SURPRISE
+    + """
     sure = Clip (probability, least, most)
     doubt = Sub (one, sure)
     ratio = Div (sure, doubt)
@@ -115,9 +120,11 @@ _CONFIDENCE = """
     familiar = Cast <to = 11> (is_familiar)
     confidence = Mul (agrees, familiar)
 """
+)
 
 _SHAPED = "(int64[m] buckets{inputs}) => (double[labels] probabilities, double confidence)"
 _BARE = "(int64[m] buckets, double probability) => (double confidence)"
+_RARE = "(int64[m] buckets) => (double surprise)"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -177,15 +184,13 @@ def confidence_graph(calibration: Calibration, novelty: Novelty) -> bytes:
     return _written(_BARE, _CONFIDENCE, _calibration(calibration, novelty))
 
 
+def surprise_graph(novelty: Novelty) -> bytes:
+    """The graph from the ``buckets`` [m] of a text to the ``surprise`` at it."""
+    return _written(_RARE, _SURPRISE, _novelty(novelty))
+
+
 def _calibration(calibration: Calibration, novelty: Novelty) -> dict[str, npt.NDArray[Any]]:
     numbers = {
-        "zero": 0.0,
-        "half": 0.5,
-        "one": 1.0,
-        "least_found": FOUND,
-        "tail_begins": novelty.usual[-1],
-        "scale": novelty.scale,
-        "body": 1 - TAIL,
         "least": SURE,
         "most": 1 - SURE,
         "slope": calibration.slope,
@@ -193,12 +198,28 @@ def _calibration(calibration: Calibration, novelty: Novelty) -> dict[str, npt.ND
         "caution": calibration.caution,
         "strangest": STRANGEST,
     }
-    return {
-        **{name: np.array(number, dtype=np.float64) for name, number in numbers.items()},
+    return _numbers(numbers) | _novelty(novelty)
+
+
+def _novelty(novelty: Novelty) -> dict[str, npt.NDArray[Any]]:
+    numbers = {
+        "zero": 0.0,
+        "half": 0.5,
+        "one": 1.0,
+        "least_found": FOUND,
+        "tail_begins": float(novelty.usual[-1]),
+        "scale": novelty.scale,
+        "body": 1 - TAIL,
+    }
+    return _numbers(numbers) | {
         "seen": novelty.seen,
         "usual": novelty.usual,
         "first_character": np.array(BUCKETS),
     }
+
+
+def _numbers(numbers: Mapping[str, float]) -> dict[str, npt.NDArray[Any]]:
+    return {name: np.array(number, dtype=np.float64) for name, number in numbers.items()}
 
 
 def _written(shape: str, body: str, arrays: Arrays) -> bytes:

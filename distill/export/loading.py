@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy import sparse
 
 from config.settings import ConfigError
 from distill.data.private import check_installed
+from distill.evaluation.strata import Floors, Strata
 from distill.export.answering import Encoder, LabelModel, likeliest, session
 from distill.export.engines import LlamaCpp, Transformers, Writer
 from distill.export.folder import (
     CONFIDENCE,
     MODEL,
+    RARITY,
     ExportError,
+    FloorsManifest,
     Format,
     Manifest,
     RungManifest,
@@ -60,6 +65,18 @@ class GraphRung:
         ends = np.cumsum([len(values) for values in fields])
         share = np.prod([part.max() for part in np.split(probabilities, ends[:-1])])
         return Prediction(answer, confidence, ((answer, float(share)),))
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNovelty:
+    """How rare texts are, by an ONNX graph."""
+
+    graph: Any
+
+    def __call__(self, counts: sparse.csr_matrix) -> npt.NDArray[np.float64]:
+        """The surprise [n] at texts with these n-gram ``counts`` [n, 2 * buckets]."""
+        rows = np.split(counts.indices.astype(np.int64), counts.indptr[1:-1])
+        return np.array([self.graph.run(None, {"buckets": row})[0] for row in rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,7 @@ def load(folder: Path) -> Ladder:
             manifest.usage,
             manifest.masks,
             manifest.barred,
+            floors=None if manifest.floors is None else _floors(folder, manifest.floors),
         )
         ladder.predict(["What it takes to answer is loaded now."])
     except ExportError:
@@ -131,6 +149,12 @@ def _rung(folder: Path, manifest: Manifest, rung: RungManifest) -> Rung:
         encoder = Encoder(folder, manifest.encoder_tokens)
     model = LabelModel(folder / f"{rung.name}.onnx", count, encoder)
     return GraphRung(rung, model)
+
+
+def _floors(folder: Path, manifest: FloorsManifest) -> Floors:
+    rare = GraphNovelty(session(folder / RARITY)) if manifest.kind == "rarity" else None
+    strata = Strata(manifest.kind, manifest.names, manifest.edges, rare)
+    return Floors(strata, manifest.thresholds)
 
 
 def _writer(folder: Path, format_: Format) -> Writer:

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import Settings
+from config.settings import Settings, SliceKind
+from distill.evaluation.strata import Floors, Strata
 from distill.export import licence
 from distill.export.answering import LabelModel
 from distill.export.export import export, find
@@ -34,7 +38,7 @@ from tests.distill.test_fields import told as told_object
 
 HEAD = "Support: "
 
-CARD = {
+CARD: dict[str, Any] = {
     "data": {"version": "d4ta", "teachers": {"gpt-5.4": 90}},
     "gate": {"threshold": 0.9, "reason": "passed", "answered": 80, "wrong": 1, "upper": 0.048},
     "evaluation": {
@@ -123,8 +127,25 @@ def data(tmp_path_factory, encoder_folder) -> Path:
         path = f"students/{version}"
         record = StudentRecord(version, "support", 1e9, path, True, "passed", json.dumps(CARD))
         assert store.close_run(TaskState("support"), record)
+    for kind in KINDS:
+        floors = _floors(kind, [*texts, *GERMAN])
+        least = min(floors.thresholds.values())
+        ladder = Ladder(f"by-{kind}", "long", least, 0.7, HEAD, (cheap, both), usage, floors=floors)
+        ladder.save(data / "students" / ladder.version)
+        gate = CARD["gate"] | {"threshold": least, "floors": floors.thresholds}
+        path, card = f"students/{ladder.version}", json.dumps(CARD | {"gate": gate})
+        record = StudentRecord(ladder.version, "long", 1e9, path, True, "passed", card)
+        assert store.close_run(TaskState("long"), record)
     store.close()
     return data
+
+
+def _floors(kind: SliceKind, texts: Sequence[str]) -> Floors:
+    """Of all slices but the first, each with another threshold."""
+    strata, names = Strata.fit(kind, texts)
+    _, *others = dict.fromkeys(names)
+    assert others
+    return Floors(strata, {name: 0.6 + 0.3 * i / len(others) for i, name in enumerate(others)})
 
 
 def exported(data: Path, name: str, target: Path) -> Path:
@@ -157,6 +178,9 @@ def tuned(data, tmp_path_factory) -> Path:
     return exported(data, "tuned", tmp_path_factory.mktemp("exported") / "tuned")
 
 
+GERMAN = [f"ich habe eine Frage und das ist {word}" for words in WORDS.values() for word in words]
+KINDS = get_args(SliceKind)
+
 TEXTS = [
     *(text for text, _ in stream(30, seed=5)),
     *requests(20, seed=5),
@@ -180,6 +204,34 @@ def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, ver
     assert [one["sure"] for one in said] == [confidence >= 0.9 for confidence in confidences]
     assert {one["sure"] for one in said} == {True, False}
     assert not list(folder.glob("__pycache__"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_slices_keep_their_thresholds_where_nothing_of_ours_is(data, tmp_path, kind):
+    folder = exported(data, f"by-{kind}", tmp_path / kind)
+    served, loaded = Ladder.load(data / "students" / f"by-{kind}"), load(folder)
+    assert served.floors is not None
+    asked = [HEAD + text for text in (*TEXTS, *GERMAN)]
+    said = [json.loads(line) for line in alone(STANDALONE, folder, *asked).splitlines()]
+    floors = set()
+    for text, one in zip(asked, said, strict=True):
+        varying = served.varying(text)
+        place, (expected,) = served.place(varying), served.predict([varying])
+        assert loaded.place(varying) == place
+        assert loaded.predict([varying])[0].answer == one["answer"] == expected.answer
+        assert loaded.predict([varying])[0].confidence == pytest.approx(one["confidence"], abs=1e-5)
+        assert one["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
+        assert one["sure"] == (expected.confidence >= served.threshold)
+        if place.floor == math.inf:
+            assert not one["sure"]
+        floors.add(place.floor)
+    assert math.inf in floors
+    assert len(floors) > 1
+    assert {one["sure"] for one in said} == {True, False}
+    card = (folder / "README.md").read_text()
+    for name, threshold in served.floors.thresholds.items():
+        assert f"| threshold, {kind} {name} | {threshold:.6g} |" in card
+    assert "each slice's answers whose confidence is the slice's threshold or more" in card
 
 
 @pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned"])

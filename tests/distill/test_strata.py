@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from config.settings import PolicySettings, SliceKind
 from distill.data.dataset import build
-from distill.evaluation.strata import REST, Floors, Strata
+from distill.evaluation.strata import Floors, Strata
+from distill.evaluation.telling import REST
 from distill.gate import Parts, Verdict, expected_share, judge
 from distill.students.base import Prediction
 from distill.students.ladder import Ladder

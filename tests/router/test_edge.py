@@ -13,6 +13,7 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
+from distill.evaluation.strata import Floors, Strata
 from distill.students.ladder import Ladder
 from router.commands.student import student_app
 from telemetry.store import Store
@@ -148,6 +149,27 @@ def test_what_it_cannot_do_is_told_in_openais_words(
     with pytest.raises(openai.APIStatusError) as caught:
         ask(client, SENTENCES[0], **more)
     assert (caught.value.status_code, caught.value.code) == (status, code)
+
+
+def test_each_slice_has_its_own_threshold(tmp_path: Path) -> None:
+    short, middle, long = "up to 24 characters", "25 to 27 characters", "over 27 characters"
+    strata = Strata("length", (short, middle, long), (24, 27))
+    floors = Floors(strata, {short: 0.6, middle: 0.999999})
+    store = Store(tmp_path)
+    promote(store, tmp_path, VERSION, floors=floors)
+    store.close()
+    folder = tmp_path / "exported"
+    asked = ("export", TASK, "--format", "onnx", "--to", str(folder), "--data", str(tmp_path))
+    assert run(*asked)[0] == 0
+    by_length = {strata.of([text])[0]: text for text in SENTENCES}
+    with alone(folder) as client:
+        assert ask(client, by_length[short]).headers["x-protege-reason"] == "student_confident"
+        with pytest.raises(openai.UnprocessableEntityError, match=r"where 0\.999999 is needed"):
+            ask(client, by_length[middle])
+        with pytest.raises(openai.UnprocessableEntityError, match=re.escape(long)):
+            ask(client, by_length[long])
+        for text in by_length.values():
+            assert ask(client, text, "student").parse().choices[0].message.content
 
 
 def test_its_own_task_may_be_named(client: openai.OpenAI) -> None:
