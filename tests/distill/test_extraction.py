@@ -16,9 +16,9 @@ from distill.data.dataset import build
 from distill.export.export import _check_format
 from distill.export.folder import ExportError
 from distill.students.extraction.answers import find
+from distill.students.extraction.decoding import likeliest
 from distill.students.extraction.rung import ExtractionRung
 from distill.students.extraction.shape import Extraction, Slot
-from distill.students.extraction.tagger import likeliest
 from distill.students.extraction.tokens import MOST, Tokens, features
 from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
@@ -113,22 +113,22 @@ def test_the_likeliest_span_is_that_of_all_taggings(scores, longest, may_be_none
             inside = p[first, 1] * math.prod(p[i, 2] for i in range(first + 1, last + 1))
             stops = 1 - p[last + 1, 2] if last + 1 < count else 1.0
             odds[tokens.surface(first, last)] = inside * stops / math.prod(rest)
-    best, share = likeliest(tokens, told, 0, slot)
+    best, share = likeliest(tokens, told, 1, slot)
     assert share == pytest.approx(max(odds.values()) / sum(odds.values()), rel=1e-6)
     assert odds[best] == pytest.approx(max(odds.values()), rel=1e-6)
 
 
 def test_what_stands_twice_is_as_likely_as_both():
     told = np.log([[0.5, 0.4, 0.1], [0.4, 0.5, 0.1], [0.5, 0.4, 0.1]])
-    best, share = likeliest(Tokens.of("a b a"), told, 0, Slot("plain", None, 1))
+    best, share = likeliest(Tokens.of("a b a"), told, 1, Slot("plain", None, 1))
     assert best == "a"
     assert share > 0.5
 
 
 def test_of_a_text_without_tokens_nothing_is_copied():
     told = np.zeros((0, 3))
-    assert likeliest(Tokens.of(""), told, 0, Slot("plain", "none", 2)) == (None, 1.0)
-    assert likeliest(Tokens.of(""), told, 0, Slot("plain", None, 2)) == (None, 0.0)
+    assert likeliest(Tokens.of(""), told, 1, Slot("plain", "none", 2)) == (None, 1.0)
+    assert likeliest(Tokens.of(""), told, 1, Slot("plain", None, 2)) == (None, 0.0)
 
 
 def test_a_code_is_a_slot():
@@ -144,7 +144,7 @@ def test_fields_are_copied_or_one_of_a_few():
     name, order, thing = found.extraction.fields
     assert name == Slot("string", None, 2)
     assert order == Slot("string", None, 1)
-    assert not isinstance(thing, Slot)
+    assert isinstance(thing, tuple)
     assert set(thing) == {f'"{one}"' for one in THINGS}
     assert Extraction.from_json(json.loads(json.dumps(found.extraction.as_json()))) == (
         found.extraction

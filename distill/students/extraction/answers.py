@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distill.students import forms
-from distill.students.extraction.shape import Extraction, Kind, Slot
+from distill.students.extraction import listing
+from distill.students.extraction.marking import marks
+from distill.students.extraction.shape import Extraction, Kind, Series, Slot
 from distill.students.extraction.tokens import Tokens
 from distill.students.fitting import LEAST_SUPPORT, frequent_labels
 from distill.students.forms import Form
@@ -44,28 +46,51 @@ def find(texts: Sequence[str], answers: Sequence[str]) -> Found | None:
         _field([one[field] for one, _ in read], [row for _, row in read], form)
         for field in range(len(pieces) - 1)
     )
-    if not any(isinstance(field, Slot) for field in fields):
+    if all(isinstance(field, tuple) for field in fields):
         return None
     had = sum(all(map(_can_be_had, fields, one, [row] * len(fields))) for one, row in read)
     cover = had / max(1, len(answers))
     return Found(Extraction(pieces, fields), values, cover) if cover >= _LEAST_COVER else None
 
 
-def _field(values: Sequence[str], tokens: Sequence[Tokens], form: Form | None) -> Slot | Labels:
-    """The slot that such ``values`` are, or the few that they are one of."""
+def _field(
+    values: Sequence[str], tokens: Sequence[Tokens], form: Form | None
+) -> Slot | Series | Labels:
+    """The slot or series that such ``values`` are, or the few that they are one of."""
     labels = frequent_labels(values)
     known = set(labels)
     few = sum(value in known for value in values)
-    slot = Slot(_kind(values, form), None, _LONGEST)
-    spans = [row.spans(slot.surface(one)) for one, row in zip(values, tokens, strict=True)]
-    lengths = [last - first + 1 for each in spans for first, last in each]
-    absent = Counter(value for value, each in zip(values, spans, strict=True) if not each)
-    none, times = absent.most_common(1)[0] if absent else ("", 0)
-    copied = len(values) - absent.total() + (times if times >= LEAST_SUPPORT else 0)
-    if few >= max(_FEW * len(values), copied) or not lengths:
+    series = listing.find(values, tokens)
+    tried = [_copied(Slot(_kind(values, form), None, _LONGEST), values, tokens)]
+    if series is not None:
+        tried.append(_copied(series, values, tokens))
+    best = max(tried, key=lambda one: one.had)
+    if few >= max(_FEW * len(values), best.had) or not best.longest:
         return labels
-    longest = min(max(lengths), _LONGEST)
-    return Slot(slot.kind, none if times >= LEAST_SUPPORT else None, longest)
+    if isinstance(best.field, Slot):
+        return replace(best.field, longest=min(best.longest, _LONGEST))
+    return best.field
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """What of the values of a field can be copied."""
+
+    field: Slot | Series
+    had: int
+    """How many."""
+    longest: int
+    """Tokens of the longest span; 0 where there is none."""
+
+
+def _copied(field: Slot | Series, values: Sequence[str], tokens: Sequence[Tokens]) -> _Copied:
+    found = [marks(field, one, row) for one, row in zip(values, tokens, strict=True)]
+    absent = Counter(value for value, each in zip(values, found, strict=True) if not each)
+    none, times = absent.most_common(1)[0] if absent else ("", 0)
+    often = times >= LEAST_SUPPORT
+    lengths = [last - first + 1 for each in found for first, last, _ in each or ()]
+    had = len(values) - absent.total() + (times if often else 0)
+    return _Copied(replace(field, none=none if often else None), had, max(lengths, default=0))
 
 
 def _kind(values: Sequence[str], form: Form | None) -> Kind:
@@ -75,7 +100,5 @@ def _kind(values: Sequence[str], form: Form | None) -> Kind:
     return "string" if 2 * strings > len(values) else "number"
 
 
-def _can_be_had(field: Slot | Labels, value: str, tokens: Tokens) -> bool:
-    if not isinstance(field, Slot):
-        return value in field
-    return value == field.none or bool(tokens.spans(field.surface(value)))
+def _can_be_had(field: Slot | Series | Labels, value: str, tokens: Tokens) -> bool:
+    return value in field if isinstance(field, tuple) else marks(field, value, tokens) is not None

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from distill.students import classifier, novelty
 from distill.students.base import EXTRACTION, Prediction
 from distill.students.classifier import STRANGEST, Array, Calibration, Classifier
-from distill.students.extraction.shape import Extraction, Slot
-from distill.students.extraction.tagger import Tagger, likeliest
+from distill.students.extraction.decoding import fill
+from distill.students.extraction.shape import Extraction
+from distill.students.extraction.tagger import Tagger
 from distill.students.extraction.tokens import BUCKETS, Tokens
 from distill.students.novelty import Novelty
 from policies.ngrams import TfIdf, count_ngrams
@@ -25,25 +26,24 @@ _JSON, _ARRAYS = f"{EXTRACTION}.json", f"{EXTRACTION}.npz"
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What is copied from n texts into the slots of an extraction."""
+    """What is copied from n texts into those fields of an extraction that are."""
 
     values: list[list[str]]
-    """[n, slots]."""
+    """[n, copied]."""
     shares: Array
-    """[n, slots]: the probability of each."""
+    """[n, copied]: the probability of each."""
 
 
 def copy(extraction: Extraction, tagger: Tagger, texts: Sequence[str]) -> Copied:
-    """Fill the slots of ``extraction`` from each of ``texts``."""
-    slots = extraction.slots
+    """What ``extraction`` copies from each of ``texts``."""
     values, shares = [], []
     for text in texts:
         tokens = Tokens.of(text)
-        told = tagger(tokens)
-        found = [likeliest(tokens, told, place, slot) for place, slot in enumerate(slots)]
-        values.append([slot.write(one) for slot, (one, _) in zip(slots, found, strict=True)])
-        shares.append([share for _, share in found])
-    return Copied(values, np.array(shares, dtype=np.float64).reshape(len(texts), len(slots)))
+        filled, given = fill(extraction, tokens, tagger(tokens))
+        values.append(filled)
+        shares.append(given)
+    shape = (len(texts), len(extraction.copied))
+    return Copied(values, np.array(shares, dtype=np.float64).reshape(shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class ExtractionRung:
         for row, values in enumerate(copied.values):
             heads = zip(self.heads, chosen, strict=True)
             labels = [head.labels[int(each[row].argmax())] for head, each in heads]
-            answer = self.extraction.write(in_order(self.extraction, values, labels))
+            answer = self.extraction.write(self.extraction.in_order(values, labels))
             share, confidence = float(raw[row]), float(confidences[row])
             said.append(Prediction(answer, confidence, ((answer, share),)))
         return said
@@ -127,12 +127,6 @@ class ExtractionRung:
                 novelty.from_arrays(arrays),
                 Calibration(*map(float, arrays["whole"])),
             )
-
-
-def in_order(extraction: Extraction, copied: Sequence[str], chosen: Sequence[str]) -> list[str]:
-    """All values of an answer, of those that are ``copied`` and those that are ``chosen``."""
-    slots, labels = iter(copied), iter(chosen)
-    return [next(slots if isinstance(field, Slot) else labels) for field in extraction.fields]
 
 
 def _key(head: int, name: str) -> str:

@@ -1,4 +1,7 @@
-"""The tokens of a text, and the hashed features that each is classified by."""
+"""The tokens of a text, and the hashed features that each is classified by.
+
+An exported student that copies carries this file.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +56,12 @@ class Tokens:
 
     def spans(self, surface: str) -> list[tuple[int, int]]:
         """The first and the last token of each place where ``surface`` stands, whole tokens."""
+        at = self.text.find(surface) if surface else -1
+        if at < 0:
+            return []
         first = {start: i for i, start in enumerate(self.starts)}
         last = {end: i for i, end in enumerate(self.ends)}
         found = []
-        at = self.text.find(surface) if surface else -1
         while at >= 0:
             if at in first and at + len(surface) in last:
                 found.append((first[at], last[at + len(surface)]))
