@@ -1,7 +1,8 @@
-"""Ask an exported label student: ``python student.py "a prompt" "another one"``.
+"""Ask an exported student: ``python student.py "a prompt" "another one"``.
 
 Its folder carries this file as ``student.py`` and, beside it, ``ngrams.py``, by which texts become
-the input of its ONNX graphs, and what tells slices apart where these have thresholds of their own.
+the input of its ONNX graphs, ``copying``, where it copies from the text, and what tells slices
+apart where these have thresholds of their own.
 All of it needs numpy, onnxruntime and xxhash, and ``tokenizers`` where the student has an encoder;
 nothing of the router.
 """
@@ -85,17 +86,75 @@ class LabelModel:
         return frozenset(one.name for one in self._session.get_inputs())
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What it takes to copy from a text: of the modules in ``copying``."""
+
+    extraction: Any
+    """``shape.Extraction``: how answers are made."""
+    tokens: Callable[[str], Any]
+    """``tokens.Tokens.of``."""
+    features: Callable[[Sequence[str]], npt.NDArray[np.int64]]
+    """``tokens.features``."""
+    fill: Callable[[Any, Any, npt.NDArray[np.float64]], tuple[list[str], list[float]]]
+    """``decoding.fill``."""
+
+
+@dataclass(frozen=True)
+class CopyingModel:
+    """One rung of a student, that copies its answers from the text."""
+
+    folder: Path
+    """Where ``extraction.onnx`` and ``extraction_answer.onnx`` lie."""
+    count: Count
+    reading: Reading
+
+    def ask(self, text: str) -> tuple[str, float, float]:
+        """The likeliest answer, what it is given, and the confidence in it."""
+        reading = self.reading
+        tokens = reading.tokens(text)
+        (told,) = self._tagger.run(None, {"features": reading.features(tokens.words)})
+        copied, shares = reading.fill(reading.extraction, tokens, told)
+        share = math.prod(shares)
+        buckets, counts = self.count(text)
+        asked: dict[str, npt.NDArray[Any]] = {"buckets": buckets, "copied": np.array(share)}
+        chosen: list[str] = []
+        fields = [field for field in reading.extraction.fields if isinstance(field, tuple)]
+        if fields:
+            asked["counts"] = counts.astype(np.float64)
+            probabilities, confidence = self._session.run(None, asked)
+            chosen, given = likeliest(fields, probabilities)
+            share *= given
+        else:
+            (confidence,) = self._session.run(None, asked)
+        answer = reading.extraction.write(reading.extraction.in_order(copied, chosen))
+        return answer, share, float(confidence)
+
+    @cached_property
+    def _tagger(self) -> Any:
+        return session(self.folder / "extraction.onnx")
+
+    @cached_property
+    def _session(self) -> Any:
+        return session(self.folder / "extraction_answer.onnx")
+
+
 def likeliest(
-    fields: Sequence[Sequence[str]], pieces: Sequence[str], probabilities: npt.NDArray[np.float64]
-) -> str:
-    """The answer of the likeliest values of ``fields``, with its ``pieces`` [fields + 1] around
-    them."""
-    answer, start = pieces[0], 0
-    for values, piece in zip(fields, pieces[1:], strict=True):
-        given = probabilities[start : start + len(values)]
-        answer += values[int(given.argmax())] + piece
-        start += len(values)
-    return answer
+    fields: Sequence[Sequence[str]], probabilities: npt.NDArray[np.float64]
+) -> tuple[list[str], float]:
+    """The likeliest values of ``fields``, and what these are given together."""
+    values, share, start = [], 1.0, 0
+    for labels in fields:
+        given = probabilities[start : start + len(labels)]
+        values.append(labels[int(given.argmax())])
+        share *= float(given.max())
+        start += len(labels)
+    return values, share
+
+
+def put_together(pieces: Sequence[str], values: Sequence[str]) -> str:
+    """The answer with these ``values`` [fields] between its ``pieces`` [fields + 1]."""
+    return pieces[0] + "".join(map("".join, zip(values, pieces[1:], strict=True)))
 
 
 def session(graph: Path) -> Any:
@@ -143,6 +202,36 @@ def floors(folder: Path, said: dict[str, Any], count: Count) -> Floors:
     return Floors(tell, said["names"], said["thresholds"])
 
 
+def asker(
+    folder: Path, rung: dict[str, Any], count: Count, encoder: Encoder | None
+) -> Callable[[str], tuple[str, float]]:
+    """What says the likeliest answer of a ``rung``, of a manifest, and the confidence in it."""
+    if rung["name"] == "extraction":
+        tokens = import_module("copying.tokens")
+        reading = Reading(
+            import_module("copying.shape").Extraction.from_json(rung["extraction"]),
+            tokens.Tokens.of,
+            tokens.features,
+            import_module("copying.decoding").fill,
+        )
+        copying = CopyingModel(folder, count, reading)
+
+        def copy(text: str) -> tuple[str, float]:
+            answer, _, confidence = copying.ask(text)
+            return answer, confidence
+
+        return copy
+    reads = None if rung["name"] == "ngram" else encoder
+    model = LabelModel(folder / f"{rung['name']}.onnx", count, reads)
+
+    def choose(text: str) -> tuple[str, float]:
+        probabilities, confidence = model.ask(text)
+        values, _ = likeliest(rung["fields"], probabilities)
+        return put_together(rung["pieces"], values), confidence
+
+    return choose
+
+
 def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]:
     """What the student in ``folder`` says to each of ``texts``, and whether it is sure of that.
 
@@ -150,10 +239,7 @@ def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]
     """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     encoder = Encoder(folder, manifest["encoder_tokens"]) if manifest["encoder_tokens"] else None
-    rungs = []
-    for rung in manifest["rungs"]:
-        reads = None if rung["name"] == "ngram" else encoder
-        rungs.append((rung, LabelModel(folder / f"{rung['name']}.onnx", count, reads)))
+    rungs = [asker(folder, rung, count, encoder) for rung in manifest["rungs"]]
     threshold, barred = manifest["threshold"], manifest["barred"]
     own = floors(folder, manifest["floors"], count) if manifest["floors"] else None
     said = []
@@ -161,10 +247,10 @@ def answer(folder: Path, texts: list[str], count: Count) -> list[dict[str, Any]]
         read = text.removeprefix(manifest["head"])
         floor = threshold if own is None else own.floor(read)
         best: tuple[float, str] = (-1.0, "")
-        for rung, model in rungs:
-            probabilities, confidence = model.ask(read)
+        for ask in rungs:
+            said_here, confidence = ask(read)
             if confidence > best[0]:
-                best = (confidence, likeliest(rung["fields"], rung["pieces"], probabilities))
+                best = (confidence, said_here)
             if confidence >= floor or math.isinf(floor):
                 break
         confidence = 0.0 if best[1] in barred else best[0]

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from string import Template
 from typing import Any
 
-from distill.export.folder import Manifest
+from distill.export.folder import Manifest, RungManifest
+from distill.students.extraction.shape import Series, Slot
 from policies.binomial import clopper_pearson
 from telemetry.exchange import StudentRecord
 
@@ -50,7 +51,7 @@ def _front_matter(manifest: Manifest) -> str:
 
 def _summary(manifest: Manifest, record: StudentRecord) -> str:
     trained = datetime.fromtimestamp(record.created, UTC)
-    fields = next((rung.fields for rung in manifest.rungs if rung.fields), ())
+    fields = next((found for rung in manifest.rungs if (found := _fields(rung))), [])
     rows = [
         ("task", _code(manifest.task)),
         ("kind", f"{manifest.kind}, of {' and '.join(rung.name for rung in manifest.rungs)}"),
@@ -62,11 +63,30 @@ def _summary(manifest: Manifest, record: StudentRecord) -> str:
     ]
     for place, values in enumerate(fields, 1):
         title = "answers" if len(fields) == 1 else f"answers, field {place}"
-        rows.append((title, ", ".join(map(_code, values))))
+        rows.append((title, values))
     if manifest.barred:
         rows.append(("answers that it is never sure of", ", ".join(map(_code, manifest.barred))))
     told = "A student of Protege: it answers one task in the place of the model that taught it."
     return told + "\n\n" + _table(("", ""), rows)
+
+
+def _fields(rung: RungManifest) -> list[str]:
+    """What each field of the answers of a rung says."""
+    if rung.extraction is None:
+        return [", ".join(map(_code, values)) for values in rung.fields]
+    return [
+        ", ".join(map(_code, field)) if isinstance(field, tuple) else _copied(field)
+        for field in rung.extraction.fields
+    ]
+
+
+def _copied(field: Slot | Series) -> str:
+    said = "copied from the request"
+    if isinstance(field, Series):
+        said = "a list of what is copied from the request"
+        if field.sorts > 1:
+            said += f", each with one of {', '.join(map(_code, field.endings))}"
+    return said if field.none is None else f"{said}, or {_code(field.none)}"
 
 
 def _thresholds(manifest: Manifest) -> list[tuple[str, str]]:
@@ -128,7 +148,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
 def _run(manifest: Manifest) -> str:
     encodes = manifest.encoder_tokens is not None
     packages = _PACKAGES[manifest.format] + (" tokenizers" if encodes else "")
-    ask = _ASK["onnx"] if manifest.kind == "label" else _ASK["text"]
+    ask = _ASK[manifest.kind]
     told = Template(_RUN + ask).substitute(packages=packages, **_CODE.get(manifest.format, {}))
     return told.rstrip()
 
@@ -203,14 +223,25 @@ Without Protege it takes `pip install $packages`.
 
 """
 
-_ASK = {
-    "onnx": """\
+_STANDALONE = """\
 ```sh
 python student.py "the text of a request"
 ```
 
+"""
+
+_ASK = {
+    "label": _STANDALONE
+    + """\
 `student.py` is short, and meant to be read: by `ngrams.py` a text becomes the `buckets` and
 `counts` that the ONNX graphs take; they give the probability of each label and the confidence.
+""",
+    "extraction": _STANDALONE
+    + """\
+`student.py` is short, and meant to be read. `extraction.onnx` tells from the features of the text's
+tokens what each of them is, `copying` has what makes the features and what finds the likeliest
+spans, and `extraction_answer.onnx` tells from these spans' probability, and from the `buckets` and
+`counts` of the text by `ngrams.py`, the fields that are not copied and how sure the student is.
 """,
     "text": """\
 A question is the text between the model's marks of beginning and end; the answer ends with the

@@ -16,6 +16,8 @@ from distill.export import answering, graphs, licence, weights
 from distill.export.card import card
 from distill.export.folder import (
     CONFIDENCE,
+    COPIED,
+    COPYING,
     ENCODER,
     LANGUAGE,
     MODEL,
@@ -23,6 +25,7 @@ from distill.export.folder import (
     RARITY,
     SLICES,
     STANDALONE,
+    TAGS,
     TOKENIZER,
     ExportError,
     FloorsManifest,
@@ -34,6 +37,7 @@ from distill.export.folder import (
 from distill.export.licence import Licence
 from distill.students.base import TEXT, Rung
 from distill.students.encoder import MOST_TOKENS, EncoderError
+from distill.students.extraction import decoding, shape, tokens
 from distill.students.extraction.rung import ExtractionRung
 from distill.students.fields import FieldsClassifier
 from distill.students.label import LabelRung
@@ -91,13 +95,16 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
 def _check_format(ladder: Ladder, format_: Format) -> None:
     if ladder.hosted is not None:
         raise ExportError(f"{ladder.version} has {ladder.hosted} answer: it cannot be exported")
-    if any(isinstance(rung, ExtractionRung) for rung in ladder.rungs):
-        raise ExportError(f"{ladder.version} copies its answers: it cannot be exported yet")
     if any(isinstance(rung, TextRung) for rung in ladder.rungs):
         if format_ not in _WRITERS:
             raise ExportError(f"{ladder.version} writes its answers: it goes as {_or(_WRITERS)}")
     elif format_ != "onnx":
-        raise ExportError(f"{ladder.version} is a label student: it can be exported as onnx alone")
+        does = "copies its answers" if _copies(ladder) else "is a label student"
+        raise ExportError(f"{ladder.version} {does}: it can be exported as onnx alone")
+
+
+def _copies(ladder: Ladder) -> bool:
+    return any(isinstance(rung, ExtractionRung) for rung in ladder.rungs)
 
 
 def _write(
@@ -116,7 +123,7 @@ def _write(
     started_from = _licence(ladder, settings.loop.language_model)
     data = json.loads(record.card).get("data", {})
     manifest = Manifest(
-        kind="text" if writes else "label",
+        kind="text" if writes else "extraction" if _copies(ladder) else "label",
         format=format_,
         version=ladder.version,
         task=ladder.task,
@@ -148,6 +155,16 @@ def _write_rung(rung: Rung, format_: Format, folder: Path) -> RungManifest:
         graph = graphs.confidence_graph(rung.calibration, rung.novelty)
         (folder / CONFIDENCE).write_bytes(graph)
         return RungManifest(name="text", calibration=rung.calibration, most_tokens=rung.most_tokens)
+    if isinstance(rung, ExtractionRung):
+        (folder / TAGS).write_bytes(graphs.tagger_graph(rung.tagger))
+        (folder / COPIED).write_bytes(graphs.copied_graph(rung))
+        (folder / COPYING).mkdir()
+        for module in (tokens, shape, decoding):
+            name = module.__name__.rpartition(".")[2]
+            _copy_source(module.__file__, folder / COPYING / f"{name}.py")
+        return RungManifest(
+            name="extraction", calibration=rung.calibration, extraction=rung.extraction
+        )
     assert isinstance(rung, LabelRung), "a student that is kept has no other rungs"
     (folder / f"{rung.name}.onnx").write_bytes(graphs.label_graph(rung))
     classifier = rung.classifier

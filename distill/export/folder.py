@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from config.settings import SliceKind
 from distill.students.classifier import Calibration
+from distill.students.extraction.shape import Extraction
 from distill.students.usage import UsageModel
 
 Format = Literal["hf", "onnx", "gguf", "ctranslate2"]
@@ -23,7 +24,11 @@ TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.py"
 """Counts n-grams: `policies.hashing`."""
 STANDALONE = "student.py"
-"""Asks a label student: `distill.export.answering`."""
+"""Asks a student that does not write: `distill.export.answering`."""
+TAGS, COPIED = "extraction.onnx", "extraction_answer.onnx"
+"""Graphs of a rung that copies: what each token is, and what is made of what was copied,"""
+COPYING = "copying"
+"""and folder of the code that finds what is copied: part of `distill.students.extraction`."""
 MODEL = "model"
 """Folder of the language model of a student that writes."""
 GGUF = "model.gguf"
@@ -49,9 +54,9 @@ class RungManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["ngram", "embedding", "both", "tuned", "text"]
-    """What it reads or, ``text``, that it writes its answers. A label rung's graph is
-    ``NAME.onnx``."""
+    name: Literal["ngram", "embedding", "both", "tuned", "extraction", "text"]
+    """What it reads or, ``extraction``, that it copies its answers or, ``text``, that it writes
+    them. A label rung's graph is ``NAME.onnx``."""
     calibration: Calibration
     """Is part of its graph already."""
     fields: tuple[tuple[str, ...], ...] = ()
@@ -59,6 +64,8 @@ class RungManifest(BaseModel):
     field by field, the values of each of these,"""
     pieces: tuple[str, ...] = ("", "")
     """and what stands around them."""
+    extraction: Extraction | None = None
+    """How the answers of a rung that copies are made."""
     most_tokens: int | None = None
     """Longest answer of a rung that writes."""
 
@@ -84,7 +91,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    kind: Literal["label", "text"]
+    kind: Literal["label", "extraction", "text"]
     format: Format
     """Of its language model; label rungs are ONNX graphs always."""
     version: str

@@ -1,14 +1,15 @@
-"""Label rungs, and the confidence of rungs that write, as ONNX graphs.
+"""Label rungs, rungs that copy, and the confidence of rungs that write, as ONNX graphs.
 
 A graph takes one text: its n-grams as ``policies.hashing.count`` gives them, and its embedding
-where the rung reads one. It computes what ``policies.ngrams``, ``distill.students.classifier`` and
-``distill.students.novelty`` do, in float64; the weights of the classifier are rounded to float32,
-which halves the file.
+where the rung reads one; or the features of its tokens. It computes what ``policies.ngrams``,
+``distill.students.classifier``, ``distill.students.novelty`` and the tagger of
+``distill.students.extraction`` do, in float64; the weights of the classifier are rounded to
+float32, which halves the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ import onnx
 from onnx import numpy_helper, parser
 
 from distill.students.classifier import STRANGEST, SURE, Calibration, Classifier
+from distill.students.extraction.rung import ExtractionRung
+from distill.students.extraction.tagger import Tagger
 from distill.students.label import LabelRung
 from distill.students.novelty import FOUND, TAIL, Novelty
 from policies.hashing import BUCKETS
+from policies.ngrams import TfIdf
 
 # What runtimes of the last years can read.
 _OPSET = 18
@@ -122,8 +126,19 @@ _CONFIDENCE = (
 """
 )
 
+_TAGS = """
+    row = Gather (rows, features)
+    parts_single = Gather (weights, row)
+    parts = Cast <to = 11> (parts_single)
+    summed = ReduceSum <keepdims = 0> (parts, features_axis)
+    scores = Add (summed, intercepts)
+    told = LogSoftmax <axis = 1> (scores)
+"""
+
 _SHAPED = "(int64[m] buckets{inputs}) => (double[labels] probabilities, double confidence)"
 _BARE = "(int64[m] buckets, double probability) => (double confidence)"
+_COPIED = "(int64[m] buckets, double copied) => (double confidence)"
+_TAGGED = "(int64[n, f] features) => (double[n, tags] told)"
 _RARE = "(int64[m] buckets) => (double surprise)"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -136,11 +151,55 @@ def label_graph(rung: LabelRung) -> bytes:
     where it reads one, to the ``probabilities`` of its labels, or of all fields' values one field
     after the other, and the ``confidence`` in the likeliest.
     """
-    heads = fields_of(rung)
+    return _label_graph(
+        fields_of(rung),
+        rung.tfidf,
+        rung.encoder is not None,
+        _calibration(rung.classifier.calibration, rung.novelty),
+    )
+
+
+def tagger_graph(tagger: Tagger) -> bytes:
+    """The graph from the ``features`` [n, features] of the tokens of a text to the logarithms of
+    the probabilities of their tags, ``told`` [n, tags]."""
+    kept = np.flatnonzero(tagger.weights.any(axis=1))
+    # All others have one row of zeros, the last.
+    rows = np.full(len(tagger.weights), len(kept), dtype=np.int32)
+    rows[kept] = np.arange(len(kept))
+    nothing = np.zeros((1, tagger.weights.shape[1]), dtype=np.float32)
+    arrays = {
+        "rows": rows,
+        "weights": np.concatenate([tagger.weights[kept], nothing]),
+        "intercepts": tagger.intercepts.astype(np.float64),
+        "features_axis": np.array([1]),
+    }
+    return _written(_TAGGED, _TAGS, arrays)
+
+
+def copied_graph(rung: ExtractionRung) -> bytes:
+    """The graph from the ``buckets`` and, where some fields of its answers are not copied,
+    ``counts`` [m] of a text, and what is ``copied`` from it was given as a whole, to the
+    ``probabilities`` of the values of these fields, one field after the other, and the
+    ``confidence`` in the likeliest answer."""
+    calibration = _calibration(rung.calibration, rung.novelty)
+    if rung.heads:
+        return _label_graph(rung.heads, rung.tfidf, False, calibration, copies=True)
+    body = "    probability = Identity (copied)\n" + _CONFIDENCE
+    return _written(_COPIED, body, calibration)
+
+
+def _label_graph(
+    heads: Sequence[Classifier],
+    tfidf: TfIdf | None,
+    embeds: bool,
+    calibration: Arrays,
+    *,
+    copies: bool = False,
+) -> bytes:
     weights = np.concatenate([head.weights for head in heads], axis=1).astype(np.float32)
     ends = np.cumsum([len(head.intercepts) for head in heads]).tolist()
     arrays: dict[str, npt.NDArray[Any]] = {
-        **_calibration(rung.classifier.calibration, rung.novelty),
+        **calibration,
         "first": np.array([0]),
         "intercepts": np.concatenate([head.intercepts for head in heads]),
     }
@@ -148,16 +207,16 @@ def label_graph(rung: LabelRung) -> bytes:
         arrays[f"start_{i}"] = np.array([ends[i] - len(head.intercepts)])
         arrays[f"end_{i}"] = np.array([ends[i]])
         arrays[f"known_{i}"] = np.array([len(head.labels)])
-    columns = 0 if rung.tfidf is None else len(rung.tfidf.weights)
+    columns = 0 if tfidf is None else len(tfidf.weights)
     body, inputs, sources = "", "", ["intercepts"]
-    if rung.tfidf is not None:
-        arrays |= {"columns": rung.tfidf.columns, "idf": rung.tfidf.weights}
+    if tfidf is not None:
+        arrays |= {"columns": tfidf.columns, "idf": tfidf.weights}
         arrays |= {"weights": weights[:columns], "last": np.array([1])}
         arrays["none"] = np.array(0, dtype=np.int32)
         body += _FROM_NGRAMS
         inputs += ", double[m] counts"
         sources.append("from_ngrams")
-    if rung.encoder is not None:
+    if embeds:
         arrays["dense_weights"] = weights[columns:]
         body += _FROM_EMBEDDING
         inputs += ", float[d] embedding"
@@ -166,7 +225,9 @@ def label_graph(rung: LabelRung) -> bytes:
     body += f"    scores = Sum ({', '.join(sources)})\n"
     body += "".join(_FIELD.format(i) for i in fields)
     body += f"    probabilities = Concat <axis = 0> ({', '.join(f'given_{i}' for i in fields)})\n"
-    body += "    whole_0 = Identity (top_0)\n"
+    if copies:
+        inputs += ", double copied"
+    body += f"    whole_0 = {'Mul (copied, top_0)' if copies else 'Identity (top_0)'}\n"
     body += "".join(f"    whole_{i} = Mul (whole_{i - 1}, top_{i})\n" for i in fields[1:])
     body += f"    probability = Identity (whole_{fields[-1]})\n" + _CONFIDENCE
     return _written(_SHAPED.format(inputs=inputs), body, arrays)

@@ -14,7 +14,15 @@ from scipy import sparse
 from config.settings import ConfigError
 from distill.data.private import check_installed
 from distill.evaluation.strata import Floors, Strata
-from distill.export.answering import Encoder, LabelModel, likeliest, session
+from distill.export.answering import (
+    CopyingModel,
+    Encoder,
+    LabelModel,
+    Reading,
+    likeliest,
+    put_together,
+    session,
+)
 from distill.export.engines import LlamaCpp, Transformers, Writer
 from distill.export.folder import (
     CONFIDENCE,
@@ -27,7 +35,9 @@ from distill.export.folder import (
     RungManifest,
     check,
 )
-from distill.students.base import TEXT, Prediction, Rung
+from distill.students.base import EXTRACTION, TEXT, Prediction, Rung
+from distill.students.extraction.decoding import fill
+from distill.students.extraction.tokens import Tokens, features
 from distill.students.ladder import Ladder
 from distill.students.text.engine import Engine, Sampling, Written
 from distill.students.text.rung import probability
@@ -55,16 +65,36 @@ class GraphRung:
     def _predict(self, text: str) -> Prediction:
         probabilities, confidence = self.model.ask(text)
         fields = self.manifest.fields
-        answer = likeliest(fields, self.manifest.pieces, probabilities)
+        values, share = likeliest(fields, probabilities)
+        answer = put_together(self.manifest.pieces, values)
         if len(fields) == 1:
             (labels,) = fields
             alternatives = [
                 (labels[i], float(probabilities[i])) for i in np.argsort(-probabilities)
             ]
             return Prediction(answer, confidence, tuple(alternatives))
-        ends = np.cumsum([len(values) for values in fields])
-        share = np.prod([part.max() for part in np.split(probabilities, ends[:-1])])
-        return Prediction(answer, confidence, ((answer, float(share)),))
+        return Prediction(answer, confidence, ((answer, share),))
+
+
+@dataclass(frozen=True, slots=True)
+class CopyingRung:
+    """A rung that copies its answers, of ONNX graphs."""
+
+    model: CopyingModel
+
+    @property
+    def name(self) -> str:
+        return EXTRACTION
+
+    @property
+    def fast(self) -> bool:
+        return True
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        said = [self.model.ask(text) for text in texts]
+        return [
+            Prediction(answer, confidence, ((answer, share),)) for answer, share, confidence in said
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +174,10 @@ def _rung(folder: Path, manifest: Manifest, rung: RungManifest) -> Rung:
         assert rung.most_tokens is not None, "a rung that writes has a limit"
         writer = _writer(folder / MODEL, manifest.format)
         return WritingRung(rung.most_tokens, writer, session(folder / CONFIDENCE))
+    if rung.name == EXTRACTION:
+        assert rung.extraction is not None, "a rung that copies says how answers are made"
+        reading = Reading(rung.extraction, Tokens.of, features, fill)
+        return CopyingRung(CopyingModel(folder, count, reading))
     encoder = None
     if rung.name != "ngram" and manifest.encoder_tokens is not None:
         encoder = Encoder(folder, manifest.encoder_tokens)

@@ -24,8 +24,13 @@ from distill.export.folder import ExportError, Manifest, check
 from distill.export.graphs import label_graph
 from distill.export.loading import load
 from distill.students import forms, label
+from distill.students.base import Rung
 from distill.students.classifier import Classifier
 from distill.students.encoder import SentenceEncoder
+from distill.students.extraction import answers as answers_in
+from distill.students.extraction import training
+from distill.students.extraction.rung import ExtractionRung
+from distill.students.extraction.shape import Series, Slot
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
 from policies.hashing import count
@@ -33,6 +38,8 @@ from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill import sentence_encoder
 from tests.distill.synthetic import WORDS, stream
+from tests.distill.test_extraction import objects
+from tests.distill.test_extraction_lists import sorts
 from tests.distill.test_fields import requests
 from tests.distill.test_fields import told as told_object
 
@@ -110,11 +117,14 @@ def data(tmp_path_factory, encoder_folder) -> Path:
     tuned = label.train(texts, answers, labels, encoder=own).rung
     usage = UsageModel(50, 0.2, dict.fromkeys(labels, 2.0), 0.0, longest=400)
     store = Store(data)
-    objects = [told_object(text) for text in requests(150)]
-    form = forms.find(objects)
+    said = [told_object(text) for text in requests(150)]
+    form = forms.find(said)
     assert form is not None
-    fields = label.train(requests(150), objects, form).rung
-    students = {
+    fields = label.train(requests(150), said, form).rung
+    copies, lists = _extraction(objects(200)), _extraction(sorts(300))
+    students: dict[str, tuple[Rung, ...]] = {
+        "copies": (copies,),
+        "lists": (lists,),
         "cheap": (cheap,),
         "fields": (fields,),
         "tuned": (cheap, tuned),
@@ -138,6 +148,13 @@ def data(tmp_path_factory, encoder_folder) -> Path:
         assert store.close_run(TaskState("long"), record)
     store.close()
     return data
+
+
+def _extraction(pairs: Sequence[tuple[str, str]]) -> ExtractionRung:
+    texts, answers = zip(*pairs, strict=True)
+    found = answers_in.find(texts, answers)
+    assert found is not None
+    return training.train(texts, answers, found, range(len(texts))).rung
 
 
 def _floors(kind: SliceKind, texts: Sequence[str]) -> Floors:
@@ -168,6 +185,18 @@ def fields(data, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def copies(data, tmp_path_factory) -> Path:
+    """Of a student that copies some fields of JSON objects from the request."""
+    return exported(data, "copies", tmp_path_factory.mktemp("exported") / "copies")
+
+
+@pytest.fixture(scope="module")
+def lists(data, tmp_path_factory) -> Path:
+    """Of a student that lists what stands in the request."""
+    return exported(data, "lists", tmp_path_factory.mktemp("exported") / "lists")
+
+
+@pytest.fixture(scope="module")
 def rich(data, tmp_path_factory) -> Path:
     return exported(data, "rich", tmp_path_factory.mktemp("exported") / "rich")
 
@@ -184,13 +213,15 @@ KINDS = get_args(SliceKind)
 TEXTS = [
     *(text for text, _ in stream(30, seed=5)),
     *requests(20, seed=5),
+    *(text for text, _ in objects(10, seed=5)),
+    *(text for text, _ in sorts(10, seed=5)),
     "",
     "Où est la bibliothèque ?",
     "🦓" * 9,
 ]
 
 
-@pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned"])
+@pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned", "copies", "lists"])
 def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, version, request):
     folder = request.getfixturevalue(version)
     asked = [HEAD + text for text in TEXTS]
@@ -203,7 +234,7 @@ def test_a_folder_answers_as_its_student_does_where_nothing_of_ours_is(data, ver
     assert [one["confidence"] for one in said] == pytest.approx(confidences, abs=1e-5)
     assert [one["sure"] for one in said] == [confidence >= 0.9 for confidence in confidences]
     assert {one["sure"] for one in said} == {True, False}
-    assert not list(folder.glob("__pycache__"))
+    assert not list(folder.rglob("__pycache__"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,7 +265,7 @@ def test_slices_keep_their_thresholds_where_nothing_of_ours_is(data, tmp_path, k
     assert "each slice's answers whose confidence is the slice's threshold or more" in card
 
 
-@pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned"])
+@pytest.mark.parametrize("version", ["cheap", "fields", "rich", "tuned", "copies", "lists"])
 def test_a_loaded_folder_is_the_same_ladder(data, version, request):
     loaded = load(request.getfixturevalue(version))
     served = Ladder.load(data / "students" / version)
@@ -267,6 +298,24 @@ def test_a_graph_computes_what_its_rung_does(graph, text):
     given = dict(zip(rung.classifier.labels, probabilities.tolist(), strict=True))
     assert given == pytest.approx(dict(expected.alternatives), abs=1e-5)
     assert confidence == pytest.approx(expected.confidence, abs=1e-5)
+
+
+@given(st.text(max_size=60), st.sampled_from(["copies", "lists"]))
+def test_what_is_copied_is_what_its_rung_copies(copying, text, version):
+    loaded, (served,) = copying[version]
+    for asked in (text, f"Hello, Anna Berg here. {text}", f"Tell Eve Khan in Oslo {text}"):
+        (one,), (other,) = loaded.predict([asked]), served.predict([asked])
+        assert one.answer == other.answer
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def copying(data, copies, lists):
+    """Students that copy as they are exported, and the rungs of those that are served."""
+    return {
+        folder.name: (load(folder), Ladder.load(data / "students" / folder.name).rungs)
+        for folder in (copies, lists)
+    }
 
 
 def test_one_answer_and_no_other_can_be_exported(tmp_path):
@@ -353,6 +402,31 @@ def test_the_manifest_has_the_answers(cheap, fields):
     assert len(rung.fields) == len(rung.pieces) - 1 == 4
     assert '"bug"' in rung.fields[0]
     assert '| answers, field 1 | `"' in (fields / "README.md").read_text()
+
+
+def test_a_student_that_copies_says_what(copies, lists):
+    (rung,) = Manifest.read(copies).rungs
+    assert rung.extraction is not None
+    assert [isinstance(field, Slot) for field in rung.extraction.fields] == [True, True, False]
+    card = (copies / "README.md").read_text()
+    assert "| kind | extraction, of extraction |" in card
+    assert "| answers, field 2 | copied from the request |" in card
+    assert '| answers, field 3 | `"' in card
+    (rung,) = Manifest.read(lists).rungs
+    assert rung.extraction is not None
+    assert isinstance(rung.extraction.fields[0], Series)
+    card = (lists / "README.md").read_text()
+    assert "| answers | a list of what is copied from the request, each with one of `" in card
+    assert "or `none` |" in card
+    assert "`extraction.onnx`" in card
+
+
+def test_a_student_that_copies_goes_as_onnx_alone(data, tmp_path):
+    store = Store(data)
+    record = find(store, "copies")
+    store.close()
+    with pytest.raises(ExportError, match="copies its answers: it can be exported as onnx alone"):
+        export(Settings(data=data), record, "hf", tmp_path / "target")
 
 
 @pytest.mark.parametrize(

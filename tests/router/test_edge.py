@@ -14,9 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.evaluation.strata import Floors, Strata
+from distill.students.extraction.answers import find
+from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
 from router.commands.student import student_app
 from telemetry.store import Store
+from tests.distill.test_extraction_lists import plain
 from tests.router.server import run_cli
 from tests.router.students import SENTENCES, TASK, promote
 
@@ -170,6 +173,36 @@ def test_each_slice_has_its_own_threshold(tmp_path: Path) -> None:
             ask(client, by_length[long])
         for text in by_length.values():
             assert ask(client, text, "student").parse().choices[0].message.content
+
+
+def test_what_stands_in_the_request_is_listed(tmp_path: Path) -> None:
+    texts, answers = zip(*plain(300), strict=True)
+    found = find(texts, answers)
+    assert found is not None
+    rung = train(texts, answers, found, range(len(texts))).rung
+    store = Store(tmp_path)
+    promote(store, tmp_path, VERSION, rungs=(rung,))
+    store.close()
+    folder = tmp_path / "exported"
+    asked = ("export", TASK, "--format", "onnx", "--to", str(folder), "--data", str(tmp_path))
+    assert run(*asked)[0] == 0
+    served, answered = Ladder.load(tmp_path / "students" / VERSION), 0
+    with alone(folder) as client:
+        for text, _ in [*plain(20, seed=9), (STRANGE, "")]:
+            (expected,) = served.predict([text])
+            if expected.confidence >= served.threshold:
+                response = ask(client, text)
+                assert response.headers["x-protege-reason"] == "student_confident"
+                assert response.parse().choices[0].message.content == expected.answer
+                answered += expected.answer not in answers
+                continue
+            with pytest.raises(openai.UnprocessableEntityError) as caught:
+                ask(client, text)
+            assert caught.value.code == "student_unsure"
+            confidence = float(caught.value.response.headers["x-protege-confidence"])
+            assert confidence == pytest.approx(expected.confidence, abs=1e-5)
+    assert served.predict([STRANGE])[0].confidence < served.threshold
+    assert answered > 3
 
 
 def test_its_own_task_may_be_named(client: openai.OpenAI) -> None:
