@@ -26,7 +26,11 @@ _STYLES = (
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _READ = 500
-"""Newest values that tell the style: an ending is looked for from each token of an item on."""
+"""Newest values that tell the style."""
+_LONGEST_ENDING = 4
+"""Tokens of an ending, at most."""
+_LONGEST_ITEM = 200
+"""Characters of an item, at most: texts are not gone through for what no list has."""
 _MOST_SORTS = 12
 _LEAST_SORT = 0.01
 """Share of the items that go on like that, at least."""
@@ -92,7 +96,9 @@ def _plain(
 def _ending(written: str, tokens: Tokens) -> str | None:
     """What comes after the longest beginning of an item that stands in a request; None where none
     does."""
-    for end in reversed(Tokens.of(written).ends):
+    if len(written) > _LONGEST_ITEM:
+        return None
+    for end in Tokens.of(written).ends[: -_LONGEST_ENDING - 2 : -1]:
         if tokens.spans(written[:end]):
             return written[end:]
     return None
