@@ -84,9 +84,9 @@ def _spans(told: Array, first: int, longest: int) -> Array:
 def series(tokens: Tokens, told: Array, first: int, field: Series) -> tuple[list[Item], float]:
     """What is listed in the series whose ``first`` tag that is, by the likeliest marks, and their
     probability."""
-    tags = told[:, first : first + 2 * field.sorts]
-    outside = np.log(np.maximum(1 - np.exp(tags).sum(axis=1), _LEAST))
-    begins, goes_on = tags[:, ::2], tags[:, 1::2]
+    own = np.arange(first, first + 2 * field.sorts)
+    outside = np.logaddexp.reduce(np.delete(told, own, axis=1), axis=1)
+    begins, goes_on = told[:, own[::2]], told[:, own[1::2]]
     marks, score = _best_marks(outside, begins, goes_on)
     items = field.listed([(tokens.surface(begin, end), sort) for begin, end, sort in marks])
     if not items and field.none is None:
