@@ -29,6 +29,9 @@ from policies.ngrams import TfIdf
 _OPSET = 18
 _IR_VERSION = 9
 
+_ROUNDING = 1e-9
+"""What is as strange as a training text was is no stranger, however a runtime rounds logarithms."""
+
 _FROM_NGRAMS = """
     column = Gather (columns, buckets)
     known = GreaterOrEqual (column, none)
@@ -274,7 +277,7 @@ def _novelty(novelty: Novelty) -> dict[str, npt.NDArray[Any]]:
     }
     return _numbers(numbers) | {
         "seen": novelty.seen,
-        "usual": novelty.usual,
+        "usual": novelty.usual + _ROUNDING,
         "first_character": np.array(BUCKETS),
     }
 

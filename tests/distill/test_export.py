@@ -6,11 +6,13 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +23,9 @@ from distill.export import licence
 from distill.export.answering import LabelModel
 from distill.export.export import export, find
 from distill.export.folder import ExportError, Manifest, check
-from distill.export.graphs import label_graph
+from distill.export.graphs import label_graph, surprise_graph
 from distill.export.loading import load
-from distill.students import forms, label
+from distill.students import forms, label, novelty
 from distill.students.base import Rung
 from distill.students.classifier import Classifier
 from distill.students.encoder import SentenceEncoder
@@ -34,6 +36,7 @@ from distill.students.extraction.shape import Series, Slot
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
 from policies.hashing import count
+from policies.ngrams import count_ngrams
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill import sentence_encoder
@@ -316,6 +319,18 @@ def copying(data, copies, lists):
         folder.name: (load(folder), Ladder.load(data / "students" / folder.name).rungs)
         for folder in (copies, lists)
     }
+
+
+def test_a_text_is_as_rare_as_those_that_are_just_as_strange():
+    """However a runtime rounds logarithms: that of each text is that of one that was seen."""
+    words = [text for text, _ in stream(60)]
+    texts = [" ".join(words[:n])[:-k] + "?" for n in range(1, 40) for k in range(1, 20)]
+    rare, _ = novelty.fit(words, count_ngrams(words))
+    strangeness = novelty._strangeness(count_ngrams(texts), rare.seen)
+    rare = replace(rare, usual=np.sort(strangeness))
+    model = onnxruntime.InferenceSession(surprise_graph(rare))
+    said = [model.run(None, {"buckets": count(text)[0]})[0] for text in texts]
+    assert said == pytest.approx(rare(count_ngrams(texts)).tolist(), abs=1e-9)
 
 
 def test_one_answer_and_no_other_can_be_exported(tmp_path):
