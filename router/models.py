@@ -114,7 +114,7 @@ class Models:
         """Whose API the upstream's ``model`` is asked through, as litellm calls them. That of a
         server which speaks OpenAI's is ``openai``, whoever it belongs to."""
         for known in self._all():
-            if known.upstream.model == model and isinstance(known.upstream, LitellmUpstream):
+            if known.upstream.model == model and not isinstance(known.upstream, HttpUpstream):
                 prefix, _, name = model.partition("/")
                 return prefix if name else self._prices.provider(model) or prefix
         return "openai"
