@@ -22,7 +22,7 @@ from distill.evaluation.strata import Floors, Strata
 from distill.evaluation.temporal import newest
 from distill.gate import Parts, Rival, Verdict
 from distill.students import label, usage
-from distill.students.base import Rung
+from distill.students.base import EXTRACTION, Rung
 from distill.students.encoder import SentenceEncoder
 from distill.students.extraction import training as copying
 from distill.students.extraction.answers import Found
@@ -105,6 +105,11 @@ class _Candidate:
     def names(self) -> tuple[str, ...]:
         return tuple(rung.name for rung in self.rungs)
 
+    @property
+    def copies(self) -> bool:
+        """Whether its answers are copied from their requests."""
+        return EXTRACTION in self.names
+
 
 def retrain(
     task: str,
@@ -138,18 +143,18 @@ def retrain(
     found = copied(data, learnt, taught)
     if not learnt and found is None:
         return Run(Verdict(False, "the answers are not from a small closed set"))
-    labels = named(learnt, taught) if found is None else ()
     delta = attempt_delta(policy.delta, state.attempts + 1)
     encoders = [each for each in (encoder, tuned) if each is not None]
     divided = divide(policy, [example.text for example in data.examples])
-    best = _best_candidate(data, found or learnt, champion, policy, delta, encoders, sift, divided)
+    examined = _Examined(data, champion, policy, delta, divided)
+    best = _best_candidate(examined, learnt, found, encoders, sift)
+    labels = () if best.copies else named(learnt, taught)
     served = to_beat(champion, policy)
     verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
     if verdict.threshold is not None:
         parts = replace(parts, newest=newest(data, best.rungs, parts.labels, parts.strata))
         verdict = gate.judge(best.outcomes, served, policy.alpha, delta, parts)
-    waits = encoder_comes and found is None
-    if verdict.promoted and waits and verdict.share < MOST:
+    if verdict.promoted and encoder_comes and not best.copies and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
     threshold = verdict.threshold
@@ -265,35 +270,39 @@ def ladder_of(
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class _Examined:
     """What candidates of one run are compared and tested on."""
+
+    data: Dataset
+    champion: Ladder | None
+    policy: PolicySettings
+    delta: float
+    divided: Division
+
+    def trial(self, labels: Sequence[str], surprise: npt.NDArray[np.float64]) -> _Trial:
+        """On the examples that count, of all that are as surprising [n] as that, by the ``labels``
+        of their answers."""
+        examples = self.data.examples
+        counts = np.array([example.weight > 0 for example in examples])
+        tested = [example for example in examples if example.weight > 0]
+        texts = [example.text for example in tested]
+        slices = cut(texts, [example.answer for example in tested], labels, surprise[counts])
+        champion = self.champion
+        rival = None if champion is None else find_rival(champion, self.data.head, tested)
+        nothing = np.zeros((0, 0), dtype=np.int64)
+        parts = Parts(slices, labels, nothing, rival, strata=self.divided.part(counts))
+        return _Trial(self.data, parts, self.policy.alpha, self.delta)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A test of whatever is trained on the same answers."""
 
     data: Dataset
     parts: Parts
     """All but what a candidate says."""
     alpha: float
     delta: float
-
-    @classmethod
-    def of(
-        cls,
-        data: Dataset,
-        labels: Sequence[str],
-        surprise: npt.NDArray[np.float64],
-        champion: Ladder | None,
-        divided: Division,
-        policy: PolicySettings,
-        delta: float,
-    ) -> _Trial:
-        """On the examples of ``data`` that count, which are as surprising [n] as that."""
-        counts = np.array([example.weight > 0 for example in data.examples])
-        tested = [example for example in data.examples if example.weight > 0]
-        texts = [example.text for example in tested]
-        slices = cut(texts, [example.answer for example in tested], labels, surprise[counts])
-        rival = None if champion is None else find_rival(champion, data.head, tested)
-        nothing = np.zeros((0, 0), dtype=np.int64)
-        parts = Parts(slices, labels, nothing, rival, strata=divided.part(counts))
-        return cls(data, parts, policy.alpha, delta)
 
     def candidate(self, *trained: Trained[StudentRung]) -> _Candidate:
         """The rungs that were ``trained``, cheapest first."""
@@ -306,39 +315,51 @@ class _Trial:
 
 
 def _best_candidate(
-    data: Dataset,
-    learnt: tuple[str, ...] | Form | Found,
-    champion: Ladder | None,
-    policy: PolicySettings,
-    delta: float,
+    examined: _Examined,
+    learnt: tuple[str, ...] | Form,
+    found: Found | None,
     encoders: Sequence[SentenceEncoder],
     sift: bool,
-    divided: Division,
 ) -> _Candidate:
     """The rungs that expect to serve the most; of those that expect as much, the cheapest.
 
     They are compared by what their own confidences foretell, so that only one test is made.
     """
+    candidates = []
+    if found is not None:
+        data = examined.data
+        texts = [example.text for example in data.examples]
+        answers = [example.answer for example in data.examples]
+        groups = [example.group for example in data.examples]
+        copies = copying.train(texts, answers, found, groups)
+        trial = examined.trial(frequent_labels(answers), copies.surprise)
+        candidates.append(trial.candidate(copies))
+    # What stands in a request may be easier to tell by what else does.
+    if learnt and not any(one.expected >= _ENOUGH for one in candidates):
+        candidates += _label_candidates(examined, learnt, encoders, sift)
+    return max(candidates, key=lambda one: one.expected)
+
+
+def _label_candidates(
+    examined: _Examined,
+    learnt: tuple[str, ...] | Form,
+    encoders: Sequence[SentenceEncoder],
+    sift: bool,
+) -> list[_Candidate]:
+    """Those that give the answers, or the values of the form, that are ``learnt``."""
+    data, alpha = examined.data, examined.policy.alpha
     texts = [example.text for example in data.examples]
     answers = [example.answer for example in data.examples]
     groups = [example.group for example in data.examples]
-    if isinstance(learnt, Found):
-        copies = copying.train(texts, answers, learnt, groups)
-        labels = frequent_labels(answers)
-        trial = _Trial.of(data, labels, copies.surprise, champion, divided, policy, delta)
-        return trial.candidate(copies)
-
     labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
     # A form's answers are too many for it to tell which are wrong.
     doubt = sieve(data, learnt) if sift and not isinstance(learnt, Form) else None
     told = None if isinstance(learnt, Form) else soft.shares(data, learnt)
     cheap = label.train(texts, answers, learnt, groups=groups, taught=doubt, shares=told)
-    trial = _Trial.of(data, labels, cheap.surprise, champion, divided, policy, delta)
-    alone = trial.candidate(cheap)
-    enough = alone.expected >= _ENOUGH
-    if enough or is_hopeless(cheap, policy.alpha):
-        return alone
-    candidates = [alone]
+    trial = examined.trial(labels, cheap.surprise)
+    candidates = [trial.candidate(cheap)]
+    if candidates[0].expected >= _ENOUGH or is_hopeless(cheap, alpha):
+        return candidates
     for encoder in encoders:
         rich = label.train(
             texts,
@@ -350,7 +371,7 @@ def _best_candidate(
             shares=told,
         )
         candidates += (trial.candidate(cheap, rich), trial.candidate(rich))
-    return max(candidates, key=lambda one: one.expected)
+    return candidates
 
 
 def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:

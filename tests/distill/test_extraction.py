@@ -242,3 +242,24 @@ def test_a_task_of_few_labels_is_not_copied():
     data = build(rows)
     result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
     assert result.rungs == ("ngram",)
+
+
+def test_what_stands_in_a_request_may_be_told_by_what_else_does():
+    """All colours stand in every request, in any order: which it is, a word far from it says."""
+    rng = random.Random(0)
+    said = {"sky": "blue", "grass": "green", "blood": "red", "snow": "white"}
+    pairs = []
+    for i in range(500):
+        colours = rng.sample(sorted(said.values()), len(said))
+        about = f"A{i}" if i % 10 == 0 else rng.choice(sorted(said))
+        pairs.append(
+            (f"{' '.join(colours)} and {rng.randrange(99)}: {about}", said.get(about, about))
+        )
+    data = build(exchanges(pairs))
+    found = find([text for text, _ in pairs], [answer for _, answer in pairs])
+    assert found is not None
+    assert found.cover == 1.0
+    result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
+    assert result.verdict.promoted, result.verdict.reason
+    assert result.rungs == ("ngram",)
+    assert set(said.values()) <= set(result.labels)
