@@ -35,7 +35,9 @@ def learning(
     """A server whose loop begins nothing by itself."""
     folder = tmp_path_factory.mktemp("learning")
     config = folder / "protege.yaml"
-    config.write_text("loop: {encoder: null, first: 1000000, rollout: {canary: 0}}")
+    # No audit: what the teacher says would be one more answer to learn from.
+    loop = "loop: {encoder: null, first: 1000000, rollout: {canary: 0}}"
+    config.write_text(f"policy: {{audit_rate: 0.000001}}\n{loop}")
     store = Store(folder / "data")
     store.write(exchanges(stream(300), LEARNT) + exchanges(stream(1500, noise=0.1), LONG))
     store.close()
