@@ -272,7 +272,7 @@ class Play:
         """Retrain if that is due."""
         answers = {_TASK: self._answers}
         states = {_TASK: self._state}
-        if not schedule.due(answers, states, self._state.trained_at, self._loop, took={}):
+        if not schedule.due(answers, states, self._state.trained_at, self._loop, last={}):
             return
         self._train()
         if self._tune():

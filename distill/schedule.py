@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from config.settings import LoopSettings
 from telemetry.exchange import TaskState
 
 _QUICK_S = 0.1
 """Runs shorter than this are alike."""
+_LEAST_HOPE = 0.1
+"""No task is put off for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What a task's last run says of the next."""
+
+    took_s: float
+    hope: float = 1.0
+    """How often the surest third of what its student would have said agreed with the teacher."""
+
+    @property
+    def price(self) -> float:
+        """What a run takes for what may come of it."""
+        return max(self.took_s, _QUICK_S) / max(self.hope, _LEAST_HOPE)
+
+
+_UNKNOWN = LastRun(0.0)
 
 
 def due(
@@ -16,15 +36,15 @@ def due(
     states: Mapping[str, TaskState],
     now: float,
     loop: LoopSettings,
-    took: Mapping[str, float],
+    last: Mapping[str, LastRun],
 ) -> list[str]:
     """Tasks to retrain at Unix time ``now``, the most overdue for its cost first.
 
     ``answers`` counts each task's usable teacher answers. A task is due at its first ``loop.first``
     answers, then each time they have grown by the factor ``loop.growth``, and with any that came or
-    went once ``loop.interval_s`` has passed since its last run. ``took`` holds the seconds of each
-    task's last run, where there was one: a quick run should not wait for long ones, and a long one
-    comes to its turn as its answers pile up.
+    went once ``loop.interval_s`` has passed since its last run. ``last`` holds each task's last
+    run, where there was one: a quick one should not wait for long ones, nor a task that can be
+    learnt for those that cannot, and these come to their turn as their answers pile up.
     """
     overdue = {}
     for task, count in answers.items():
@@ -34,5 +54,5 @@ def due(
         # Answers that have become too old to be kept change what there is to learn as well.
         stale = loop.first <= min(count, state.trained_on) and count != state.trained_on and waited
         if count >= enough or stale:
-            overdue[task] = count / enough / max(took.get(task, 0.0), _QUICK_S)
+            overdue[task] = count / enough / last.get(task, _UNKNOWN).price
     return sorted(overdue, key=lambda task: overdue[task], reverse=True)

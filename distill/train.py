@@ -72,6 +72,8 @@ class Run:
     """What there is to say of a hosted model that is part of it, ready for JSON."""
     sure: Mapping[str, bool] = field(default_factory=dict)
     """Whether it would have answered the requests that it was tested on, by their exchanges."""
+    hope: float = 1.0
+    """How often the surest third of its answers agreed; 1 where that was not looked at."""
     again: str | None = None
     """The version of the student that this is, where it was not trained but only tested again."""
 
@@ -171,13 +173,16 @@ def retrain(
         policy.alpha,
         None if parts.newest is None else parts.newest.given(used, parts.places(used.barred)),
     )
+    hope = 1 - _wrong_of_surest(best.outcomes)
     if threshold is None:
-        return Run(verdict, labels, best.names, report=figures, suspects=best.suspects)
+        return Run(verdict, labels, best.names, report=figures, suspects=best.suspects, hope=hope)
     ladder = ladder_of(task, version, data, best.rungs, used, divided)
     latency = measure(ladder, [example.text for example in data.examples])
     tested = [example.id for example in data.examples if example.weight]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
-    return Run(verdict, labels, best.names, ladder, figures, latency, best.suspects, sure=sure)
+    return Run(
+        verdict, labels, best.names, ladder, figures, latency, best.suspects, sure=sure, hope=hope
+    )
 
 
 def _untested(
@@ -389,8 +394,18 @@ def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
 
 def is_hopeless(cheap: Trained[Rung], alpha: float) -> bool:
     """Whether dearer rungs need not be tried, by the ``cheap`` one of the task."""
-    surest = np.argsort(-cheap.confidences)[: max(1, len(cheap.confidences) // 3)]
-    return float(1 - cheap.agreed[surest].mean()) > _HOPELESS * alpha
+    return _wrong(cheap.confidences, cheap.agreed) > _HOPELESS * alpha
+
+
+def _wrong_of_surest(outcomes: Outcomes) -> float:
+    """Share of what the surest rung says that disagrees, of the third that it is surest of."""
+    surest = outcomes.confidences.argmax(axis=1)
+    return _wrong(outcomes.surest, outcomes.agreed[np.arange(len(outcomes)), surest])
+
+
+def _wrong(confidences: npt.NDArray[np.float64], agreed: npt.NDArray[np.bool_]) -> float:
+    third = np.argsort(-confidences)[: max(1, len(confidences) // 3)]
+    return float(1 - agreed[third].mean())
 
 
 def _outcomes(

@@ -38,6 +38,7 @@ from distill.data.dataset import Dataset, build
 from distill.data.reach import Former, weighted
 from distill.encoders import Encoders
 from distill.progress import CancelledError, Progress
+from distill.schedule import LastRun
 from distill.students.encoder import EncoderError
 from distill.students.ladder import Ladder
 from distill.students.text import language
@@ -119,7 +120,10 @@ class Trainer:
         """The task whose text student is trained there."""
         self._wanted: dict[str, int] = {}
         """Tasks with new students, and their answers, that may be due for something of the kind."""
-        self._took: dict[str, float] = {}
+        self._last: dict[str, LastRun] = {}
+        """The last label run of each task."""
+        self._hope: dict[str, float] = {}
+        """What each task's last run leaves to hope."""
         self._formers: dict[str, dict[str, Former]] = {}
         """Students that have served, by task and version, as far as they still count."""
         self._forgotten = 0.0
@@ -159,7 +163,8 @@ class Trainer:
             self._train(job, answers, "-ngrams", self._ngrams_run)
         else:
             self._train(job, answers, self._encoders.suffix(job.task), self._label_run)
-        self._took[job.task] = time.monotonic() - started
+        took_s = time.monotonic() - started
+        self._last[job.task] = LastRun(took_s, self._hope.get(job.task, 1.0))
         self._try_hosted(job.task, answers)
         self._wanted[job.task] = answers
         return True
@@ -182,7 +187,7 @@ class Trainer:
             return asked, answers.get(asked.task, 0)
         answers.pop(self._writing or "", None)
         states = self._store.task_states()
-        due = schedule.due(answers, states, now, self._settings.loop, self._took)
+        due = schedule.due(answers, states, now, self._settings.loop, self._last)
         # What was tuned for minutes is not to wait for still more answers.
         renewed = [
             task for task in answers if self._encoders.is_new(states.get(task, TaskState(task)))
@@ -443,6 +448,7 @@ class Trainer:
             progress.discard()
             return None
         progress.step()
+        self._hope[task] = run.hope
         record = self._record(task, version, run, _card(about, run, state, started, expected))
         kept = self._store.close_run(run.advance(state, answers, started), record)
         registry.prune(self._store, task)

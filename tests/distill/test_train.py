@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from config.settings import LoopSettings, PolicySettings
 from distill import schedule
 from distill.data.dataset import build
+from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import retrain
@@ -144,12 +145,29 @@ def test_the_timer_retrains_a_task_with_any_new_answers():
 def test_a_quick_run_does_not_wait_for_a_long_one():
     loop = LoopSettings(first=100)
     answers = {"long": 120, "quick": 100}
-    assert schedule.due(answers, {}, 0.0, loop, {"long": 5.0, "quick": 0.2}) == ["quick", "long"]
+    last = {"long": LastRun(5.0), "quick": LastRun(0.2)}
+    assert schedule.due(answers, {}, 0.0, loop, last) == ["quick", "long"]
     # Its turn comes as answers pile up.
-    assert schedule.due({**answers, "long": 3000}, {}, 0.0, loop, {"long": 5.0, "quick": 0.2}) == [
-        "long",
-        "quick",
+    assert schedule.due({**answers, "long": 3000}, {}, 0.0, loop, last) == ["long", "quick"]
+
+
+def test_a_task_that_can_be_learnt_does_not_wait_for_one_that_cannot():
+    loop = LoopSettings(first=100)
+    last = {"vain": LastRun(2.0, hope=0.3), "learnt": LastRun(2.0, hope=0.95)}
+    assert schedule.due({"vain": 250, "learnt": 100}, {}, 0.0, loop, last) == ["learnt", "vain"]
+    # Its turn comes as well, however little there is to hope.
+    last["vain"] = LastRun(2.0, hope=0.0)
+    assert schedule.due({"vain": 1200, "learnt": 100}, {}, 0.0, loop, last) == ["vain", "learnt"]
+
+
+def test_a_run_tells_what_there_is_to_hope_of_the_next():
+    learnt, vain = stream(300), stream(300, noise=1.0)
+    found = [
+        retrain("t", "v", build(exchanges(pairs)), None, TaskState("t"), POLICY, None).hope
+        for pairs in (learnt, vain)
     ]
+    assert found[0] > 0.95
+    assert found[1] < 0.6
 
 
 @pytest.fixture
