@@ -2,6 +2,10 @@
 
 Labels are the answers seen often enough to learn; all others are one class of their own, so that
 the classifier can tell a request whose answer it does not know.
+
+What serves is the mean of the models that cross-validation has tested (bagging, Breiman 1996). One
+of all rows would be surer of itself than they are: at the same threshold it would answer more than
+was tested, and err more often.
 """
 
 from __future__ import annotations
@@ -90,6 +94,18 @@ class _Targets:
     """[m]: the classes of rows, and their shares; None where each row has one class."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """Models that were each trained without a fold."""
+
+    probabilities: Array
+    """[n, classes]: of each row, by the model without it."""
+    weights: Array
+    """[classes, d]: the mean of the models that know a class."""
+    intercepts: Array
+    """[classes]: likewise; not a number for a class that none knows."""
+
+
 def frequent_labels(answers: Sequence[str]) -> tuple[str, ...]:
     """The answers that can be learnt, most frequent first."""
     counts = Counter(answers).most_common(MOST_LABELS)
@@ -172,20 +188,22 @@ def _fit(
     folds = folds_of(groups)
     rows = every if taught is None or callable(taught) else taught
     targets = _targets(y, shares)
-    strength, loss, out_of_fold = _choose_strength(span, targets, folds, rows)
+    strength, loss, tested = _choose_strength(span, targets, folds, rows)
     if callable(taught):
-        sifted = _sift(span, targets, folds, strength, out_of_fold[:, : len(labels)], taught)
+        told = tested.probabilities[:, : len(labels)]
+        sifted = _sift(span, targets, folds, strength, told, taught)
         after = _cross_validate(span, targets, folds, sifted, strength)
         # Of few answers a student is sure that the rare ones are wrong.
-        if _agreement(after, y, labels) > _agreement(out_of_fold, y, labels):
-            rows, out_of_fold = sifted, after
-    out_of_fold = out_of_fold[:, : len(labels)]
+        if _agreement(after, y, labels) > _agreement(tested, y, labels):
+            rows, tested = sifted, after
+    out_of_fold = tested.probabilities[:, : len(labels)]
     best = out_of_fold.argmax(axis=1)
     raw = out_of_fold[np.arange(len(y)), best]
     calibration = calibrate(raw, surprise, best == y)
-    last = rows[:, -1]
-    model = _learn(span, targets, last, strength)
-    weights, intercepts = _rows(model, len(labels))
+    weights, intercepts = tested.weights, tested.intercepts
+    if np.isnan(intercepts).any():
+        # So few rows that no model without a fold had all there is to tell apart.
+        weights, intercepts = _rows(_learn(span, targets, rows[:, -1], strength))
     # Laid out feature by feature: a sparse row of features reads its own weights and no others.
     weights = np.ascontiguousarray((weights @ back).T)
     classifier = Classifier(tuple(labels), weights, intercepts, calibration)
@@ -193,8 +211,8 @@ def _fit(
     return Fitted(classifier, calibration(raw, surprise), best == y, said, out_of_fold, loss, rows)
 
 
-def _agreement(probabilities: Array, y: npt.NDArray[np.int64], labels: Sequence[str]) -> float:
-    return float((probabilities[:, : len(labels)].argmax(axis=1) == y).mean())
+def _agreement(tested: _Tested, y: npt.NDArray[np.int64], labels: Sequence[str]) -> float:
+    return float((tested.probabilities[:, : len(labels)].argmax(axis=1) == y).mean())
 
 
 def _constant(
@@ -235,18 +253,18 @@ def folds_of(groups: Sequence[Hashable], folds: int = _FOLDS) -> npt.NDArray[np.
 
 def _choose_strength(
     features: Matrix, targets: _Targets, folds: npt.NDArray[np.int64], taught: Rows
-) -> tuple[float, float, Array]:
-    """The regularisation with the least cross-validated log loss, that loss, and the probabilities
-    that come with it."""
+) -> tuple[float, float, _Tested]:
+    """The regularisation with the least cross-validated log loss, that loss, and the models that
+    come with it."""
     y = targets.y
     classes = _with_other_last(y)
     counted = taught[:, -1]
     columns = [classes.index(label) for label in y[counted]]
     losses = {}
     for strength in _STRENGTHS:
-        probabilities = _cross_validate(features, targets, folds, taught, strength)
-        truth = probabilities[counted][np.arange(len(columns)), columns]
-        losses[strength] = (float(-np.log(np.clip(truth, SURE, 1)).mean()), probabilities)
+        tested = _cross_validate(features, targets, folds, taught, strength)
+        truth = tested.probabilities[counted][np.arange(len(columns)), columns]
+        losses[strength] = (float(-np.log(np.clip(truth, SURE, 1)).mean()), tested)
     best = min(losses, key=lambda strength: losses[strength][0])
     return best, *losses[best]
 
@@ -257,13 +275,23 @@ def _cross_validate(
     folds: npt.NDArray[np.int64],
     taught: Rows,
     strength: float,
-) -> Array:
-    """Out-of-fold probabilities [n, classes]."""
-    probabilities = np.zeros((len(targets.y), len(np.unique(targets.y))))
+) -> _Tested:
+    """A model without each fold, and what it makes of that."""
+    classes = _with_other_last(targets.y)
+    probabilities = np.zeros((len(targets.y), len(classes)))
+    weights = np.zeros((len(classes), features.shape[1]))
+    intercepts, knowing = np.zeros(len(classes)), np.zeros(len(classes))
     for held in np.unique(folds):
         train, test = (folds != held) & taught[:, held], folds == held
-        probabilities[test] = _predicted(features, targets, train, test, strength)
-    return probabilities
+        probabilities[test], model = _predicted(features, targets, train, test, strength)
+        if model is not None:
+            known = [classes.index(label) for label in _with_other_last(model.classes_)]
+            own_weights, own_intercepts = _rows(model)
+            weights[known] += own_weights
+            intercepts[known] += own_intercepts
+            knowing[known] += 1
+    knowing[knowing == 0] = np.nan
+    return _Tested(probabilities, weights / knowing[:, np.newaxis], intercepts / knowing)
 
 
 def _sift(
@@ -286,7 +314,7 @@ def _sift(
     for one, other in combinations(without, 2):
         train = (folds != one) & (folds != other)
         for held, judged in ((one, folds == other), (other, folds == one)):
-            found = _predicted(features, targets, train, judged, strength)
+            found, _ = _predicted(features, targets, train, judged, strength)
             without[held][judged] = found[:, : out_of_fold.shape[1]]
     for held, probabilities in without.items():
         taught[:, held] = _sifted(y, sieve(probabilities, folds != held))
@@ -309,24 +337,25 @@ def _predicted(
     train: npt.NDArray[np.bool_],
     test: npt.NDArray[np.bool_],
     strength: float,
-) -> Array:
-    """Probabilities [tested, classes] of a model of the rows ``train`` for the rows ``test``.
+) -> tuple[Array, LogisticRegression | None]:
+    """Probabilities [tested, classes] of a model of the rows ``train`` for the rows ``test``, and
+    that model; None where there is nothing to tell apart.
 
     The class "another", if there is one, is the last.
     """
     classes = _with_other_last(targets.y)
     tested = int(test.sum())
     if not train.any():
-        return np.full((tested, len(classes)), 1 / len(classes))
+        return np.full((tested, len(classes)), 1 / len(classes)), None
     probabilities = np.zeros((tested, len(classes)))
     seen = np.unique(targets.classes[train[targets.rows]])
     columns = [classes.index(label) for label in seen]
     if len(seen) == 1:
         probabilities[:, columns] = 1.0
-        return probabilities
+        return probabilities, None
     model = _learn(features, targets, train, strength)
     probabilities[:, columns] = model.predict_proba(features[test])
-    return probabilities
+    return probabilities, model
 
 
 def _targets(y: npt.NDArray[np.int64], shares: Array | None) -> _Targets:
@@ -361,7 +390,7 @@ def _with_other_last(y: npt.NDArray[np.int64]) -> list[int]:
     return [*known, _OTHER] if _OTHER in y else known
 
 
-def _rows(model: LogisticRegression, labels: int) -> tuple[Array, Array]:
+def _rows(model: LogisticRegression) -> tuple[Array, Array]:
     """Weights and intercepts, one row a class, the class "another" last."""
     weights, intercepts = model.coef_, model.intercept_
     if len(weights) == 1:

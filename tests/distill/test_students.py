@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from distill.data.dataset import Example
 from distill.students import fitting, label, usage
@@ -89,6 +90,32 @@ def test_training_in_the_span_gives_the_same_model(monkeypatch):
     one = [p.alternatives[0][1] for p in fast.predict(fresh)]
     other = [p.alternatives[0][1] for p in plain.predict(fresh)]
     np.testing.assert_allclose(one, other, atol=0.05)
+
+
+def test_what_serves_is_the_mean_of_the_models_that_were_tested(monkeypatch):
+    monkeypatch.setattr(fitting, "_STRENGTHS", (3.0,))
+    rng = np.random.default_rng(0)
+    labels = ("a", "b", "c")
+
+    def drawn(count):
+        features = rng.normal(size=(count, 8))
+        best = (features[:, :3] + rng.normal(size=(count, 3))).argmax(axis=1)
+        return features, [labels[i] for i in best]
+
+    features, answers = drawn(60)
+    fresh, _ = drawn(200)
+    fitted = fitting.fit(features, answers, labels, np.ones(60), range(60))
+    folds = fitting.folds_of(range(60))
+
+    def scores(rows):
+        return LogisticRegression(C=3.0).fit(features[rows], np.array(answers)[rows])
+
+    models = [scores(folds != held) for held in range(5)]
+    odds = np.exp(np.mean([model.decision_function(fresh) for model in models], axis=0))
+    served = fitted.classifier.probabilities(fresh)
+    np.testing.assert_allclose(served, odds / odds.sum(axis=1, keepdims=True), atol=0.005)
+    every = scores(np.ones(60, dtype=bool)).predict_proba(fresh)
+    assert np.abs(served - every).max() > 0.02
 
 
 def test_embeddings_tell_meanings_apart(encoder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,3 +30,10 @@ class Tagger:
         shifted = scores - scores.max(axis=1, keepdims=True)
         told: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         return told
+
+
+def mean(taggers: Sequence[Tagger]) -> Tagger:
+    """What several taggers say on average."""
+    weights: npt.NDArray[np.float32] = np.mean([each.weights for each in taggers], axis=0)
+    intercepts: npt.NDArray[np.float32] = np.mean([each.intercepts for each in taggers], axis=0)
+    return Tagger(weights, intercepts)

@@ -14,7 +14,7 @@ from distill.students.extraction.answers import Found
 from distill.students.extraction.marking import marks
 from distill.students.extraction.rung import ExtractionRung, copy
 from distill.students.extraction.shape import Extraction
-from distill.students.extraction.tagger import OUTSIDE, Tagger
+from distill.students.extraction.tagger import OUTSIDE, Tagger, mean
 from distill.students.extraction.tokens import BUCKETS, Tokens, features
 from distill.students.label import Trained
 from policies.agreement import agree
@@ -50,9 +50,11 @@ def train(
     taught = np.array([tags is not None for _, tags in rows])
     values: list[list[str]] = [[] for _ in texts]
     shares = np.zeros((len(texts), len(extraction.copied)))
+    taggers = []
     for held in np.unique(folds):
         test = np.flatnonzero(folds == held).tolist()
         tagger = _fit(rows, (folds != held) & taught, extraction)
+        taggers.append(tagger)
         copied = copy(extraction, tagger, [texts[row] for row in test])
         shares[test] = copied.shares
         for row, one in zip(test, copied.values, strict=True):
@@ -73,7 +75,8 @@ def train(
     calibration = fitting.calibrate(raw, surprise, agreed)
     rung = ExtractionRung(
         extraction,
-        _fit(rows, taught, extraction),
+        # What was tested, as in ``fitting``.
+        mean(taggers) if len(taggers) > 1 else _fit(rows, taught, extraction),
         tuple(head.classifier for head in heads),
         tfidf,
         new,
