@@ -52,8 +52,8 @@ def copied(data: Dataset, learnt: tuple[str, ...] | Form, taught: Sequence[str])
     few = _form_cover(learnt, taught) if isinstance(learnt, Form) else _cover(learnt, taught)
     if few >= _WHOLE_COVER:
         return None
-    texts = [example.text for example in data.examples]
-    found = extraction.find(texts, [example.answer for example in data.examples])
+    texts = data.texts
+    found = extraction.find(texts, data.answers)
     return found if found is not None and found.cover > few else None
 
 

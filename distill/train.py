@@ -147,8 +147,8 @@ def retrain(
         return Run(Verdict(False, "the answers are not from a small closed set"))
     delta = attempt_delta(policy.delta, state.attempts + 1)
     encoders = [each for each in (encoder, tuned) if each is not None]
-    divided = divide(policy, [example.text for example in data.examples])
-    examined = _Examined(data, champion, policy, delta, divided)
+    divided = divide(policy, data.texts)
+    examined = _Examined(data, policy, delta, divided, find_rival(champion, data.head, data.tested))
     best = _best_candidate(examined, learnt, found, encoders, sift)
     labels = () if best.copies else named(learnt, taught)
     served = to_beat(champion, policy)
@@ -169,7 +169,7 @@ def retrain(
         given,
         threshold or 0.0,
         parts.slices,
-        np.array([example.contradicted for example in data.examples if example.weight]),
+        np.array([example.contradicted for example in data.tested]),
         policy.alpha,
         None if parts.newest is None else parts.newest.given(used, parts.places(used.barred)),
     )
@@ -177,8 +177,8 @@ def retrain(
     if threshold is None:
         return Run(verdict, labels, best.names, report=figures, suspects=best.suspects, hope=hope)
     ladder = ladder_of(task, version, data, best.rungs, used, divided)
-    latency = measure(ladder, [example.text for example in data.examples])
-    tested = [example.id for example in data.examples if example.weight]
+    latency = measure(ladder, data.texts)
+    tested = [example.id for example in data.tested]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
     return Run(
         verdict, labels, best.names, ladder, figures, latency, best.suspects, sure=sure, hope=hope
@@ -197,11 +197,11 @@ def _untested(
     labels = named(learnt, taught)
     verdict = Verdict(False, "no evidence: the teacher has answered no request of the task")
     trained = label.train(
-        [example.text for example in data.examples],
-        [example.answer for example in data.examples],
+        data.texts,
+        data.answers,
         learnt,
         encoder=encoder,
-        groups=[example.group for example in data.examples],
+        groups=data.groups,
     )
     names = (trained.rung.name,)
     threshold = gate.observed(_outcomes([trained], np.ones(len(data))), alpha)
@@ -279,43 +279,40 @@ class _Examined:
     """What candidates of one run are compared and tested on."""
 
     data: Dataset
-    champion: Ladder | None
     policy: PolicySettings
     delta: float
     divided: Division
+    rival: Rival | None
 
     def trial(self, labels: Sequence[str], surprise: npt.NDArray[np.float64]) -> _Trial:
         """On the examples that count, of all that are as surprising [n] as that, by the ``labels``
         of their answers."""
         examples = self.data.examples
         counts = np.array([example.weight > 0 for example in examples])
-        tested = [example for example in examples if example.weight > 0]
+        tested = self.data.tested
         texts = [example.text for example in tested]
         slices = cut(texts, [example.answer for example in tested], labels, surprise[counts])
-        champion = self.champion
-        rival = None if champion is None else find_rival(champion, self.data.head, tested)
         nothing = np.zeros((0, 0), dtype=np.int64)
-        parts = Parts(slices, labels, nothing, rival, strata=self.divided.part(counts))
-        return _Trial(self.data, parts, self.policy.alpha, self.delta)
+        parts = Parts(slices, labels, nothing, self.rival, strata=self.divided.part(counts))
+        return _Trial(self, parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
     """A test of whatever is trained on the same answers."""
 
-    data: Dataset
+    examined: _Examined
     parts: Parts
     """All but what a candidate says."""
-    alpha: float
-    delta: float
 
     def candidate(self, *trained: Trained[StudentRung]) -> _Candidate:
         """The rungs that were ``trained``, cheapest first."""
-        weights = np.array([example.weight for example in self.data.examples])
-        outcomes = _outcomes(trained, weights, even=self.data.even)
+        data, alpha, delta = self.examined.data, self.examined.policy.alpha, self.examined.delta
+        weights = np.array([example.weight for example in data.examples])
+        outcomes = _outcomes(trained, weights, even=data.even)
         said = gate.numbered([one.said for one in trained], self.parts.labels)[weights > 0]
         parts = replace(self.parts, said=said)
-        expected = gate.expected_share(outcomes, self.alpha, self.delta, parts.strata)
+        expected = gate.expected_share(outcomes, alpha, delta, parts.strata)
         return _Candidate(trained, outcomes, parts, expected, trained[0].suspects)
 
 
@@ -333,11 +330,8 @@ def _best_candidate(
     candidates = []
     if found is not None:
         data = examined.data
-        texts = [example.text for example in data.examples]
-        answers = [example.answer for example in data.examples]
-        groups = [example.group for example in data.examples]
-        copies = copying.train(texts, answers, found, groups)
-        trial = examined.trial(frequent_labels(answers), copies.surprise)
+        copies = copying.train(data.texts, data.answers, found, data.groups)
+        trial = examined.trial(frequent_labels(data.answers), copies.surprise)
         candidates.append(trial.candidate(copies))
     # What stands in a request may be easier to tell by what else does.
     if learnt and not any(one.expected >= _ENOUGH for one in candidates):
@@ -353,9 +347,7 @@ def _label_candidates(
 ) -> list[_Candidate]:
     """Those that give the answers, or the values of the form, that are ``learnt``."""
     data, alpha = examined.data, examined.policy.alpha
-    texts = [example.text for example in data.examples]
-    answers = [example.answer for example in data.examples]
-    groups = [example.group for example in data.examples]
+    texts, answers, groups = data.texts, data.answers, data.groups
     labels = frequent_labels(answers) if isinstance(learnt, Form) else learnt
     # A form's answers are too many for it to tell which are wrong.
     doubt = sieve(data, learnt) if sift and not isinstance(learnt, Form) else None
@@ -379,8 +371,11 @@ def _label_candidates(
     return candidates
 
 
-def find_rival(champion: Ladder, head: str, tested: Sequence[Example]) -> Rival:
-    """What the champion makes of the newest of the ``tested`` examples, texts without ``head``."""
+def find_rival(champion: Ladder | None, head: str, tested: Sequence[Example]) -> Rival | None:
+    """What the champion, if there is one, makes of the newest of the ``tested`` examples, texts
+    without ``head``."""
+    if champion is None:
+        return None
     fair = np.array([example.created > champion.trained for example in tested])
     fair &= champion.quick
     compared = np.flatnonzero(fair)[-_COMPARED:]

@@ -96,9 +96,9 @@ def tune(
     learnt = learnable(taught)
     if not learnt or isinstance(learnt, Form) or copied(data, learnt, taught) is not None:
         return None
-    texts = [example.text for example in data.examples]
-    said = [example.answer for example in data.examples]
-    groups = [example.group for example in data.examples]
+    texts = data.texts
+    said = data.answers
+    groups = data.groups
     doubt = sieve(data, learnt) if sift else None
     cheap = label.train(texts, said, learnt, groups=groups, taught=doubt)
     if is_hopeless(cheap, alpha):

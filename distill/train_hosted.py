@@ -110,7 +110,7 @@ def retrain(
     saved = np.array([evidence.teacher_costs[example.id] for example in examples], dtype=float)
     cheap, labels = _cheap(data)
     slices = cut(texts, [example.answer for example in examples], labels, trained.surprise)
-    rival = None if champion is None else find_rival(champion, data.head, examples)
+    rival = find_rival(champion, data.head, examples)
     served = to_beat(champion, policy)
 
     def judged(first: label.Trained | None) -> _Candidate:
@@ -171,10 +171,10 @@ def _cheap(data: Dataset) -> tuple[label.Trained | None, tuple[str, ...]]:
     if not labels:
         return None, ()
     made = label.train(
-        [example.text for example in data.examples],
-        [example.answer for example in data.examples],
+        data.texts,
+        data.answers,
         labels,
-        groups=[example.group for example in data.examples],
+        groups=data.groups,
     )
     return made, labels
 

@@ -130,8 +130,8 @@ def retest(
     if not test.can_be_passed():
         return None
     (rung,) = (each for each in ladder.rungs if isinstance(each, TextRung))
-    texts = [example.text for example in data.examples]
-    answers = [example.answer for example in data.examples]
+    texts = data.texts
+    answers = data.answers
     written = student.tested(rung.folder, rung.most_tokens, texts, answers, test.tested)
     return replace(test.run(written), again=ladder.version)
 
@@ -174,7 +174,7 @@ class _Test:
     ) -> _Test:
         """By those that are ``held`` [n] back from its training, as far as they are evidence."""
         counts = np.array([example.weight > 0 for example in data.examples])
-        divided = divide(policy, [example.text for example in data.examples])
+        divided = divide(policy, data.texts)
         delta = attempt_delta(policy.delta, state.attempts + 1)
         served = to_beat(champion, policy)
         return cls(task, version, data, policy, held & counts, divided, served, delta)

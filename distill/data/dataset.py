@@ -74,9 +74,26 @@ class Dataset:
         return len(self.examples)
 
     @property
+    def texts(self) -> list[str]:
+        return [example.text for example in self.examples]
+
+    @property
+    def answers(self) -> list[str]:
+        return [example.answer for example in self.examples]
+
+    @property
+    def groups(self) -> list[int]:
+        return [example.group for example in self.examples]
+
+    @property
+    def tested(self) -> list[Example]:
+        """The examples that count in a test."""
+        return [example for example in self.examples if example.weight > 0]
+
+    @property
     def evidence(self) -> int:
-        """How many examples count in a test."""
-        return sum(example.weight > 0 for example in self.examples)
+        """How many these are."""
+        return len(self.tested)
 
     @property
     def flaws(self) -> Mapping[str, int]:

@@ -104,7 +104,7 @@ def _unlike(
     probabilities: npt.NDArray[np.float64],
     among: npt.NDArray[np.bool_] | None,
 ) -> Iterator[Suspect]:
-    answers = [example.answer for example in data.examples]
+    answers = data.answers
     place_of = {label: i for i, label in enumerate(labels)}
     for place, other in enumerate(likely_wrong(probabilities, answers, labels, among)):
         if other < 0:
