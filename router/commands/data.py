@@ -14,9 +14,6 @@ from typing import Annotated, Any, get_args
 
 import orjson
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from config.settings import Settings
 from distill.data import lessons as pairs
@@ -27,6 +24,7 @@ from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from router import seeds
 from router.commands.opened import Config, Data, fail, opened
+from router.commands.tables import add, console, table
 from router.estimate.logged import Bad
 from telemetry.exchange import Exchange, TaskState
 from telemetry.store import Store
@@ -34,9 +32,6 @@ from telemetry.store import Store
 data_app = typer.Typer(
     no_args_is_help=True, help="Export, import, review and describe what students learn from."
 )
-
-_WIDTH = 160
-"""Columns for a table where the output is not a terminal."""
 
 _AT_ONCE = 500
 """Pairs that are written to the store in one transaction."""
@@ -149,10 +144,10 @@ def card(task: _Task, as_json: _Json = False, data: Data = None, config: Config 
     if as_json:
         _print_json(told)
         return
-    table = Table("", escape(task))
+    shown = table("", task)
     for name, value in told.items():
-        table.add_row(name.replace("_", " "), escape(_shown(value)))
-    _console().print(table)
+        add(shown, name.replace("_", " "), _shown(value))
+    console().print(shown)
 
 
 @data_app.command()
@@ -251,25 +246,23 @@ def _judge(store: Store, task: str, opinions: dict[str, _Opinion]) -> None:
 
 
 def _print_findings(task: str, found: list[Finding], most: int) -> None:
-    table = Table("exchange", "text", "answer", "rather", "probability", "why", "learnt")
+    listed = table("exchange", "text", "answer", "rather", "probability", "why", "learnt")
     for one in found[:most]:
-        table.add_row(
+        add(
+            listed,
             one.id,
-            escape(_clipped(one.text)),
-            escape(_clipped(one.answer)),
-            escape(_clipped(one.suggestion)),
+            _clipped(one.text),
+            _clipped(one.answer),
+            _clipped(one.suggestion),
             f"{one.probability:.0%}",
             one.doubt,
             "no" if one.left_out else "yes",
         )
-    console = _console()
-    console.print(table)
+    console().print(listed)
     more = f" ({most} of them shown)" if len(found) > most else ""
-    console.print(
+    typer.echo(
         f"{len(found)} answers of {task} are likely wrong{more}. "
-        "Say which: --accept ID, --drop ID, --correct ID=ANSWER",
-        markup=False,
-        highlight=False,
+        "Say which: --accept ID, --drop ID, --correct ID=ANSWER"
     )
 
 
@@ -281,15 +274,10 @@ def _clipped(text: str, most: int = 60) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_clipped(name)}: {count}" for name, count in value.items()) or "none"
+    if value is None:
+        return "not known"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _print_json(content: Any) -> None:
     typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    return console

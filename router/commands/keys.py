@@ -15,10 +15,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from router.commands.opened import Config, Data, fail, opened, seconds
+from router.commands.tables import add, console, table
 from router.keys.grant import Grant, mistake_in, shown
 from telemetry.exchange import PICO
 from telemetry.keys import Key, Keys, Secret, new_secret
@@ -36,8 +35,6 @@ _OPTIONS = {
     "expires_at": "--expires",
 }
 """The options by the names that the API has for them."""
-_WIDTH = 160
-"""Columns for the table where the output is not a terminal."""
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key: key_...")]
@@ -167,14 +164,10 @@ def _print_json(content: Any) -> None:
 
 
 def _print_table(every: list[tuple[Key, int]], now: float) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    table = Table(box=None, pad_edge=False)
-    for title in ("id", "name", "secret", "state", "rights", "spent", "a minute"):
-        table.add_column(title)
+    listed = table("id", "name", "secret", "state", "rights", "spent", "a minute")
     for key, spent in every:
-        table.add_row(
+        add(
+            listed,
             key.id,
             key.name,
             key.hint,
@@ -183,7 +176,7 @@ def _print_table(every: list[tuple[Key, int]], now: float) -> None:
             _money(key, spent),
             _pace(key),
         )
-    console.print(table)
+    console().print(listed)
 
 
 def _state(key: Key, now: float) -> str:

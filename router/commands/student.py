@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from distill import registry
@@ -21,15 +20,21 @@ from distill.export.folder import ExportError, Format
 from distill.registry import RegistryError, UntestedError
 from router.commands.listening import address_of, listen
 from router.commands.opened import Config, Data, fail, opened
+from router.commands.tables import add, console, table
 from router.keys.keyring import is_loopback
+from router.room import fitting
+from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 
 student_app = typer.Typer(
     no_args_is_help=True, help="List, compare, promote, roll back and export students."
 )
 
-_WIDTH = 160
-"""Columns for a table where the output is not a terminal."""
+_LISTED = ("task", "trained", "state", "answers", "serves", "wrong at most")
+_LEFT_OUT_FIRST = ("answers", "trained", "task", "wrong at most", "serves")
+"""Where a terminal has no room for all."""
+_LEAST_VERDICT = 24
+"""Columns of the terminal for why a student serves or does not."""
 
 _Version = Annotated[str, typer.Argument(metavar="VERSION", help="A student: protege student list")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the student.")]
@@ -49,20 +54,14 @@ def list_students(
     if as_json:
         _print_json([registry.summary(record) for record in records])
         return
-    table = _table("version", "task", "trained", "state", "answers", "serves", "wrong at most", "")
-    for record in records:
-        told = registry.summary(record)
-        table.add_row(
-            record.version,
-            record.task,
-            _date(record.created),
-            told["state"],
-            _shown(told["answers"]),
-            _percent(told["share"]),
-            _percent(told["upper"]),
-            record.verdict,
-        )
-    _console().print(table)
+    rows = [_row(record) for record in records]
+    columns = [list(column) for column in zip(_LISTED, *rows, strict=True)]
+    names = max((len(record.version) for record in records), default=0)
+    places = fitting(columns, console().width, _LEFT_OUT_FIRST, names + _LEAST_VERDICT)
+    listed = table("version", *(_LISTED[at] for at in places), "why")
+    for record, row in zip(records, rows, strict=True):
+        add(listed, record.version, *(row[at] for at in places), record.verdict)
+    console().print(listed)
 
 
 @student_app.command()
@@ -76,13 +75,13 @@ def show(
     if as_json:
         _print_json({**told, "card": registry.read_card(record)})
         return
-    table = _table("", version)
+    shown = table("", version)
     for name, value in told.items():
-        table.add_row(name.replace("_", " "), _figure(name, value))
-    _console().print(table)
+        add(shown, name.replace("_", " "), _figure(name, value))
+    console().print(shown)
     slices = (registry.read_card(record).get("evaluation") or {}).get("slices", ())
     if slices:
-        _console().print("", _slices(slices))
+        console().print("", _slices(slices))
 
 
 @student_app.command()
@@ -100,10 +99,10 @@ def compare(
     if as_json:
         _print_json([one, other])
         return
-    table = _table("", first, second)
+    shown = table("", first, second)
     for name in one:
-        table.add_row(name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))
-    _console().print(table)
+        add(shown, name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))
+    console().print(shown)
 
 
 @student_app.command()
@@ -200,18 +199,17 @@ def _store(data: Path | None, config: Path | None) -> Generator[Store, None, Non
             fail(str(error))
 
 
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    return console
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title)
-    return table
+def _row(record: StudentRecord) -> list[str]:
+    """What the list says of a student, beside its version and its verdict."""
+    told = registry.summary(record)
+    return [
+        record.task,
+        _date(record.created),
+        told["state"],
+        _shown(told["answers"]),
+        _percent(told["share"]),
+        _percent(told["upper"]),
+    ]
 
 
 def _print_json(content: Any) -> None:
@@ -219,9 +217,10 @@ def _print_json(content: Any) -> None:
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("slice", "", "of requests", "answers", "wrong", "agree", "95% interval", "bound")
+    shown = table("slice", "", "of requests", "answers", "wrong", "agree", "95% interval", "bound")
     for each in slices:
-        table.add_row(
+        add(
+            shown,
             each["kind"],
             each["name"],
             _percent(each["share"]),
@@ -231,7 +230,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Table:
             f"{each['low']:.1%} to {each['high']:.1%}" if each["answered"] else "",
             each["bound"],
         )
-    return table
+    return shown
 
 
 _PERCENT = {"share", "disagreement", "upper", "teacher_agrees_with_itself"}

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from policies.estimation import LEVEL
 from policies.evaluation import Frontier, Outcome, upper_hull
+from router.report.shown import printable
 from router.whatif.replayed import HEADINGS, cells, figures
 
 _ROWS = 12
@@ -44,7 +46,7 @@ class Drawn:
 
     def table(self) -> Table:
         shown = Table(
-            title=f"{self.task}: {self.requests:,} requests",
+            title=f"{escape(printable(self.task))}: {self.requests:,} requests",
             caption=f"In brackets: {LEVEL:.0%} intervals for traffic like this. AIQ: mean quality "
             "from the least to the greatest cost, on the upper hull of all thresholds.",
         )

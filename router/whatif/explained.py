@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from router.report.shown import printable
 from router.turn import usd
 from telemetry.exchange import Exchange, StudentRecord
 from telemetry.store import Store
@@ -220,7 +221,7 @@ def _why(reason: str) -> str:
 
 
 def _line(what: str, said: str) -> str:
-    return f"  {what:<{_LABEL}}{said}"
+    return f"  {what:<{_LABEL}}{printable(said)}"
 
 
 def _score(name: str, value: Any) -> str:

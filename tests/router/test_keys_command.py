@@ -107,6 +107,12 @@ def test_mistakes_are_one_line(data: Path, arguments: tuple[str, ...], complaint
     assert run(*arguments, "--data", str(data)) == (1, "", [f"protege: {complaint}"])
 
 
+def test_names_are_shown_as_they_were_given(data: Path) -> None:
+    where = ("--data", str(data))
+    assert run("create", "--name", "[/] [red]shop", "--task", "[/b]", *where)[0] == 0
+    assert "[/] [red]shop" in run("list", *where)[1]
+
+
 def test_a_store_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "protege.db").write_text("not a database " * 100)
     code, _, errors = run("list", "--data", str(tmp_path))

@@ -184,6 +184,16 @@ def test_frontier(log: list[Exchange], data: Path, tmp_path: Path) -> None:
     assert others[-1]["quality"] <= found["random_aiq"] < found["aiq"] <= 1
 
 
+def test_names_are_shown_as_callers_gave_them(data: Path) -> None:
+    store = Store(data)
+    store.write([replace(each, id=f"2{each.id}", task="[/]\x1b[2J") for each in fill(store)])
+    store.close()
+    _, shown, _ = call("frontier", "[/]\x1b[2J", "--data", str(data))
+    assert "[/] [2J: 400 requests" in shown
+    _, shown, _ = call("explain", "2req_1", "--data", str(data))
+    assert "[/] [2J\n" in shown
+
+
 def test_explain(log: list[Exchange], data: Path) -> None:
     served = next(e for e in log if e.route == "student" and e.agreed is not None)
     code, shown, errors = call("explain", served.id, "--data", str(data))

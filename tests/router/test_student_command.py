@@ -100,6 +100,36 @@ def test_list(data: Path) -> None:
     assert json.loads(run(data, "list", "--task", "none", "--json")[1]) == []
 
 
+def test_a_version_can_be_copied_from_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    promote(store, tmp_path, version := "answer-with-the-department-3d22ef98-0a1b2c3d")
+    store.close()
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    _, out, _ = run(tmp_path, "list")
+    assert out.split()[:3] == ["version", "state", "why"]
+    assert f"{version}  serving" in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    monkeypatch.delenv("TTY_COMPATIBLE")
+    _, out, _ = run(tmp_path, "list")
+    assert len(out.splitlines()) == 2  # Elsewhere a student is a line, with all of its figures.
+    assert TASK in out
+
+
+def test_names_are_shown_as_callers_gave_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    task = "[/b] [red]\x1b[2J"
+    record = StudentRecord("v1", task, 1.0, "", False, "[/] kept", "{}")
+    assert store.close_run(TaskState(task), record)
+    store.close()
+    for asked in (("list",), ("show", "v1"), ("compare", "v1", "v1")):
+        _, out, _ = run(tmp_path, *asked)
+        assert "[/b] [red] [2J" in out
+        assert "[/] kept" in out
+
+
 def test_show_and_compare(data: Path) -> None:
     _, out, _ = run(data, "show", "animals-2")
     assert "passed its test" in out
