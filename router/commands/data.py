@@ -24,7 +24,7 @@ from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from router import seeds
 from router.commands.opened import Config, Data, fail, opened
-from router.commands.tables import add, console, table
+from router.commands.tables import add, console, listed, table
 from router.estimate.logged import Bad
 from telemetry.exchange import Exchange, TaskState
 from telemetry.store import Store
@@ -32,6 +32,10 @@ from telemetry.store import Store
 data_app = typer.Typer(
     no_args_is_help=True, help="Export, import, review and describe what students learn from."
 )
+
+_REVIEWED = ("exchange", "answer", "rather", "probability", "why", "learnt", "text")
+_LEFT_OUT_FIRST = ("learnt", "why", "probability")
+"""Where a terminal has no room for all."""
 
 _AT_ONCE = 500
 """Pairs that are written to the store in one transaction."""
@@ -246,19 +250,19 @@ def _judge(store: Store, task: str, opinions: dict[str, _Opinion]) -> None:
 
 
 def _print_findings(task: str, found: list[Finding], most: int) -> None:
-    listed = table("exchange", "text", "answer", "rather", "probability", "why", "learnt")
-    for one in found[:most]:
-        add(
-            listed,
+    rows = [
+        [
             one.id,
-            _clipped(one.text),
             _clipped(one.answer),
             _clipped(one.suggestion),
             f"{one.probability:.0%}",
             one.doubt,
             "no" if one.left_out else "yes",
-        )
-    console().print(listed)
+            _clipped(one.text),
+        ]
+        for one in found[:most]
+    ]
+    console().print(listed(_REVIEWED, rows, _LEFT_OUT_FIRST))
     more = f" ({most} of them shown)" if len(found) > most else ""
     typer.echo(
         f"{len(found)} answers of {task} are likely wrong{more}. "

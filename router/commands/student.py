@@ -20,9 +20,8 @@ from distill.export.folder import ExportError, Format
 from distill.registry import RegistryError, UntestedError
 from router.commands.listening import address_of, listen
 from router.commands.opened import Config, Data, fail, opened
-from router.commands.tables import add, console, table
+from router.commands.tables import add, console, listed, table
 from router.keys.keyring import is_loopback
-from router.room import fitting
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 
@@ -30,11 +29,9 @@ student_app = typer.Typer(
     no_args_is_help=True, help="List, compare, promote, roll back and export students."
 )
 
-_LISTED = ("task", "trained", "state", "answers", "serves", "wrong at most")
+_LISTED = ("version", "task", "trained", "state", "answers", "serves", "wrong at most", "why")
 _LEFT_OUT_FIRST = ("answers", "trained", "task", "wrong at most", "serves")
 """Where a terminal has no room for all."""
-_LEAST_VERDICT = 24
-"""Columns of the terminal for why a student serves or does not."""
 
 _Version = Annotated[str, typer.Argument(metavar="VERSION", help="A student: protege student list")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the student.")]
@@ -54,14 +51,7 @@ def list_students(
     if as_json:
         _print_json([registry.summary(record) for record in records])
         return
-    rows = [_row(record) for record in records]
-    columns = [list(column) for column in zip(_LISTED, *rows, strict=True)]
-    names = max((len(record.version) for record in records), default=0)
-    places = fitting(columns, console().width, _LEFT_OUT_FIRST, names + _LEAST_VERDICT)
-    listed = table("version", *(_LISTED[at] for at in places), "why")
-    for record, row in zip(records, rows, strict=True):
-        add(listed, record.version, *(row[at] for at in places), record.verdict)
-    console().print(listed)
+    console().print(listed(_LISTED, [_row(record) for record in records], _LEFT_OUT_FIRST))
 
 
 @student_app.command()
@@ -200,15 +190,17 @@ def _store(data: Path | None, config: Path | None) -> Generator[Store, None, Non
 
 
 def _row(record: StudentRecord) -> list[str]:
-    """What the list says of a student, beside its version and its verdict."""
+    """What the list says of a student."""
     told = registry.summary(record)
     return [
+        record.version,
         record.task,
         _date(record.created),
         told["state"],
         _shown(told["answers"]),
         _percent(told["share"]),
         _percent(told["upper"]),
+        record.verdict,
     ]
 
 

@@ -112,6 +112,7 @@ def test_a_version_can_be_copied_from_a_narrow_terminal(
     assert out.split()[:3] == ["version", "state", "why"]
     assert f"{version}  serving" in out
     assert max(len(line) for line in out.splitlines()) <= 80
+    assert "No room for: task, trained, answers, serves, wrong at most." in out
     monkeypatch.delenv("TTY_COMPATIBLE")
     _, out, _ = run(tmp_path, "list")
     assert len(out.splitlines()) == 2  # Elsewhere a student is a line, with all of its figures.
