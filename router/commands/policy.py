@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,7 @@ def replay(
         rate = settings.policy.audit_rate
         replayed = Replayed.of(history, name, chance, rate, task, period)
         _write_json(replayed.as_json(), json_file)
-        _print(replayed.table(), left_out_in_words(replayed.left_out))
+        _print(replayed.table, left_out_in_words(replayed.left_out))
 
 
 @policy_app.command()
@@ -108,7 +109,7 @@ def frontier(
         _write_json(drawn.as_json(), json_file)
         if png_file is not None:
             drawn.chart(png_file)
-        _print(drawn.table(), drawn.aiq_in_words())
+        _print(drawn.table, drawn.aiq_in_words())
 
 
 @policy_app.command()
@@ -178,10 +179,10 @@ def _json(content: dict[str, Any]) -> str:
     return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
 
 
-def _print(table: Table, words: str) -> None:
+def _print(table: Callable[[int], Table], words: str) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
-    console.print(table)
+    console.print(table(console.width))
     if words:
         console.print(words, highlight=False)

@@ -16,7 +16,10 @@ _HEADINGS = (
     *("requests", "student", "spent $", "all-teacher $", "saved $", "saved", "by audits $"),
     *("audits", "agree", "interval", "errors"),
 )
-_LEFT_OUT_FIRST = ("all-teacher $", "interval", "by audits $", "audits", "errors", "saved")
+_LEFT_OUT_FIRST = (
+    *("all-teacher $", "interval", "by audits $", "audits", "errors", "saved"),
+    *("requests", "spent $"),
+)
 """Where a terminal has no room for all."""
 
 _LITTLE = 10.0

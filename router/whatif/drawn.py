@@ -13,7 +13,7 @@ from rich.table import Table
 from policies.estimation import LEVEL
 from policies.evaluation import Frontier, Outcome, upper_hull
 from router.report.shown import printable
-from router.whatif.replayed import HEADINGS, cells, figures
+from router.whatif.replayed import figures, fill
 
 _ROWS = 12
 """Most thresholds of a table."""
@@ -44,24 +44,26 @@ class Drawn:
             ],
         }
 
-    def table(self) -> Table:
+    def table(self, width: int) -> Table:
+        """What there is room for in ``width`` columns of the terminal."""
         shown = Table(
             title=f"{escape(printable(self.task))}: {self.requests:,} requests",
             caption=f"In brackets: {LEVEL:.0%} intervals for traffic like this. AIQ: mean quality "
             "from the least to the greatest cost, on the upper hull of all thresholds.",
         )
-        for heading in ("threshold", *HEADINGS[1:]):
-            shown.add_column(heading, justify="right")
-        points = self.frontier.points
-        last = len(points) - 1
-        for number in sorted({round(last * row / (_ROWS - 1)) for row in range(_ROWS)}):
-            threshold = points[number].threshold
-            name = "teacher alone" if threshold is None else f"{threshold:.4f}"
-            shown.add_row(name, *cells(points[number].outcome))
+        shown.add_column("threshold", justify="right")
+        last = len(self.frontier.points) - 1
+        numbers = sorted({round(last * row / (_ROWS - 1)) for row in range(_ROWS)})
+        points = [self.frontier.points[number] for number in numbers]
+        outcomes = [point.outcome for point in points]
+        rows = fill(shown, [*outcomes, *self.policies.values(), self.frontier.operating], width)
+        for point, row in zip(points, rows, strict=False):
+            name = "teacher alone" if point.threshold is None else f"{point.threshold:.4f}"
+            shown.add_row(name, *row)
         shown.add_section()
-        for name, outcome in self.policies.items():
-            shown.add_row(name, *cells(outcome))
-        shown.add_row("as it was", *cells(self.frontier.operating), style="bold")
+        for name, row in zip(self.policies, rows[len(points) :], strict=False):
+            shown.add_row(name, *row)
+        shown.add_row("as it was", *rows[-1], style="bold")
         return shown
 
     def aiq_in_words(self) -> str:

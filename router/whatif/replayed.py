@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,16 +13,12 @@ from rich.table import Table
 from policies.estimation import LEVEL, Estimate
 from policies.evaluation import Outcome, happened, random_control, replay
 from policies.history import Floats, History
+from router.room import fitting
 
-HEADINGS = (
-    "policy",
-    "students answer",
-    "USD",
-    "mean s",
-    "95% within s",
-    "disagree",
-    "of all",
-)
+_HEADINGS = ("students answer", "USD", "mean s", "95% within s", "disagree", "of all")
+
+_LEFT_OUT_FIRST = ("95% within s", "mean s", "of all")
+"""Where a terminal has no room for all."""
 
 LEFT_OUT = {
     "forced": "whose model the caller named",
@@ -91,19 +88,20 @@ class Replayed:
             "teacher": figures(self.teacher),
         }
 
-    def table(self) -> Table:
+    def table(self, width: int) -> Table:
+        """What there is room for in ``width`` columns of the terminal."""
         shown = Table(
             title=f"{self.requests:,} requests from {_date(self.since)} to {_date(self.until)} UTC",
             caption=f"In brackets: {LEVEL:.0%} intervals for traffic like this. Disagree: of the "
             "students' answers, not the teacher's. USD: audits included.",
         )
-        for heading in HEADINGS:
-            shown.add_column(heading, justify="left" if heading == "policy" else "right")
-        shown.add_row("as it was", *cells(self.happened))
-        shown.add_row(self.policy, *cells(self.replayed), style="bold")
-        control = f"random {self.random_share:.1%}, same cost"
-        shown.add_row(control, *cells(self.control))
-        shown.add_row("teacher alone", *cells(self.teacher))
+        shown.add_column("policy")
+        outcomes = (self.happened, self.replayed, self.control, self.teacher)
+        happened, replayed, control, teacher = fill(shown, outcomes, width)
+        shown.add_row("as it was", *happened)
+        shown.add_row(self.policy, *replayed, style="bold")
+        shown.add_row(f"random {self.random_share:.1%}, same cost", *control)
+        shown.add_row("teacher alone", *teacher)
         return shown
 
 
@@ -135,8 +133,22 @@ def interval(estimate: Estimate) -> dict[str, float]:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def cells(outcome: Outcome) -> tuple[str, ...]:
-    """An outcome in a table: all but the first of the headings."""
+def fill(shown: Table, outcomes: Sequence[Outcome], width: int) -> list[list[str]]:
+    """Give the table the columns that have room beside its first, and return the rows for them.
+    Where not all columns have, intervals are below their figures."""
+    columns = [list(column) for column in zip(_HEADINGS, *map(_cells, outcomes), strict=True)]
+    if len(fitting(columns, width, _LEFT_OUT_FIRST)) < len(columns):
+        columns = [[cell.replace(" (", "\n(") for cell in column] for column in columns]
+    places = fitting(columns, width, _LEFT_OUT_FIRST)
+    if left_out := [name for at, name in enumerate(_HEADINGS) if at not in places]:
+        shown.caption = f"{shown.caption} No room for: {', '.join(left_out)}."
+    for at in places:
+        shown.add_column(columns[at][0], justify="right", no_wrap=True)
+    return [[columns[at][1 + row] for at in places] for row in range(len(outcomes))]
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    """An outcome below the headings."""
     wrong = outcome.disagreement
     return (
         _shares(outcome.student_share),

@@ -194,6 +194,18 @@ def test_names_are_shown_as_callers_gave_them(data: Path) -> None:
     assert "[/] [2J\n" in shown
 
 
+@pytest.mark.parametrize("asked", [("frontier", "task"), ("replay",)])
+def test_no_figure_is_cut_where_there_is_little_room(
+    log: list[Exchange], data: Path, asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    _, shown, _ = call(*asked, "--data", str(data))
+    assert "…" not in shown
+    assert "No room for: mean s" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
 def test_explain(log: list[Exchange], data: Path) -> None:
     served = next(e for e in log if e.route == "student" and e.agreed is not None)
     code, shown, errors = call("explain", served.id, "--data", str(data))

@@ -140,6 +140,18 @@ def test_table(folder: Path) -> None:
     assert "95.0%" in total
 
 
+def test_what_is_wider_than_a_small_terminal_is_left_out(folder: Path) -> None:
+    store = Store(folder)
+    made = read(store, NOW - 30 * 86400, NOW, "task", PolicySettings())
+    store.close()
+    console = Console(width=60)
+    with console.capture() as capture:
+        console.print(table(made, 60))
+    rows = [line for line in capture.get().splitlines() if line.startswith("│")]
+    assert rows
+    assert all(line.endswith("│") for line in rows)
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_no_figure_is_cut_where_there_is_little_room(folder: Path, width: int) -> None:
     store = Store(folder)
