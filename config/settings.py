@@ -6,6 +6,8 @@ The environment uses the prefix ``PROTEGE_`` and two underscores between levels,
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -250,7 +252,12 @@ class HostedSettings(_Section):
     """Most to spend on that in a day, in UTC."""
 
 
-PrivateData = Literal["off", "detect", "mask"]
+def _off(value: object) -> object:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
+PrivateData = Annotated[Literal["off", "detect", "mask"], BeforeValidator(_off)]
 """What becomes of private data in what students are taught and read, and in exports: nothing, they
 are counted, or placeholders take their place."""
 
@@ -420,11 +427,24 @@ def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Set
         from_environment = environment()
     except SettingsError as error:
         raise ConfigError([f"environment: {error}"]) from error
+    if flat := _flat(os.environ):
+        raise ConfigError([f"{name}: two underscores go between levels" for name in flat])
     merged = _merge(_merge(_read_yaml(config), from_environment), flags or {})
     try:
         return Settings(**merged)
     except ValidationError as error:
         raise ConfigError([_sentence(mistake) for mistake in error.errors()]) from error
+
+
+def _flat(names: Iterable[str]) -> list[str]:
+    """The variables that name a setting of a section with a single underscore, and so none."""
+    sections = {
+        f"PROTEGE_{section}_{name}".upper()
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.default, _Section)
+        for name in type(field.default).model_fields
+    }
+    return sorted(name for name in names if name.upper() in sections)
 
 
 def _read_yaml(path: Path | None) -> dict[str, Any]:
@@ -458,6 +478,10 @@ def _sentence(mistake: ErrorDetails) -> str:
     if mistake["type"] == "extra_forbidden":
         return f"{key}: unknown setting"
     value = mistake["input"]
-    hidden = isinstance(value, dict) or not _SECRET.isdisjoint(key.split("."))
+    # A mapping or a list may have a secret in it.
+    hidden = isinstance(value, (dict, list)) or not _SECRET.isdisjoint(key.split("."))
     shown = "" if hidden else f" (got {value!r})"
-    return f"{key}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}{shown}"
+    said = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "model_type":
+        said = "must be a section of settings"
+    return f"{key}: {said[0].lower()}{said[1:]}{shown}"

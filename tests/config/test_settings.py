@@ -93,6 +93,32 @@ def test_a_mistake_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+def test_a_single_underscore_between_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROTEGE_POLICY_ALPHA", "0.01")
+    monkeypatch.setenv("PROTEGE_FALLBACK_MODEL", "the SDK's")
+    monkeypatch.setenv("PROTEGE_COMPUTE_USD_PER_HOUR", "0.1")
+    with pytest.raises(ConfigError) as error:
+        load()
+    assert error.value.lines == ["PROTEGE_POLICY_ALPHA: two underscores go between levels"]
+
+
+def test_a_bare_off_is_off(tmp_path: Path) -> None:
+    config = tmp_path / "protege.yaml"
+    config.write_text("dataset: {private: off}\n")
+    assert load(config).dataset.private == "off"
+
+
+def test_a_key_in_a_list_is_never_shown(tmp_path: Path) -> None:
+    config = tmp_path / "protege.yaml"
+    config.write_text("hosted: {models: [{model: m, api_key: sk-secret}, {model: m}]}\npolicy: 5\n")
+    with pytest.raises(ConfigError) as error:
+        load(config)
+    assert error.value.lines == [
+        "hosted.models: needs models of different names",
+        "policy: must be a section of settings (got 5)",
+    ]
+
+
 def test_a_key_is_never_shown(tmp_path: Path) -> None:
     (line,) = mistakes(tmp_path, "teacher: {api_key: [sk-secret]}")
     assert "sk-secret" not in line

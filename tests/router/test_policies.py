@@ -352,7 +352,7 @@ def test_a_task_with_a_budget_of_its_own(
     ("setting", "value", "words"),
     [
         ("PROTEGE_POLICY__NAME", "fast", "policy.name: input should be 'bound'"),
-        ("PROTEGE_POLICY__NAME", "budget", "policy: value error, the budget policy needs"),
+        ("PROTEGE_POLICY__NAME", "budget", "policy: the budget policy needs"),
         ("PROTEGE_POLICY__BUDGET__USD", "-1", "policy.budget.usd: input should be greater"),
         ("PROTEGE_POLICY__RANDOM__SHARE", "2", "policy.random.share: input should be less"),
         ("PROTEGE_POLICIES", '{"tasks": {"t": {"nam": "bound"}}}', "policies.tasks.t.nam: unknown"),
