@@ -48,6 +48,9 @@ from telemetry.states import locked
 from telemetry.tryouts import Tryout
 from telemetry.upsert import upsert
 
+_FILE = "protege.db"
+"""Of SQLite, in the data folder."""
+
 _PLACED = or_(students.c.serving, students.c.stage.is_not(None))
 """Students that serve, or are on their way to it."""
 
@@ -156,6 +159,11 @@ class Store:
             raise StoreError(f"cannot open the {where}: {' '.join(str(reason).split())}") from error
         self._addition = _Addition.to(self.engine)
         self._hasty = _sqlite(data, _set_hasty_pragmas) if database is None else None
+
+    @staticmethod
+    def exists(data: Path, database: SecretStr | None = None) -> bool:
+        """Whether there is a store already. A database is taken to be one."""
+        return database is not None or (data / _FILE).is_file()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -649,7 +657,7 @@ def _save(connection: Connection, state: TaskState) -> None:
 
 
 def _sqlite(data: Path, set_pragmas: Callable[[Any, Any], None]) -> Engine:
-    engine = create_engine(f"sqlite:///{data / 'protege.db'}", hide_parameters=True)
+    engine = create_engine(f"sqlite:///{data / _FILE}", hide_parameters=True)
     event.listen(engine, "connect", set_pragmas)
     return engine
 

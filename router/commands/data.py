@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from distill.data.lessons import Format, LessonError
 from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from router import seeds
-from router.commands.opened import Config, Data, fail, opened
+from router.commands.opened import Config, Data, fail, made, opened
 from router.commands.tables import add, console, listed, table
 from router.estimate.logged import Bad
 from telemetry.exchange import Exchange, TaskState
@@ -90,7 +90,7 @@ def import_seed(
     """Add pairs that were made elsewhere to what a task's students learn from. They teach, but are
     no evidence for the promise. Pairs that are there already stay as they are."""
     skipped: list[Bad] = []
-    with _told(data, config) as (_, store):
+    with _told(made(data, config)) as (_, store):
         before = store.imported(task)
         read = 0
         rows = _good(seeds.read(file, task), skipped)
@@ -125,7 +125,7 @@ def review(
     right (--accept), to be forgotten (--drop), or another (--correct)."""
     opinions = _opinions(accept or [], drop or [], correct or [])
     if opinions:
-        with _told(data, config) as (_, store):
+        with _told(opened(data, config)) as (_, store):
             _judge(store, task, opinions)
         typer.echo(f"{len(opinions)} answers of {task} judged")
         return
@@ -158,7 +158,7 @@ def card(task: _Task, as_json: _Json = False, data: Data = None, config: Config 
 def forget(data: Data = None, config: Config = None) -> None:
     """Delete the texts that are older than dataset.retention_days, as a server with a learning loop
     does by itself."""
-    with _told(data, config) as (settings, store):
+    with _told(opened(data, config)) as (settings, store):
         if settings.dataset.retention_days is None:
             fail("dataset.retention_days is not set: texts are kept")
         count = store.forget_before(settings.dataset.horizon(time.time()))
@@ -178,7 +178,7 @@ class _Opened:
 @contextmanager
 def learning(task: str, data: Path | None, config: Path | None) -> Generator[_Opened, None, None]:
     """What the students of a task would learn from now. What is wrong is told in one line."""
-    with _told(data, config) as (settings, store):
+    with _told(opened(data, config)) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()
         state = store.task_states().get(task, TaskState(task))
@@ -190,9 +190,11 @@ def learning(task: str, data: Path | None, config: Path | None) -> Generator[_Op
 
 
 @contextmanager
-def _told(data: Path | None, config: Path | None) -> Generator[tuple[Settings, Store], None, None]:
-    """As ``opened``; what is wrong with lessons is told in one line as well."""
-    with opened(data, config) as found:
+def _told(
+    opening: AbstractContextManager[tuple[Settings, Store]],
+) -> Generator[tuple[Settings, Store], None, None]:
+    """What is opened; what is wrong with lessons is told in one line as well."""
+    with opening as found:
         try:
             yield found
         except LessonError as error:

@@ -16,7 +16,7 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from router.commands.opened import Config, Data, fail, opened, seconds
+from router.commands.opened import Config, Data, fail, made, opened, seconds
 from router.commands.tables import add, console, table
 from router.keys.grant import Grant, mistake_in, shown
 from telemetry.exchange import PICO
@@ -68,7 +68,8 @@ def create(
     config: Config = None,
 ) -> None:
     """Create a key. Its secret is printed, once."""
-    with _store(data, config) as keys:
+    with made(data, config) as (_, store):
+        keys = Keys(store)
         now = time.time()
         grant = _grant(
             name=name,

@@ -26,22 +26,37 @@ Config = Annotated[
 
 @contextmanager
 def opened(data: Path | None, config: Path | None) -> Generator[tuple[Settings, Store], None, None]:
+    """As ``made``, of a store that has to be there: a mistyped folder is not an empty store."""
+    settings = _settings(data, config)
+    if not Store.exists(settings.data, settings.database):
+        fail(f"there is no store in {settings.data}: --data names a server's folder")
+    with made(data, config) as both:
+        yield both
+
+
+@contextmanager
+def made(data: Path | None, config: Path | None) -> Generator[tuple[Settings, Store], None, None]:
     """The settings and the store that they name. What is wrong with it is told in one line."""
+    settings = _settings(data, config)
     try:
-        settings = load(config, {} if data is None else {"data": data})
         store = Store(settings.data, settings.database)
         try:
             yield settings, store
         finally:
             store.close()
-    except ConfigError as error:
-        fail("; ".join(error.lines))
     except OSError as error:
         fail(f"cannot write to {error.filename}: {error.strerror}")
     except StoreError as error:
         fail(str(error))
     except SQLAlchemyError as error:
         fail(f"the store failed: {' '.join(str(error.__cause__ or error).split())}")
+
+
+def _settings(data: Path | None, config: Path | None) -> Settings:
+    try:
+        return load(config, {} if data is None else {"data": data})
+    except ConfigError as error:
+        fail("; ".join(error.lines))
 
 
 def seconds(text: str, option: str) -> int:

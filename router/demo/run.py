@@ -30,6 +30,7 @@ from router.demo.progress import Progress
 from router.demo.report import Outcome, Row, Summary, chart, summarise, table
 from router.demo.samples import Sample, interleave, read_file
 from router.demo.servers import serving
+from telemetry.store import Store
 
 _AUDITS_S = 30.0
 
@@ -68,7 +69,7 @@ def prepare_folder(options: Options) -> None:
     folder = options.server_data
     try:
         if folder.exists() and any(folder.iterdir()):
-            if not (folder / "protege.db").is_file():
+            if not Store.exists(folder):
                 raise DemoError(f"{folder} is not an earlier demo's: please choose another --out")
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ class Stored:
 
     def __init__(self, settings: Settings) -> None:
         """Raises EstimateError where there is none, or it cannot be read."""
-        if settings.database is None and not (settings.data / "protege.db").is_file():
+        if not Store.exists(settings.data, settings.database):
             raise EstimateError(f"{settings.data}: no store in it")
         try:
             self._store = Store(settings.data, settings.database)

@@ -144,7 +144,7 @@ def test_review_lists_what_is_likely_wrong_and_keeps_what_a_person_says(store, t
     assert "support-901" not in kept
 
 
-def test_the_program_knows_the_command(tmp_path):
+def test_the_program_knows_the_command(store, tmp_path):
     process = run_cli("data", "card", "nothing", "--data", str(tmp_path))
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")

@@ -104,6 +104,7 @@ def test_list_rotate_and_revoke(data: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(data: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    Store(data).close()
     assert run(*arguments, "--data", str(data)) == (1, "", [f"protege: {complaint}"])
 
 

@@ -267,6 +267,7 @@ def test_explain_what_no_policy_chose_or_what_came_otherwise(data: Path) -> None
 def test_mistakes_are_told_in_one_line(
     data: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
+    Store(data).close()
     code, shown, errors = call("replay", *arguments, "--data", str(data))
     assert (code, shown) == (1, "")
     (line,) = errors

@@ -140,6 +140,16 @@ def test_table(folder: Path) -> None:
     assert "95.0%" in total
 
 
+def test_a_mistyped_folder_is_no_empty_store(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    result = CliRunner().invoke(app, ["report", "--data", str(missing)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"protege: there is no store in {missing}: --data names a server's folder\n"
+    )
+    assert not missing.exists()
+
+
 def test_what_is_wider_than_a_small_terminal_is_left_out(folder: Path) -> None:
     store = Store(folder)
     made = read(store, NOW - 30 * 86400, NOW, "task", PolicySettings())
