@@ -57,6 +57,7 @@ async def show(page: Page) -> Response:
     promised = page.parts.settings.policy
     return page.render(
         "overview.html",
+        api=f"{page.request.base_url}v1",
         period=period,
         choices=CHOICES,
         whole=whole,

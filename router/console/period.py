@@ -139,8 +139,8 @@ class Course:
         """What all came to in each slot."""
         return self._each(self.sums)
 
-    def spending(self) -> tuple[list[Series], Series]:
-        """What was spent on whom, and what the teacher alone would have cost."""
+    def spending(self) -> tuple[list[Series], Series | None]:
+        """What was spent on whom, and what the teacher alone would have cost, if anything."""
         totals = self.totals()
         parts = [
             Series(name, css, [total.cost for total in self.routes(route)])
@@ -152,7 +152,7 @@ class Course:
         alone = Series(
             "the teacher alone", "alone", [float(total.teacher_cost) for total in totals]
         )
-        return shown, alone
+        return shown, alone if any(alone.values) else None
 
     def likely_saved(self, confidence: float) -> tuple[float, float] | None:
         """The picodollars between which the saving lies with this confidence, by audits: what the

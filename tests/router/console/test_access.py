@@ -312,6 +312,14 @@ def test_a_machine_of_ones_own_without_keys(upstream: StubUpstream, tmp_path: Pa
             assert visitor.get("/console").status_code == 200
 
 
+def test_a_new_server_says_how_it_is_asked(upstream: StubUpstream, tmp_path: Path) -> None:
+    with open_site(upstream, tmp_path) as server:
+        page = httpx.get(f"{server.url.removesuffix('/v1')}/console").text
+        assert f"OpenAI(base_url=&#34;{server.url}&#34;)" in page.replace('"', "&#34;")
+        # No axis of millionths of a millionth where nothing was spent.
+        assert "Nothing was spent." in page
+
+
 def test_a_server_stops_while_somebody_watches(upstream: StubUpstream, tmp_path: Path) -> None:
     with open_site(upstream, tmp_path) as server:
         root = server.url.removesuffix("/v1")
