@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,13 +19,32 @@ from router.keys.keyring import is_loopback
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
+_DISTRIBUTION = "protege-router"
 _COMMANDS = {"serve", "keys", "policy", "student", "data", "report", "top", "estimate", "demo"}
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"protege {version(_DISTRIBUTION)}")
+        raise typer.Exit
 
 
 @app.callback()
-def protege() -> None:
+def protege(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
     """A model router with built-in distilled fallbacks."""
 
 
@@ -33,7 +53,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the exchange store and the students.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the exchange store and the students."),
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model that defines quality.")

@@ -83,7 +83,7 @@ def import_seed(
             "(both may end in .gz), or Parquet as exported.",
         ),
     ],
-    task: Annotated[str, typer.Option(help="The task that the pairs are for.")],
+    task: Annotated[str, typer.Option(metavar="TASK", help="That the pairs are for.")],
     data: Data = None,
     config: Config = None,
 ) -> None:

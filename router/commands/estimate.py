@@ -29,14 +29,17 @@ def estimate(
     logs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[LOGS]...",
+            metavar="LOGS",
             help="JSON lines with `messages` and `answer` (or `choices`, or an assistant's message "
             "at the end), or CSV with `text,label`; in order of time; may end in .gz.",
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Instead of LOGS: folder of the exchange store of a Protege server."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Instead of LOGS: folder of the exchange store of a Protege server.",
+        ),
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Share of students' answers that may disagree.")

@@ -17,7 +17,8 @@ from telemetry.store import Store, StoreError
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the exchange store and the students.")
+    Path | None,
+    typer.Option("--data", metavar="FOLDER", help="Folder of the exchange store and the students."),
 ]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="YAML file of settings.")

@@ -62,7 +62,9 @@ def replay(
         typer.Option(help="Choose thresholds that keep this bound, as the period's requests tell."),
     ] = None,
     since: _Since = "7d",
-    task: Annotated[str | None, typer.Option(help="One task; default: all.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="One task; default: all.")
+    ] = None,
     json_file: _JsonFile = None,
     data: Data = None,
     config: Config = None,

@@ -40,7 +40,9 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @student_app.command("list")
 def list_students(
-    task: Annotated[str | None, typer.Option(help="One task; default: all.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="One task; default: all.")
+    ] = None,
     as_json: _Json = False,
     data: Data = None,
     config: Config = None,

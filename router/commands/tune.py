@@ -42,7 +42,7 @@ def tune(
     """Fine-tune a hosted model on a task's answers, through the provider's fine-tuning API.
 
     Without --most-usd it only says what that would cost. Where a job is under way already, it goes
-    on with that, whatever became of who began it. The new model earns the task by tryouts, as any
+    on with that, whatever became of who began it. The new model earns the task by try-outs, as any
     hosted model does.
     """
     with opened(data, config) as (settings, _):

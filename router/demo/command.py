@@ -21,7 +21,7 @@ _WIDTH = 160
 
 def demo(
     tasks: Annotated[
-        str, typer.Option(help="Tasks, comma-separated: paths in the OpenAI Evals data.")
+        str, typer.Option(metavar="TASKS", help="Comma-separated: paths in the OpenAI Evals data.")
     ] = ",".join(evals.TASKS),
     requests: Annotated[int, typer.Option(min=1, help="Requests to send at most.")] = 12_000,
     alpha: Annotated[
@@ -29,17 +29,20 @@ def demo(
     ] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Chooses and orders the samples.")] = 0,
     teacher: Annotated[
-        str | None, typer.Option(help="A real model to ask, instead of the replay.")
+        str | None,
+        typer.Option(metavar="MODEL", help="A real model to ask, instead of the replay."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures to this file.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to this file.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Own traffic: JSON lines with `messages` and `answer`.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Own traffic: JSON lines with `messages` and `answer`."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end.")] = False,
     out: Annotated[
-        Path, typer.Option(help="Folder for the store, the logs, the stream and the chart.")
+        Path,
+        typer.Option(metavar="FOLDER", help="For the store, the logs, the stream and the chart."),
     ] = Path(".demo"),
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 96,
 ) -> None:
@@ -65,13 +68,14 @@ def demo(
         load(flags={"policy": {"alpha": alpha}})
         failed = run(options, console)
     except ConfigError as error:
-        typer.echo(error, err=True)
+        for line in error.lines:
+            typer.echo(f"protege: {line}", err=True)
         raise typer.Exit(2) from error
     except DemoError as error:
-        typer.echo(f"demo: {error}", err=True)
+        typer.echo(f"protege: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        typer.echo("demo: stopped", err=True)
+        typer.echo("protege: stopped", err=True)
         raise typer.Exit(130) from error
     if failed:
         raise typer.Exit(1)

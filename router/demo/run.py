@@ -57,7 +57,8 @@ def run(options: Options, console: Console) -> int:
         failed = report(replies, options, console, clock)
         if options.keep:
             with suppress(KeyboardInterrupt):
-                console.print(f"The server stays up at {url} until Ctrl-C.")
+                site = f"{url.removesuffix('/v1')}/console"
+                console.print(f"The server stays up at {url} until Ctrl-C; its console is {site}")
                 signal.pause()
     return failed
 

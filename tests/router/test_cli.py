@@ -1,5 +1,7 @@
 """What is typed wrongly is told in one line."""
 
+from importlib.metadata import version
+
 import pytest
 
 from tests.router.server import run_cli
@@ -22,6 +24,16 @@ def test_a_mistake_is_told_in_one_line(arguments: str, said: str) -> None:
     assert output == ""
     assert errors.startswith(said)
     assert errors.count("\n") == 1
+
+
+def test_it_says_its_version() -> None:
+    output, errors = run_cli("--version").communicate(timeout=60)
+    assert (output, errors) == (f"protege {version('protege-router')}\n", "")
+
+
+def test_sentences_of_the_help_are_not_broken_where_the_code_breaks_them() -> None:
+    output, _ = run_cli("policy", "--help", COLUMNS="200").communicate(timeout=60)
+    assert "how often it would have disagreed with the teacher, on the requests" in output
 
 
 def test_without_a_command_all_are_shown() -> None:

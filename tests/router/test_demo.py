@@ -197,7 +197,7 @@ def test_ctrl_c_stops_everything(tmp_path):
     demo.send_signal(signal.SIGINT)
     _output, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130
-    assert errors.strip() == "demo: stopped"
+    assert errors.strip() == "protege: stopped"
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{url}/models", timeout=5)
 
@@ -205,9 +205,9 @@ def test_ctrl_c_stops_everything(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--data", "missing.jsonl"], 1, "demo: missing.jsonl: No such file or directory"),
+        (["--data", "missing.jsonl"], 1, "protege: missing.jsonl: No such file or directory"),
         (["--alpha", "2"], 2, "policy.alpha: input should be less than 1 (got 2.0)"),
-        (["--json", "no/such/folder/f.json"], 1, "demo: no/such/folder: no such folder"),
+        (["--json", "no/such/folder/f.json"], 1, "protege: no/such/folder: no such folder"),
     ],
 )
 def test_bad_input_gets_one_line(tmp_path, arguments, code, said):
