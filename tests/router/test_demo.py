@@ -206,7 +206,7 @@ def test_ctrl_c_stops_everything(tmp_path):
     ("arguments", "code", "said"),
     [
         (["--data", "missing.jsonl"], 1, "protege: missing.jsonl: No such file or directory"),
-        (["--alpha", "2"], 2, "policy.alpha: input should be less than 1 (got 2.0)"),
+        (["--alpha", "2"], 2, "protege: policy.alpha: input should be less than 1 (got 2.0)"),
         (["--json", "no/such/folder/f.json"], 1, "protege: no/such/folder: no such folder"),
     ],
 )

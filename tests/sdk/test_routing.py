@@ -9,6 +9,7 @@ from typing import Any, assert_type
 
 import openai
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
 from openai.types.responses import Response
 
@@ -114,6 +115,8 @@ def test_a_call_has_openais_types() -> None:
     )
     assert_type(stream, openai.Stream[ChatCompletionChunk])
     stream.close()
+    with client.chat.completions.stream(model="auto", messages=[message]) as events:
+        assert_type(events, ChatCompletionStream[None])
     response = client.responses.create(model="auto", input="is it a cat?", budget=0.5)
     assert_type(response, Response)
     assert_type(client.task("triage", bound=0.1), protege.OpenAI)

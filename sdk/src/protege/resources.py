@@ -10,7 +10,7 @@ seconds and ``budget`` in USD.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from openai.resources import chat, responses
 from openai.resources.chat import completions
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from openai.types.chat import completion_create_params as chat_params
     from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
     from openai.types.responses import response_create_params as response_params
-    from typing_extensions import TypedDict, Unpack
+    from typing_extensions import TypedDict, TypeVar, Unpack
 
-    T = TypeVar("T")
+    # Where no format is given, as in openai.
+    T = TypeVar("T", default=None)
 
     class _Call(TypedDict, total=False):
         """What any call may say beside its body."""
