@@ -18,6 +18,7 @@ from router.turn import usd
 from router.upstreams.http import HttpUpstream
 from router.upstreams.litellm import LitellmUpstream
 from telemetry.exchange import PICO
+from tests.router.server import ROOT
 
 
 def test_every_error_has_a_shape() -> None:
@@ -28,6 +29,12 @@ def test_every_error_has_a_shape() -> None:
         if isinstance(value, type) and issubclass(value, ProtegeError) and value not in bases
     }
     assert leaves == set(SHAPES)
+
+
+def test_every_code_is_in_the_documentation() -> None:
+    pages = "".join((ROOT / "docs" / page).read_text() for page in ("api.md", "edge.md"))
+    codes = {shape.code for shape in SHAPES.values() if shape.code}
+    assert {code for code in codes if f"`{code}`" not in pages} == set()
 
 
 def test_an_error_names_its_parameter() -> None:
