@@ -18,9 +18,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.guarded import for_operators
 from router.api.wire import answered, body_of, listing, paging, text_of
 from router.errors import InvalidRequestError, NotFoundError, UnsupportedError
-from router.keys.access import check_operator
 from router.lookup import is_searchable
 from router.training_file import read_pairs
 from router.turn import Arrival
@@ -37,18 +37,17 @@ _LONGEST_NAME = 255
 def add_files(app: FastAPI, store: Store) -> None:
     """With an admin's key, where there are keys: what is in a file is taught to students."""
     engine = store.engine
+    operators = for_operators()
 
-    @app.post(_PATH)
+    @operators.post(_PATH)
     async def upload(request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         name, content = await _upload(request)
         await asyncio.to_thread(read_pairs, content)
         file = await asyncio.to_thread(files.add, engine, name, content, time.time())
         return answered(shown(file))
 
-    @app.get(_PATH)
+    @operators.get(_PATH)
     async def list_files(request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         asked = paging(request.query_params, "desc")
         _check_purpose(text_of(request.query_params, "purpose") or PURPOSE)
         after = None if asked.after is None else await found(engine, asked.after, "after")
@@ -59,25 +58,24 @@ def add_files(app: FastAPI, store: Store) -> None:
         items = [shown(file) for file in page[: asked.limit]]
         return listing(items, has_more=len(page) == more)
 
-    @app.get(_PATH + "/{identifier}")
+    @operators.get(_PATH + "/{identifier}")
     async def get(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         return answered(shown(await found(engine, identifier)))
 
-    @app.get(_PATH + "/{identifier}/content")
+    @operators.get(_PATH + "/{identifier}/content")
     async def content(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         file = await found(engine, identifier)
         inside = await asyncio.to_thread(files.content, engine, file.id)
         headers = {"x-request-id": Arrival(None).id}
         return Response(inside, media_type="application/jsonl", headers=headers)
 
-    @app.delete(_PATH + "/{identifier}")
+    @operators.delete(_PATH + "/{identifier}")
     async def delete(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         file = await found(engine, identifier)
         await asyncio.to_thread(files.remove, engine, file.id)
         return answered({"id": file.id, "object": "file", "deleted": True})
+
+    app.router.routes.extend(operators.routes)
 
 
 def shown(file: File) -> dict[str, Any]:

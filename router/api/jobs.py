@@ -20,12 +20,12 @@ from starlette.responses import Response
 
 from distill.registry import read_card
 from router.api.files import found as found_file
+from router.api.guarded import for_operators
 from router.api.metadata import given_metadata, wanted_metadata
 from router.api.wire import answered, limit_of, listing, object_of, text_of
 from router.checks import Checks, check_given, is_mapping, is_text, refuse_others, require
 from router.errors import InvalidRequestError, NotFoundError, UnsupportedError
 from router.imported import imported
-from router.keys.access import check_operator
 from router.lookup import is_searchable
 from router.training_file import read_pairs
 from telemetry import files, jobs
@@ -68,49 +68,44 @@ _CHECKS: Checks = {
 def add_jobs(app: FastAPI, store: Store) -> None:
     """With an admin's key, where there are keys."""
     engine = store.engine
+    operators = for_operators()
 
-    @app.post(_PATH)
+    @operators.post(_PATH)
     async def create(request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         job = _wanted(await object_of(request))
         if job.file is not None:
             await found_file(engine, job.file, "training_file")
         return answered(shown(await asyncio.to_thread(_begin, store, job)))
 
-    @app.get(_PATH)
+    @operators.get(_PATH)
     async def list_jobs(request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         limit, after = limit_of(request.query_params), text_of(request.query_params, "after")
         pairs = wanted_metadata(request.query_params)
         last = None if after is None else await found(engine, after, "after")
         page = await asyncio.to_thread(jobs.page, engine, limit + 1, last, pairs)
         return listing([shown(job) for job in page[:limit]], has_more=len(page) > limit)
 
-    @app.get(_JOB)
+    @operators.get(_JOB)
     async def get(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         return answered(shown(await found(engine, identifier)))
 
-    @app.post(_JOB + "/cancel")
+    @operators.post(_JOB + "/cancel")
     async def cancel(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         job = await found(engine, identifier)
         if not await asyncio.to_thread(jobs.cancel, engine, job.id, time.time()):
             job = await found(engine, identifier)
             raise InvalidRequestError(f"The job '{job.id}' has {job.status} already.")
         return answered(shown(await found(engine, identifier)))
 
-    @app.get(_JOB + "/events")
+    @operators.get(_JOB + "/events")
     async def list_events(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         limit, before = limit_of(request.query_params), _event_before(request)
         job = await found(engine, identifier)
         page = await asyncio.to_thread(jobs.events, engine, job.id, limit + 1, before)
         return listing([_event(each) for each in page[:limit]], has_more=len(page) > limit)
 
-    @app.get(_JOB + "/checkpoints")
+    @operators.get(_JOB + "/checkpoints")
     async def list_checkpoints(identifier: str, request: Request) -> Response:
-        check_operator(request.scope.get("key"))
         limit_of(request.query_params)
         after = text_of(request.query_params, "after")
         job = await found(engine, identifier)
@@ -118,6 +113,8 @@ def add_jobs(app: FastAPI, store: Store) -> None:
         if job.student is not None and after is None:
             record = await asyncio.to_thread(store.student, job.student)
         return listing([_checkpoint(job, record)] if record else [], has_more=False)
+
+    app.router.routes.extend(operators.routes)
 
 
 async def found(engine: Engine, identifier: str, param: str | None = None) -> Job:

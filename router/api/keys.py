@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from router.api.guarded import for_admins
 from router.api.wire import answered, body_of, listing, object_of, paging
 from router.checks import expect, is_number, refuse_others
 from router.errors import InvalidRequestError, NotFoundError
-from router.keys.access import check_admin
 from router.keys.grant import Grant, mistake_in, shown
 from router.keys.keyring import Keyring
 from router.request import read_object
@@ -31,19 +31,18 @@ _LONGEST_GRACE_S = 30 * 86400
 def add_keys(app: FastAPI, keys: Keys, ring: Keyring) -> None:
     """What is changed here takes effect in this process at once, in others within a second."""
     desk = _Desk(keys, ring)
+    admins = for_admins()
 
-    @app.post("/v1/keys")
+    @admins.post("/v1/keys")
     async def create(request: Request) -> Response:
-        check_admin(request.scope.get("key"))
         grant = _grant(await object_of(request))
         fields = {"name": grant.name, **grant.fields()}
         secret = new_secret()
         key = await asyncio.to_thread(keys.create, secret, time.time(), **fields)
         return await desk.show(key, secret=secret.text)
 
-    @app.get("/v1/keys")
+    @admins.get("/v1/keys")
     async def list_keys(request: Request) -> Response:
-        check_admin(request.scope.get("key"))
         page = paging(request.query_params)
         every = await asyncio.to_thread(keys.all)
         if page.newest_first:
@@ -56,21 +55,18 @@ def add_keys(app: FastAPI, keys: Keys, ring: Keyring) -> None:
         items = [await desk.described(key) for key in listed]
         return listing(items, has_more=start + page.limit < len(every))
 
-    @app.get("/v1/keys/{identifier}")
+    @admins.get("/v1/keys/{identifier}")
     async def get(identifier: str, request: Request) -> Response:
-        check_admin(request.scope.get("key"))
         return await desk.show(await desk.find(identifier))
 
-    @app.patch("/v1/keys/{identifier}")
+    @admins.patch("/v1/keys/{identifier}")
     async def change(identifier: str, request: Request) -> Response:
-        check_admin(request.scope.get("key"))
         fields = _grant(await object_of(request)).fields()
         await desk.find_usable(identifier)
         return await desk.show(await asyncio.to_thread(keys.change, identifier, **fields))
 
-    @app.post("/v1/keys/{identifier}/rotate")
+    @admins.post("/v1/keys/{identifier}/rotate")
     async def rotate(identifier: str, request: Request) -> Response:
-        check_admin(request.scope.get("key"))
         raw = await body_of(request)
         grace_s = _grace(read_object(raw) if raw else {})
         key = await desk.find_usable(identifier)
@@ -78,11 +74,12 @@ def add_keys(app: FastAPI, keys: Keys, ring: Keyring) -> None:
         rotated = await asyncio.to_thread(keys.rotate, key, secret, time.time() + grace_s)
         return await desk.show(rotated, secret=secret.text)
 
-    @app.delete("/v1/keys/{identifier}")
+    @admins.delete("/v1/keys/{identifier}")
     async def revoke(identifier: str, request: Request) -> Response:
-        check_admin(request.scope.get("key"))
         await desk.find(identifier)
         return await desk.show(await asyncio.to_thread(keys.revoke, identifier, time.time()))
+
+    app.router.routes.extend(admins.routes)
 
 
 @dataclass(frozen=True, slots=True)
