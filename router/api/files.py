@@ -51,12 +51,10 @@ def add_files(app: FastAPI, store: Store) -> None:
         asked = paging(request.query_params, "desc")
         _check_purpose(text_of(request.query_params, "purpose") or PURPOSE)
         after = None if asked.after is None else await found(engine, asked.after, "after")
-        more = asked.limit + 1
         page = await asyncio.to_thread(
-            files.page, engine, more, after, newest_first=asked.newest_first
+            files.page, engine, asked.limit + 1, after, newest_first=asked.newest_first
         )
-        items = [shown(file) for file in page[: asked.limit]]
-        return listing(items, has_more=len(page) == more)
+        return listing([shown(file) for file in page], asked.limit)
 
     @operators.get(_PATH + "/{identifier}")
     async def get(identifier: str, request: Request) -> Response:

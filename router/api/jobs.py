@@ -83,7 +83,7 @@ def add_jobs(app: FastAPI, store: Store) -> None:
         pairs = wanted_metadata(request.query_params)
         last = None if after is None else await found(engine, after, "after")
         page = await asyncio.to_thread(jobs.page, engine, limit + 1, last, pairs)
-        return listing([shown(job) for job in page[:limit]], has_more=len(page) > limit)
+        return listing([shown(job) for job in page], limit)
 
     @operators.get(_JOB)
     async def get(identifier: str, request: Request) -> Response:
@@ -102,17 +102,17 @@ def add_jobs(app: FastAPI, store: Store) -> None:
         limit, before = limit_of(request.query_params), _event_before(request)
         job = await found(engine, identifier)
         page = await asyncio.to_thread(jobs.events, engine, job.id, limit + 1, before)
-        return listing([_event(each) for each in page[:limit]], has_more=len(page) > limit)
+        return listing([_event(each) for each in page], limit)
 
     @operators.get(_JOB + "/checkpoints")
     async def list_checkpoints(identifier: str, request: Request) -> Response:
-        limit_of(request.query_params)
+        limit = limit_of(request.query_params)
         after = text_of(request.query_params, "after")
         job = await found(engine, identifier)
         record = None
         if job.student is not None and after is None:
             record = await asyncio.to_thread(store.student, job.student)
-        return listing([_checkpoint(job, record)] if record else [], has_more=False)
+        return listing([_checkpoint(job, record)] if record else [], limit)
 
     app.router.routes.extend(operators.routes)
 

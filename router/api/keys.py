@@ -51,9 +51,8 @@ def add_keys(app: FastAPI, keys: Keys, ring: Keyring) -> None:
         if page.after is not None and page.after not in ids:
             raise InvalidRequestError(f"There is no key '{page.after}'.", "after")
         start = 0 if page.after is None else ids.index(page.after) + 1
-        listed = every[start : start + page.limit]
-        items = [await desk.described(key) for key in listed]
-        return listing(items, has_more=start + page.limit < len(every))
+        listed = every[start : start + page.limit + 1]
+        return listing([await desk.described(key) for key in listed], page.limit)
 
     @admins.get("/v1/keys/{identifier}")
     async def get(identifier: str, request: Request) -> Response:

@@ -7,7 +7,6 @@ what it cost stays in the books.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI
@@ -49,13 +48,10 @@ def add_responses(app: FastAPI, store: Store) -> None:
 
     @app.get(_PATH + "/input_items")
     async def list_input_items(request: Request, identifier: str) -> Response:
-        asked = paging(request.query_params)
-        if "order" not in request.query_params:
-            asked = replace(asked, newest_first=True)
+        asked = paging(request.query_params, "desc")
         exchange = await find(request, identifier)
         said = await resolve(store, record.said(exchange), owner_of(request))
-        items = record.shown(exchange, said)
-        return page_of(items[::-1] if asked.newest_first else items, asked)
+        return page_of(record.shown(exchange, said), asked)
 
     @app.post(_PATH + "/cancel")
     async def cancel_response(request: Request, identifier: str) -> Response:

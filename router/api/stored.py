@@ -66,8 +66,7 @@ def add_stored(app: FastAPI, store: Store) -> None:
             metadata=wanted_metadata(request.query_params),
         )
         found = await asyncio.to_thread(store.stored_page, page, owner)
-        items = [completion(exchange) for exchange in found[: asked.limit]]
-        return listing(items, has_more=len(found) > asked.limit)
+        return listing([completion(exchange) for exchange in found], asked.limit)
 
     @app.get(_PATH + "/{identifier}")
     async def get_stored(request: Request, identifier: str) -> Response:
@@ -76,8 +75,7 @@ def add_stored(app: FastAPI, store: Store) -> None:
     @app.get(_PATH + "/{identifier}/messages")
     async def list_messages(request: Request, identifier: str) -> Response:
         asked = paging(request.query_params)
-        said = messages(await find(identifier, owner_of(request)))
-        return page_of(said[::-1] if asked.newest_first else said, asked)
+        return page_of(messages(await find(identifier, owner_of(request))), asked)
 
     @app.post(_PATH + "/{identifier}")
     async def annotate_stored(request: Request, identifier: str) -> Response:

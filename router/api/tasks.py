@@ -36,8 +36,7 @@ def add_tasks(app: FastAPI, store: Store) -> None:
         owner, since = owner_of(request), time.time() - WINDOW_S
         uses = await asyncio.to_thread(store.tasks_in_use, since, after, limit + 1, owner)
         students = await serving()
-        items = [_task(use, students.get(use.task)) for use in uses[:limit]]
-        return listing(items, has_more=len(uses) > limit)
+        return listing([_task(use, students.get(use.task)) for use in uses], limit)
 
     @app.get("/v1/tasks/{name:path}")
     async def get_task(request: Request, name: str) -> Response:

@@ -96,29 +96,31 @@ def refused(error: ProtegeError, identifier: str, headers: Mapping[str, str] = _
     return _response(render(error), identifier, headers)
 
 
-def listing(items: list[dict[str, Any]], *, has_more: bool) -> Response:
-    """One page of a list."""
+def listing(items: list[dict[str, Any]], limit: int) -> Response:
+    """One page of a list: the first ``limit`` of ``items``. Whoever asks the store for one more
+    than that is told whether there are more."""
+    page = items[:limit]
     return answered(
         {
             "object": "list",
-            "data": items,
-            "first_id": items[0]["id"] if items else None,
-            "last_id": items[-1]["id"] if items else None,
-            "has_more": has_more,
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > limit,
         }
     )
 
 
 def page_of(items: list[dict[str, Any]], asked: Paging) -> Response:
-    """The page of ``items`` that was asked for. Raises NotFoundError."""
+    """The page that was asked for of ``items``, oldest first. Raises NotFoundError."""
+    items = items[::-1] if asked.newest_first else items
     start = 0
     if asked.after is not None:
         ids = [item["id"] for item in items]
         if asked.after not in ids:
             raise NotFoundError(f"Nothing in this list has the id '{asked.after}'.", "after")
         start = ids.index(asked.after) + 1
-    end = start + asked.limit
-    return listing(items[start:end], has_more=len(items) > end)
+    return listing(items[start:], asked.limit)
 
 
 def _response(rendered: Rendered, identifier: str, headers: Mapping[str, str]) -> Response:
