@@ -208,7 +208,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "List what a response answers",
         "Responses",
         InputItems,
-        parameters=_PAGING,
+        parameters=(_LIMIT, _AFTER, _NEWEST_FIRST),
     ),
     ("POST", _RESPONSE + "/cancel"): Operation(
         "Refuse to cancel a response: none is made in the background", "Responses", Response

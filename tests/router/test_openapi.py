@@ -84,6 +84,21 @@ def test_schemas_are_schemas_and_every_reference_leads_to_one(document: dict[str
     assert prefix + "ChatCompletion" in references
 
 
+@pytest.mark.parametrize(
+    ("path", "order"),
+    [
+        ("/v1/chat/completions", "asc"),
+        ("/v1/responses/{identifier}/input_items", "desc"),
+        ("/v1/files", "desc"),
+    ],
+)
+def test_the_order_of_a_list_that_is_asked_for_without_one(
+    document: dict[str, Any], path: str, order: str
+) -> None:
+    parameters = {each["name"]: each for each in document["paths"][path]["get"]["parameters"]}
+    assert parameters["order"]["schema"]["default"] == order
+
+
 def _references(part: Any) -> Iterator[str]:
     if isinstance(part, list):
         for item in part:
