@@ -20,12 +20,14 @@ from threadpoolctl import threadpool_limits
 
 from distill.evaluation.language import FREQUENT, language
 from distill.evaluation.strata import LEAST, length_edges
-from distill.evaluation.telling import RARITIES, REST, length_names, rarities
+from distill.evaluation.telling import RARITIES, REST, length_names, lengths, rarities
 
 Kind = Literal["all", "temporal", "length", "language", "topic", "age", "rarity", "answer"]
 """``all`` are all requests; ``answer`` is the teacher's, which is known only afterwards."""
 
 Mask = npt.NDArray[np.bool_]
+
+_AGES = ("oldest quarter", "second quarter", "third quarter", "newest quarter")
 
 _TOPICS = 8
 _TOPIC_SIZE = 50
@@ -58,52 +60,34 @@ def cut(
     ``texts`` are what varies of them, ``answers`` the teacher's, of which ``labels`` can be learnt,
     and ``surprise`` says how unlike the others each is, as in ``distill.students.novelty``.
     """
-    known = set(labels)
+    known, edges = set(labels), length_edges(texts)
+    ages = [_AGES[len(_AGES) * place // len(texts)] for place in range(len(texts))]
+    learnt = [answer if answer in known else REST for answer in answers]
     return [
-        *_slices("length", *_lengths(texts)),
-        *_slices("language", *_by_size([language(text) for text in texts])),
-        *_slices("topic", *_by_size(topics(texts))),
-        *_slices("age", *_ages(len(texts))),
-        *_slices("rarity", *_rarities(surprise)),
-        *_slices("answer", *_by_size([answer if answer in known else REST for answer in answers])),
+        *_slices("length", lengths(texts, edges), length_names(edges)),
+        *_slices("language", [language(text) for text in texts]),
+        *_slices("topic", topics(texts)),
+        *_slices("age", ages, _AGES),
+        *_slices("rarity", rarities(surprise), RARITIES),
+        *_slices("answer", learnt),
     ]
 
 
-def _slices(kind: Kind, names: Sequence[str], places: Sequence[int]) -> list[Slice]:
-    """A slice for each of the ``names`` that enough requests have, and one of all others together,
-    those that are called ``REST`` already among them; ``places`` [n] say which name each has.
-    Nothing where all have the same."""
-    found = np.asarray(places)
-    few = np.bincount(found, minlength=len(names)) < LEAST
-    few |= np.asarray(names) == REST
-    slices = [Slice(kind, names[i], found == i) for i in np.flatnonzero(~few).tolist()]
-    if few[found].any():
-        slices.append(Slice(kind, REST, few[found]))
+def _slices(kind: Kind, found: Sequence[str], order: Sequence[str] = ()) -> list[Slice]:
+    """A slice of the requests of each name, of those ``found`` [n], that enough of them have, and
+    one of all others together, those that are called ``REST`` already among them. In that
+    ``order``; without one, the largest first. Nothing where all are in one."""
+    sizes = Counter(found)
+    names = order or [name for name, _ in sizes.most_common()]
+    enough = [name for name in names if sizes[name] >= LEAST and name != REST]
+    # Not by numpy's own texts, which lose null characters at their ends.
+    place = {name: i for i, name in enumerate(enough)}
+    places = np.array([place.get(name, -1) for name in found])
+    slices = [Slice(kind, name, places == i) for name, i in place.items()]
+    others = places < 0
+    if others.any():
+        slices.append(Slice(kind, REST, others))
     return slices if len(slices) > 1 else []
-
-
-def _by_size(values: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The different values, the most frequent first, and which of them each is."""
-    names = [value for value, _ in Counter(values).most_common()]
-    place = {name: i for i, name in enumerate(names)}
-    return names, [place[value] for value in values]
-
-
-def _lengths(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Quarters, by the number of characters."""
-    edges = length_edges(texts)
-    lengths = [len(text) for text in texts]
-    return length_names(edges), np.searchsorted(edges, lengths, side="left").tolist()
-
-
-def _ages(count: int) -> tuple[list[str], list[int]]:
-    names = ["oldest quarter", "second quarter", "third quarter", "newest quarter"]
-    return names, [4 * place // count for place in range(count)]
-
-
-def _rarities(surprise: npt.NDArray[np.float64]) -> tuple[list[str], list[int]]:
-    found = rarities(surprise)
-    return list(RARITIES), [RARITIES.index(name) for name in found]
 
 
 def topics(texts: Sequence[str]) -> list[str]:
