@@ -41,50 +41,62 @@ def newest(
     either part is too small to tell anything. ``labels`` number the answers that are said, and
     ``strata`` are those of the examples that are evidence.
     """
-    examples = sorted(data.examples, key=lambda example: example.created)
-    border = examples[int((1 - _PART) * len(examples))].created
-    new = [each for each in examples if each.created >= border and each.weight > 0]
-    known = {each.group for each in examples if each.created >= border}
-    old = [each for each in examples if each.created < border and each.group not in known]
-    old = old[-_MOST_OLD:]
+    old, new = _parted(data.examples)
     if len(new) < _LEAST_NEW or len(old) < _LEAST_OLD:
         return None
-    asked = []
-    for rung in rungs:
-        made = _of_older(rung, old)
-        if made is None:
-            return None
-        asked.append(made.predict([each.text for each in new]))
+    made = _of_older(rungs, old)
+    if not made:
+        return None
+    texts = [each.text for each in new]
+    asked = [rung.predict(texts) for rung in made]
+    agreed = [
+        [agree(each.answer, example.answer) for each, example in zip(said, new, strict=True)]
+        for said in asked
+    ]
     outcomes = Outcomes(
         np.array([[each.confidence for each in said] for said in asked]).T,
-        np.array(
-            [
-                [
-                    agree(each.answer, example.answer)
-                    for each, example in zip(said, new, strict=True)
-                ]
-                for said in asked
-            ]
-        ).T,
+        np.array(agreed).T,
         np.array([each.weight for each in new]),
     ).smoothed()
     numbers = numbered([[each.answer for each in said] for said in asked], labels)
     if strata is None:
         return Newest(outcomes, numbers)
-    evidence = (each for each in data.examples if each.weight > 0)
-    placed = {each.id: name for each, name in zip(evidence, strata, strict=True)}
+    placed = {each.id: name for each, name in zip(data.tested, strata, strict=True)}
     return Newest(outcomes, numbers, [placed[each.id] for each in new])
 
 
-def _of_older(rung: LabelRung | ExtractionRung, old: Sequence[Example]) -> Rung | None:
-    """A rung like ``rung`` that has learnt from ``old``; None where there is nothing to learn."""
+def _parted(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """The older ones, to learn from, and the newest, to be tested on."""
+    ordered = sorted(examples, key=lambda example: example.created)
+    border = ordered[int((1 - _PART) * len(ordered))].created
+    newest = [each for each in ordered if each.created >= border]
+    known = {each.group for each in newest}
+    old = [each for each in ordered if each.created < border and each.group not in known]
+    return old[-_MOST_OLD:], [each for each in newest if each.weight > 0]
+
+
+def _of_older(
+    rungs: Sequence[LabelRung | ExtractionRung], old: Sequence[Example]
+) -> Sequence[Rung]:
+    """Rungs like ``rungs`` that have learnt from ``old``; none where there is nothing to learn."""
     texts, said = [each.text for each in old], [each.answer for each in old]
     groups = [each.group for each in old]
-    if isinstance(rung, ExtractionRung):
+    # One that copies is tested alone.
+    if any(isinstance(rung, ExtractionRung) for rung in rungs):
         found = answers.find(texts, said)
-        return None if found is None else training.train(texts, said, found, groups).rung
+        return [] if found is None else [training.train(texts, said, found, groups).rung]
     learnt = learnable([each.answer for each in old if each.flaw is None])
     if not learnt:
-        return None
-    ngrams = rung.tfidf is not None
-    return label.train(texts, said, learnt, ngrams=ngrams, encoder=rung.encoder, groups=groups).rung
+        return []
+    labels = (rung for rung in rungs if isinstance(rung, LabelRung))
+    return [
+        label.train(
+            texts,
+            said,
+            learnt,
+            ngrams=rung.tfidf is not None,
+            encoder=rung.encoder,
+            groups=groups,
+        ).rung
+        for rung in labels
+    ]
