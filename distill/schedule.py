@@ -16,9 +16,9 @@ _LEAST_HOPE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """What a task's last run says of the next."""
+    """What a task's last run says of the next; as it is, of a task that has had none."""
 
-    took_s: float
+    took_s: float = 0.0
     hope: float = 1.0
     """How often the surest third of what its student would have said agreed with the teacher."""
 
@@ -26,9 +26,6 @@ class LastRun:
     def price(self) -> float:
         """What a run takes for what may come of it."""
         return max(self.took_s, _QUICK_S) / max(self.hope, _LEAST_HOPE)
-
-
-_UNKNOWN = LastRun(0.0)
 
 
 def due(
@@ -54,5 +51,5 @@ def due(
         # Answers that have become too old to be kept change what there is to learn as well.
         stale = loop.first <= min(count, state.trained_on) and count != state.trained_on and waited
         if count >= enough or stale:
-            overdue[task] = count / enough / last.get(task, _UNKNOWN).price
+            overdue[task] = count / enough / last.get(task, LastRun()).price
     return sorted(overdue, key=lambda task: overdue[task], reverse=True)

@@ -72,8 +72,8 @@ class Run:
     """What there is to say of a hosted model that is part of it, ready for JSON."""
     sure: Mapping[str, bool] = field(default_factory=dict)
     """Whether it would have answered the requests that it was tested on, by their exchanges."""
-    hope: float = 1.0
-    """How often the surest third of its answers agreed; 1 where that was not looked at."""
+    hope: float | None = None
+    """How often the surest third of its answers agreed; None where that was not looked at."""
     again: str | None = None
     """The version of the student that this is, where it was not trained but only tested again."""
 

@@ -15,6 +15,7 @@ import resource
 import shutil
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -120,10 +121,8 @@ class Trainer:
         """The task whose text student is trained there."""
         self._wanted: dict[str, int] = {}
         """Tasks with new students, and their answers, that may be due for something of the kind."""
-        self._last: dict[str, LastRun] = {}
+        self._last: defaultdict[str, LastRun] = defaultdict(LastRun)
         """The last label run of each task."""
-        self._hope: dict[str, float] = {}
-        """What each task's last run leaves to hope."""
         self._formers: dict[str, dict[str, Former]] = {}
         """Students that have served, by task and version, as far as they still count."""
         self._forgotten = 0.0
@@ -164,7 +163,7 @@ class Trainer:
         else:
             self._train(job, answers, self._encoders.suffix(job.task), self._label_run)
         took_s = time.monotonic() - started
-        self._last[job.task] = LastRun(took_s, self._hope.get(job.task, 1.0))
+        self._last[job.task] = dataclasses.replace(self._last[job.task], took_s=took_s)
         self._try_hosted(job.task, answers)
         self._wanted[job.task] = answers
         return True
@@ -448,7 +447,8 @@ class Trainer:
             progress.discard()
             return None
         progress.step()
-        self._hope[task] = run.hope
+        if run.hope is not None:
+            self._last[task] = dataclasses.replace(self._last[task], hope=run.hope)
         record = self._record(task, version, run, _card(about, run, state, started, expected))
         kept = self._store.close_run(run.advance(state, answers, started), record)
         registry.prune(self._store, task)

@@ -162,12 +162,12 @@ def test_a_task_that_can_be_learnt_does_not_wait_for_one_that_cannot():
 
 def test_a_run_tells_what_there_is_to_hope_of_the_next():
     learnt, vain = stream(300), stream(300, noise=1.0)
-    found = [
-        retrain("t", "v", build(exchanges(pairs)), None, TaskState("t"), POLICY, None).hope
-        for pairs in (learnt, vain)
-    ]
-    assert found[0] > 0.95
-    assert found[1] < 0.6
+    assert (run(exchanges(learnt)).hope or 0.0) > 0.95
+    assert (run(exchanges(vain)).hope or 1.0) < 0.6
+
+
+def test_a_run_that_tests_nothing_says_nothing_of_hope():
+    assert run(exchanges(stream(300)), tested_on=300).hope is None
 
 
 @pytest.fixture
