@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,12 @@ from config.settings import (
     PolicySettings,
 )
 from distill import registry, schedule, train_encoder, train_hosted, train_text
-from distill.data import reach
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
-from distill.data.reach import Former, weighted
 from distill.encoders import Encoders
 from distill.progress import CancelledError, Progress
 from distill.schedule import LastRun
+from distill.shelf import Shelf
 from distill.students.encoder import EncoderError
 from distill.students.ladder import Ladder
 from distill.students.text import language
@@ -49,14 +48,12 @@ from distill.students.text.student import Start
 from distill.train import Run, retrain
 from distill.train_hosted import Evidence
 from distill.worth import Worth, worth
-from policies import rollout
 from telemetry import jobs, runs, trials, tryouts
-from telemetry.exchange import PICO, Exchange, StudentRecord, TaskState
+from telemetry.exchange import PICO, Exchange, TaskState
 from telemetry.jobs import Job
 from telemetry.logs import configure
 from telemetry.runs import Outcome, TrainingRun
 from telemetry.store import Store
-from telemetry.turnout import asked_first, turnouts, without_student
 
 logger = logging.getLogger("protege.trainer")
 
@@ -77,8 +74,6 @@ _RECENT_S = 7 * 86400.0
 """The traffic that tells what a run could save."""
 
 _SLUG_LENGTH = 40
-_STUDENTS = "students"
-"""Folder that students' files are in, below that of the data."""
 _SCRATCH = "training"
 """Folder that text students are trained in, below that of the data."""
 
@@ -113,6 +108,7 @@ class Trainer:
         self._price = settings.compute_usd_per_hour * PICO / 3600
         """Picodollars per second of a processor."""
         self._encoders = Encoders(settings.data, settings.loop.encoder)
+        self._shelf = Shelf(self._store, settings.data, self._encoders.open)
         self._language = _language(settings.loop.language_model, "no text students will be trained")
         self._teacher = _language(settings.loop.local_teacher, "it will not score answers")
         self._aside: threading.Thread | None = None
@@ -123,8 +119,6 @@ class Trainer:
         """Tasks with new students, and their answers, that may be due for something of the kind."""
         self._last: defaultdict[str, LastRun] = defaultdict(LastRun)
         """The last label run of each task."""
-        self._formers: dict[str, dict[str, Former]] = {}
-        """Students that have served, by task and version, as far as they still count."""
         self._forgotten = 0.0
         """Unix time before which no text is kept any more."""
 
@@ -394,8 +388,8 @@ class Trainer:
         champion: Ladder | None,
         state: TaskState,
     ) -> Run | None:
-        former = self._former(waiting)
-        return train_text.retest(version, data, champion, state, self._settings.policy, former)
+        policy, former = self._settings.policy, self._shelf.former(waiting)
+        return train_text.retest(version, data, champion, state, policy, former)
 
     def _scratch(self, task: str) -> Path:
         """The folder that a text student of ``task`` is trained in."""
@@ -437,19 +431,20 @@ class Trainer:
             progress.close(known)
             self._put_off(progress.job, answers)
             return "kept"
-        data = self._weighted(task, data, exchanges, oldest)
+        data = self._shelf.weighted(task, data, exchanges, oldest)
         progress.tell(f"Training on {len(data)} answers, {data.evidence} of them evidence.")
         if not self._pays(progress, expected):
             self._put_off(progress.job, answers)
             return None
-        run = train(task, version, data, self._champion(task), state)
+        run = train(task, version, data, self._shelf.champion(task), state)
         if run is None:
             progress.discard()
             return None
         progress.step()
         if run.hope is not None:
             self._last[task] = dataclasses.replace(self._last[task], hope=run.hope)
-        record = self._record(task, version, run, _card(about, run, state, started, expected))
+        card = _card(about, run, state, started, expected)
+        record = self._shelf.put(task, version, run, card, self._settings.loop.rollout)
         kept = self._store.close_run(run.advance(state, answers, started), record)
         registry.prune(self._store, task)
         if record.placed:
@@ -477,68 +472,6 @@ class Trainer:
             return None
         left = runs.left_for_students(engine, job.task, now - _RECENT_S)
         return worth(left, now - (left.first or now), cpu_s, price)
-
-    def _weighted(
-        self, task: str, data: Dataset, exchanges: Sequence[Exchange], since: float
-    ) -> Dataset:
-        """``data``, weighted by what every student since then would have answered; as it is where
-        the files of one are gone."""
-        engine = self._store.engine
-        known = self._formers.get(task, {})
-        try:
-            formers = {
-                version: known.get(version) or self._former(version)
-                for version in asked_first(engine, task, since)
-            }
-        except (OSError, KeyError, ValueError, EncoderError) as error:
-            logger.info("%s: weighted by the time of each answer alone (%s)", task, error)
-            return data
-        self._formers[task] = formers
-        thresholds = {version: each.ladder.threshold for version, each in formers.items()}
-        for version, turnout in turnouts(engine, task, since, thresholds).items():
-            formers[version].turnout = turnout
-            formers[version].recall(exchanges)
-        return weighted(data, list(formers.values()), without_student(engine, task, since))
-
-    def _former(self, version: str) -> Former:
-        """Raises OSError, KeyError, ValueError, EncoderError where its files are gone."""
-        folder = self._settings.data / _STUDENTS / version
-        return Former(Ladder.load(folder, self._encoders.open), reach.load(folder))
-
-    def _champion(self, task: str) -> Ladder | None:
-        """The task's serving ladder; None where there is none, or its files are damaged."""
-        # One that is on its way into service is the one to beat.
-        for record in (*self._store.coming(), *self._store.serving()):
-            if record.task == task:
-                try:
-                    return Ladder.load(self._settings.data / record.path, self._encoders.open)
-                except (OSError, KeyError, ValueError, EncoderError):
-                    logger.exception("student %s cannot be loaded", record.version)
-        return None
-
-    def _record(self, task: str, version: str, run: Run, card: str) -> StudentRecord:
-        """The run's student, its files written if there is any use for them."""
-        path = Path(_STUDENTS) / version
-        steps = self._settings.loop.rollout
-        if run.hosted is not None:
-            # In the shadow it has been already: that is what try-outs are.
-            steps = steps.model_copy(update={"shadow": 0})
-        stage = rollout.first(steps)
-        if run.ladder is not None:
-            folder = self._settings.data / path
-            run.ladder.save(folder)
-            reach.save(folder, run.sure)
-            (folder / "card.json").write_text(card, encoding="utf-8")
-        return StudentRecord(
-            version=version,
-            task=task,
-            created=time.time(),
-            path=str(path) if run.ladder else "",
-            serving=run.verdict.promoted and stage is None,
-            verdict=run.verdict.reason,
-            card=card,
-            stage=stage if run.verdict.promoted else None,
-        )
 
 
 def _card(

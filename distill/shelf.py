@@ -1,0 +1,108 @@
+"""The files of students, in a folder beside the store: what was trained is written there, and what
+has served is loaded again to be asked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from config.settings import RolloutSettings
+from distill.data import reach
+from distill.data.dataset import Dataset
+from distill.data.reach import Former, weighted
+from distill.students.encoder import EncoderError, SentenceEncoder
+from distill.students.ladder import Ladder
+from distill.train import Run
+from policies import rollout
+from telemetry.exchange import Exchange, StudentRecord
+from telemetry.store import Store
+from telemetry.turnout import asked_first, turnouts, without_student
+
+logger = logging.getLogger("protege.trainer")
+
+_STUDENTS = "students"
+"""Their folder, below that of the data."""
+
+_GONE = (OSError, KeyError, ValueError, EncoderError)
+"""What is raised where a student's files, or its encoder's, are gone or damaged."""
+
+
+class Shelf:
+    """The students of one store; may be used from several threads."""
+
+    def __init__(
+        self, store: Store, data: Path, open_encoder: Callable[[str], SentenceEncoder]
+    ) -> None:
+        """``data`` is the folder that students' paths are relative to."""
+        self._store = store
+        self._data = data
+        self._open_encoder = open_encoder
+        self._formers: dict[str, dict[str, Former]] = {}
+        """Students that have served, by task and version, as far as they still count."""
+
+    def champion(self, task: str) -> Ladder | None:
+        """The task's serving ladder; None where there is none, or its files are damaged."""
+        # One that is on its way into service is the one to beat.
+        for record in (*self._store.coming(), *self._store.serving()):
+            if record.task == task:
+                try:
+                    return Ladder.load(self._data / record.path, self._open_encoder)
+                except _GONE:
+                    logger.exception("student %s cannot be loaded", record.version)
+        return None
+
+    def former(self, version: str) -> Former:
+        """A student and what it said when it was tested. Raises OSError, KeyError, ValueError,
+        EncoderError where its files are gone."""
+        folder = self._data / _STUDENTS / version
+        return Former(Ladder.load(folder, self._open_encoder), reach.load(folder))
+
+    def weighted(
+        self, task: str, data: Dataset, exchanges: Sequence[Exchange], since: float
+    ) -> Dataset:
+        """``data``, weighted by what every student since then would have answered; as it is where
+        the files of one are gone."""
+        engine = self._store.engine
+        known = self._formers.get(task, {})
+        try:
+            formers = {
+                version: known.get(version) or self.former(version)
+                for version in asked_first(engine, task, since)
+            }
+        except _GONE as error:
+            logger.info("%s: weighted by the time of each answer alone (%s)", task, error)
+            return data
+        self._formers[task] = formers
+        thresholds = {version: each.ladder.threshold for version, each in formers.items()}
+        for version, turnout in turnouts(engine, task, since, thresholds).items():
+            formers[version].turnout = turnout
+            formers[version].recall(exchanges)
+        return weighted(data, list(formers.values()), without_student(engine, task, since))
+
+    def put(
+        self, task: str, version: str, run: Run, card: str, steps: RolloutSettings
+    ) -> StudentRecord:
+        """The student of a ``run``, to be rolled out in these ``steps`` if it was promoted. Its
+        files are written if there is any use for them."""
+        path = Path(_STUDENTS) / version
+        if run.hosted is not None:
+            # In the shadow it has been already: that is what try-outs are.
+            steps = steps.model_copy(update={"shadow": 0})
+        stage = rollout.first(steps)
+        if run.ladder is not None:
+            folder = self._data / path
+            run.ladder.save(folder)
+            reach.save(folder, run.sure)
+            (folder / "card.json").write_text(card, encoding="utf-8")
+        return StudentRecord(
+            version=version,
+            task=task,
+            created=time.time(),
+            path=str(path) if run.ladder else "",
+            serving=run.verdict.promoted and stage is None,
+            verdict=run.verdict.reason,
+            card=card,
+            stage=stage if run.verdict.promoted else None,
+        )
