@@ -46,14 +46,14 @@ def named(learnt: tuple[str, ...] | Form, answers: Sequence[str]) -> tuple[str, 
     )
 
 
-def copied(data: Dataset, learnt: tuple[str, ...] | Form, taught: Sequence[str]) -> Found | None:
+def copied(data: Dataset, learnt: tuple[str, ...] | Form) -> Found | None:
     """What can be copied from the requests of ``data``, where that is more of its answers than what
-    is ``learnt`` of those that are ``taught``."""
+    is ``learnt`` of those that are to be."""
+    taught = data.taught
     few = _form_cover(learnt, taught) if isinstance(learnt, Form) else _cover(learnt, taught)
     if few >= _WHOLE_COVER:
         return None
-    texts = data.texts
-    found = extraction.find(texts, data.answers)
+    found = extraction.find(data.texts, data.answers)
     return found if found is not None and found.cover > few else None
 
 

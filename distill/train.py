@@ -47,6 +47,8 @@ MOST = 0.8
 _COMPARED = 500
 """Newest answers that the champion is asked about too."""
 
+_OPEN = "the answers are not from a small closed set"
+
 _HOPELESS = 4.0
 """Where the cheap rung errs this many times ``alpha`` on the third of requests that it is surest
 of, a dearer one is not tried."""
@@ -140,25 +142,46 @@ def retrain(
     if data.evidence < NEW_EVIDENCE * state.tested_on and not renewed:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
-    taught = [example.answer for example in data.examples if example.flaw is None]
-    learnt = learnable(taught)
-    found = copied(data, learnt, taught)
+    learnt = learnable(data.taught)
+    found = copied(data, learnt)
     if not learnt and found is None:
-        return Run(Verdict(False, "the answers are not from a small closed set"))
+        return Run(Verdict(False, _OPEN))
     delta = attempt_delta(policy.delta, state.attempts + 1)
-    encoders = [each for each in (encoder, tuned) if each is not None]
     divided = divide(policy, data.texts)
     examined = _Examined(data, policy, delta, divided, find_rival(champion, data.head, data.tested))
+    encoders = [each for each in (encoder, tuned) if each is not None]
     best = _best_candidate(examined, learnt, found, encoders, sift)
-    labels = () if best.copies else named(learnt, taught)
-    served = to_beat(champion, policy)
-    verdict, parts = gate.judge(best.outcomes, served, policy.alpha, delta, best.parts), best.parts
-    if verdict.threshold is not None:
-        parts = replace(parts, newest=newest(data, best.rungs, parts.labels, parts.strata))
-        verdict = gate.judge(best.outcomes, served, policy.alpha, delta, parts)
+    best, verdict = _judged(examined, best, to_beat(champion, policy))
     if verdict.promoted and encoder_comes and not best.copies and verdict.share < MOST:
         reason = "the encoder is not ready, and n-grams alone would answer few requests"
         verdict = replace(verdict, promoted=False, reason=reason)
+    labels = () if best.copies else named(learnt, data.taught)
+    return _made(task, version, examined, best, verdict, labels)
+
+
+def _judged(examined: _Examined, best: _Candidate, served: float) -> tuple[_Candidate, Verdict]:
+    """The gate's verdict on a candidate, where ``served`` is what it must save more than. One that
+    passes is judged by the newest answers as well, which it takes another training to ask about."""
+    data, alpha, delta = examined.data, examined.policy.alpha, examined.delta
+    verdict = gate.judge(best.outcomes, served, alpha, delta, best.parts)
+    if verdict.threshold is None:
+        return best, verdict
+    late = newest(data, best.rungs, best.parts.labels, best.parts.strata)
+    best = replace(best, parts=replace(best.parts, newest=late))
+    return best, gate.judge(best.outcomes, served, alpha, delta, best.parts)
+
+
+def _made(
+    task: str,
+    version: str,
+    examined: _Examined,
+    best: _Candidate,
+    verdict: Verdict,
+    labels: tuple[str, ...],
+) -> Run:
+    """What there is of a candidate after its ``verdict``: a student, where it can be told what to
+    answer, and figures in any case."""
+    data, policy, parts = examined.data, examined.policy, best.parts
     threshold = verdict.threshold
     if threshold is None:
         threshold = gate.observed(best.outcomes, policy.alpha)
@@ -173,16 +196,20 @@ def retrain(
         policy.alpha,
         None if parts.newest is None else parts.newest.given(used, parts.places(used.barred)),
     )
-    hope = 1 - _wrong_of_surest(best.outcomes)
+    run = Run(
+        verdict,
+        labels,
+        best.names,
+        report=figures,
+        suspects=best.suspects,
+        hope=1 - _wrong_of_surest(best.outcomes),
+    )
     if threshold is None:
-        return Run(verdict, labels, best.names, report=figures, suspects=best.suspects, hope=hope)
-    ladder = ladder_of(task, version, data, best.rungs, used, divided)
-    latency = measure(ladder, data.texts)
+        return run
+    ladder = ladder_of(task, version, data, best.rungs, used, examined.divided)
     tested = [example.id for example in data.tested]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
-    return Run(
-        verdict, labels, best.names, ladder, figures, latency, best.suspects, sure=sure, hope=hope
-    )
+    return replace(run, ladder=ladder, latency=measure(ladder, data.texts), sure=sure)
 
 
 def _untested(
@@ -190,19 +217,12 @@ def _untested(
 ) -> Run:
     """A student of answers that were all imported, or put right by people. No test can be made of
     it, so that it serves only if a person insists."""
-    taught = [example.answer for example in data.examples if example.flaw is None]
-    learnt = learnable(taught)
+    learnt = learnable(data.taught)
     if not learnt:
-        return Run(Verdict(False, "the answers are not from a small closed set"))
-    labels = named(learnt, taught)
+        return Run(Verdict(False, _OPEN))
+    labels = named(learnt, data.taught)
     verdict = Verdict(False, "no evidence: the teacher has answered no request of the task")
-    trained = label.train(
-        data.texts,
-        data.answers,
-        learnt,
-        encoder=encoder,
-        groups=data.groups,
-    )
+    trained = label.train(data.texts, data.answers, learnt, encoder=encoder, groups=data.groups)
     names = (trained.rung.name,)
     threshold = gate.observed(_outcomes([trained], np.ones(len(data))), alpha)
     if threshold is None:
@@ -287,8 +307,7 @@ class _Examined:
     def trial(self, labels: Sequence[str], surprise: npt.NDArray[np.float64]) -> _Trial:
         """On the examples that count, of all that are as surprising [n] as that, by the ``labels``
         of their answers."""
-        examples = self.data.examples
-        counts = np.array([example.weight > 0 for example in examples])
+        counts = self.data.weights > 0
         tested = self.data.tested
         texts = [example.text for example in tested]
         slices = cut(texts, [example.answer for example in tested], labels, surprise[counts])
@@ -308,7 +327,7 @@ class _Trial:
     def candidate(self, *trained: Trained[StudentRung]) -> _Candidate:
         """The rungs that were ``trained``, cheapest first."""
         data, alpha, delta = self.examined.data, self.examined.policy.alpha, self.examined.delta
-        weights = np.array([example.weight for example in data.examples])
+        weights = data.weights
         outcomes = _outcomes(trained, weights, even=data.even)
         said = gate.numbered([one.said for one in trained], self.parts.labels)[weights > 0]
         parts = replace(self.parts, said=said)

@@ -92,9 +92,8 @@ def tune(
     be told from what is asked. With ``sift``, answers that are likely wrong are not taught. Raises
     TrainingError.
     """
-    taught = [example.answer for example in data.examples if example.flaw is None]
-    learnt = learnable(taught)
-    if not learnt or isinstance(learnt, Form) or copied(data, learnt, taught) is not None:
+    learnt = learnable(data.taught)
+    if not learnt or isinstance(learnt, Form) or copied(data, learnt) is not None:
         return None
     texts = data.texts
     said = data.answers

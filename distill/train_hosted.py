@@ -166,17 +166,10 @@ def _tried(examples: Sequence[Example], tryouts: Mapping[str, Tryout]) -> npt.ND
 
 def _cheap(data: Dataset) -> tuple[label.Trained | None, tuple[str, ...]]:
     """A rung of n-grams of all the answers, and its labels; none where their set is not closed."""
-    taught = [example.answer for example in data.examples if example.flaw is None]
-    labels = closed_set(taught)
+    labels = closed_set(data.taught)
     if not labels:
         return None, ()
-    made = label.train(
-        data.texts,
-        data.answers,
-        labels,
-        groups=data.groups,
-    )
-    return made, labels
+    return label.train(data.texts, data.answers, labels, groups=data.groups), labels
 
 
 def _share_saved(given: Given, teacher: Array, own: Array) -> float:

@@ -93,17 +93,16 @@ def retrain(
     The test is made on answers that it was not trained on. None, and nothing is trained, where
     these are so few that not even a student without a mistake would pass. Raises TrainingError.
     """
-    examples = data.examples
-    groups = [example.group for example in examples]
-    held = student.held_out([example.text for example in examples], groups)
+    groups = data.groups
+    held = student.held_out(data.texts, groups)
     test = _Test.of(task, version, data, champion, state, policy, held)
     if not test.can_be_passed():
         return None
     lessons = [
         lesson(one.text, one.answer, one.request if start.teacher else None, one.choices)
-        for one in examples
+        for one in data.examples
     ]
-    taught = np.array([example.flaw is None for example in examples])
+    taught = np.array([example.flaw is None for example in data.examples])
     written, _ = student.train(start, lessons, groups=groups, taught=taught)
     return test.run(written)
 
@@ -130,9 +129,7 @@ def retest(
     if not test.can_be_passed():
         return None
     (rung,) = (each for each in ladder.rungs if isinstance(each, TextRung))
-    texts = data.texts
-    answers = data.answers
-    written = student.tested(rung.folder, rung.most_tokens, texts, answers, test.tested)
+    written = student.tested(rung.folder, rung.most_tokens, data.texts, data.answers, test.tested)
     return replace(test.run(written), again=ladder.version)
 
 
@@ -173,11 +170,10 @@ class _Test:
         held: npt.NDArray[np.bool_],
     ) -> _Test:
         """By those that are ``held`` [n] back from its training, as far as they are evidence."""
-        counts = np.array([example.weight > 0 for example in data.examples])
         divided = divide(policy, data.texts)
         delta = attempt_delta(policy.delta, state.attempts + 1)
         served = to_beat(champion, policy)
-        return cls(task, version, data, policy, held & counts, divided, served, delta)
+        return cls(task, version, data, policy, held & (data.weights > 0), divided, served, delta)
 
     def can_be_passed(self) -> bool:
         """Whether a student without a mistake would be promoted."""
@@ -185,16 +181,13 @@ class _Test:
 
     def run(self, written: student.Trained) -> Run:
         """The gate's verdict on what was ``written``, alone and behind a rung of n-grams."""
-        examples = self.data.examples
-        texts = [example.text for example in examples]
-        answers = [example.answer for example in examples]
-        known = [example.answer for example in examples if example.flaw is None]
+        data = self.data
+        known = data.taught
         learnt = learnable(known)
         # Of those that expect to serve as much, the first is the cheapest.
         candidates: list[tuple[Outcomes, Rungs]] = []
         if learnt:
-            groups = [example.group for example in examples]
-            cheap = label.train(texts, answers, learnt, groups=groups)
+            cheap = label.train(data.texts, data.answers, learnt, groups=data.groups)
             candidates.append(self._candidate(cheap, written))
         candidates.append(self._candidate(written))
         outcomes, rungs = max(candidates, key=lambda one: self._expected(one[0]))
@@ -206,17 +199,16 @@ class _Test:
         if threshold is None:
             return Run(verdict, labels, names)
         used = replace(verdict, threshold=threshold)
-        ladder = ladder_of(self.task, self.version, self.data, rungs, used, self.divided)
+        ladder = ladder_of(self.task, self.version, data, rungs, used, self.divided)
         # The teacher's texts are no part of a student's files.
         ladder = replace(ladder, usage=replace(ladder.usage, completion={}))
         given = outcomes.smoothed().given(used.at(self.strata))
-        ids = [examples[i].id for i in np.flatnonzero(self.tested).tolist()]
+        ids = [data.examples[i].id for i in np.flatnonzero(self.tested).tolist()]
         sure = dict(zip(ids, given.answered.tolist(), strict=True))
         return Run(verdict, labels, names, ladder, sure=sure)
 
     def _weights(self) -> npt.NDArray[np.float64]:
-        weights = np.array([example.weight for example in self.data.examples])
-        return weights[self.tested]
+        return self.data.weights[self.tested]
 
     @property
     def strata(self) -> list[str] | None:

@@ -24,7 +24,7 @@ def card(
     ``left_out`` counts by reason the answers that were not among them. Times are ISO 8601 in UTC.
     """
     times = [exchange.created for exchange in exchanges]
-    labels = Counter(example.answer for example in data.examples if example.flaw is None)
+    labels = Counter(data.taught)
     teachers = Counter(exchange.model for exchange in exchanges if exchange.route == "teacher")
     told = consistency(data)
     groups = {example.group for example in data.examples}

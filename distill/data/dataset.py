@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from config.settings import PrivateData
@@ -84,6 +86,16 @@ class Dataset:
     @property
     def groups(self) -> list[int]:
         return [example.group for example in self.examples]
+
+    @property
+    def taught(self) -> list[str]:
+        """The answers that are to be learnt."""
+        return [example.answer for example in self.examples if example.flaw is None]
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """[n]: the examples' weights."""
+        return np.array([example.weight for example in self.examples], dtype=np.float64)
 
     @property
     def tested(self) -> list[Example]:

@@ -40,7 +40,7 @@ def findings(data: Dataset, exchanges: Sequence[Exchange] = ()) -> list[Finding]
     Of the ``exchanges`` that it was built from, what students have said is taken into account.
     """
     examples = data.examples
-    labels = frequent_labels([example.answer for example in examples if example.flaw is None])
+    labels = frequent_labels(data.taught)
     if not labels:
         return []
     trained = label.train(
