@@ -18,6 +18,7 @@ a Poisson count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,11 @@ _STEP = 0.02
 _FOR_STRICTER = 0.02
 """Part of the error budget for thresholds that are stricter than the likeliest to pass: they are
 used only where something speaks against that one."""
+
+_CAUTION = 1.0
+"""By how many standard deviations more answers may be wrong than confidences foretell, for a test to
+be made: with one, about four tests in five pass, where half of them would spend their part of the
+budget in vain with none."""
 
 _BINS = 20
 """Bins of like confidence, with as many outcomes each, among which weights are smoothed."""
@@ -162,6 +168,11 @@ class Tally:
     heaviest: float
     """The greatest weight of an answer."""
 
+    def unlucky(self) -> Tally:
+        """The same with more answers wrong than expected, by ``_CAUTION`` deviations (Poisson's)."""
+        more = _CAUTION * math.sqrt(self.wrong_square)
+        return replace(self, wrong_weight=self.wrong_weight + more)
+
     @classmethod
     def plain(cls, answered: int, wrong: int) -> Tally:
         """A tally of requests that stand for themselves alone."""
@@ -227,16 +238,16 @@ class Prospect:
 
 
 def prospect(outcomes: Outcomes, alpha: float, delta: float) -> Prospect | None:
-    """What a test at level ``delta`` is expected to come to; None where none would pass."""
+    """What a test at level ``delta`` is expected to come to; None where it could easily fail."""
     evidence = outcomes.smoothed()
     level = (1 - _FOR_STRICTER) * delta
     thresholds = _thresholds(evidence, least_answers(alpha, level))
     tallies = [evidence.foretold(threshold) for threshold in thresholds]
-    levels = [level_of(tally, alpha) for tally in tallies]
-    if not levels or min(levels) > level:
+    cautious = [level_of(tally.unlucky(), alpha) for tally in tallies]
+    if not cautious or min(cautious) > level:
         return None
-    first = last = levels.index(min(levels))
-    while last + 1 < len(levels) and levels[last + 1] <= level:
+    first = last = cautious.index(min(cautious))
+    while last + 1 < len(tallies) and level_of(tallies[last + 1], alpha) <= level:
         last += 1
     share = tallies[last].weight / float(evidence.weights.sum())
     return Prospect(tuple(thresholds[:first]), tuple(thresholds[first:]), share)
