@@ -6,9 +6,9 @@ import json
 import re
 
 _NUMBER = re.compile(r"-?\d*\.?\d+(e[-+]?\d+)?", re.ASCII)
-_SHOWN = 15
+_SHOWN = 16
 """Significant digits from which on a decimal fraction is not what somebody meant, but what binary
-makes of it: IEEE 754 keeps 15 of any, and programs print 17 where that is needed."""
+makes of it: IEEE 754 keeps any 15, and programs print up to 17 of what is not exactly that."""
 
 _ALIKE = 1e-12
 """Relative difference of two numbers, one of them printed like that, that are the same."""
