@@ -68,6 +68,15 @@ class Answering:
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
     ) -> None:
         """``models`` are asked in turn unless the student answers."""
+        try:
+            await self._answer(turn, models, receive, reply)
+        finally:
+            if not turn.audited:
+                await self.ledger.budgets.give_back_audit(turn)
+
+    async def _answer(
+        self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
+    ) -> None:
         opinion = turn.opinion
         asked = models
         try:

@@ -65,7 +65,8 @@ class Auditor:
     ) -> None:
         """Audit an exchange once it is ``stored``, for which the teacher is ``predicted`` to take
         so many picodollars."""
-        if not self._under_way.begin(self._audit(turn, opinion, stored, predicted)):
+        turn.audited = self._under_way.begin(self._audit(turn, opinion, stored, predicted))
+        if not turn.audited:
             _log.warning("too many audits are waiting: one is left out")
 
     def repeat(self, turn: Turn, said: str, expected: int) -> None:
@@ -83,20 +84,21 @@ class Auditor:
     async def _audit(
         self, turn: Turn, opinion: Opinion, stored: asyncio.Future[None], predicted: int
     ) -> None:
-        await asyncio.wait([stored])
-        if stored.exception() is not None:
-            return
-        async with self._slots:
-            try:
+        try:
+            await asyncio.wait([stored])
+            if stored.exception() is not None:
+                return
+            async with self._slots:
                 # A promise that was kept before is not broken by one more that agrees.
                 if not await self._agrees(turn, opinion, predicted):
                     await self._judge(turn.task, opinion.student)
                 self._rollouts.audited(turn.task)
-            except UpstreamError as error:
-                _log.info("an audit of task %s failed: %s", turn.task, error)
-                await self._ledger.budgets.spend_audit(turn, 0)
-            except Exception:
-                _log.exception("an audit of task %s failed", turn.task)
+        except UpstreamError as error:
+            _log.info("an audit of task %s failed: %s", turn.task, error)
+        except Exception:
+            _log.exception("an audit of task %s failed", turn.task)
+        finally:
+            await self._ledger.budgets.give_back_audit(turn)
 
     async def _repeat(self, turn: Turn, said: str, expected: int) -> None:
         budgets, identifier = self._ledger.budgets, turn.arrival.id

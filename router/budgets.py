@@ -155,11 +155,17 @@ class Budgets:
             await self._settle(hold, exchange.task, exchange.key, exchange.created, exchange.cost)
 
     async def spend_audit(self, turn: Turn, cost: int) -> None:
-        """Count what an audit has cost, instead of what was held for it; nothing if it failed."""
+        """Count what an audit has cost, instead of what was held for it."""
         if self._accounts:
             arrival = turn.arrival
             hold = self._audits.pop(arrival.id, None)
             await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
+
+    async def give_back_audit(self, turn: Turn) -> None:
+        """Hold nothing any more for an audit that is over, or that there will not be."""
+        hold = self._audits.pop(turn.arrival.id, None)
+        if hold is not None:
+            await self._count(hold.account, -hold.amount, turn.arrival.created)
 
     async def _settle(
         self, hold: _Hold | None, task: str, key: str | None, created: float, cost: int

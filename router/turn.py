@@ -115,6 +115,8 @@ class Turn:
     """None where the caller chose the route."""
     account: Account | None = None
     """The budget that pays for what the policy decides, if any."""
+    audited: bool = False
+    """Whether an audit has begun, which gives back what is held for it."""
 
     @property
     def task(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -175,6 +176,29 @@ def test_the_teacher_answers_where_it_fails(
     assert (exchange.route, exchange.reason, exchange.attempts) == ("teacher", "hosted_down", 2)
     assert exchange.propensity == 1.0
     assert json.loads(exchange.decision or "")["route"] == "teacher"
+
+
+def test_what_is_held_for_an_audit_that_there_is_not_is_given_back(
+    upstream: StubUpstream, small: StubUpstream, data: Path
+) -> None:
+    store = Store(data)
+    promote(store, data)
+    policy = {"name": "budget", "budget": {"usd": 1, "period": "month"}, "audit_rate": 1}
+    with Server(
+        data,
+        *teacher_flags(upstream),
+        *configured(data, small, share=1e-9),
+        PROTEGE_POLICY=json.dumps(policy),
+    ) as server:
+        small.status = 500
+        # Less than the teacher is expected to cost: the hosted model is asked first.
+        answer = ask(server, extra_headers={"x-protege-budget": "0.0009"})
+        assert answer.headers["x-protege-reason"] == "hosted_down"
+        spent = sum(one.cost for one in sums(store.engine, 0.0, time.time())) / PICO
+        metrics = httpx.get(server.url.replace("/v1", "/metrics")).text
+        (left,) = re.findall(r"^protege_policy_budget_left_usd.* (\S+)$", metrics, re.MULTILINE)
+        assert float(left) == pytest.approx(1 - spent, abs=1e-12)
+    store.close()
 
 
 def test_nobody_answers_where_both_fail(
