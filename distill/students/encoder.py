@@ -31,6 +31,9 @@ GRAPH = "encoder.onnx"
 MEMORY = "embeddings.db"
 TOKENIZER = "tokenizer.json"
 
+MOST_REMEMBERED = 1_000_000
+"""Texts whose embeddings are kept of one encoder, some 900 bytes each: the newest."""
+
 _BATCH = 16
 _SQL_VARIABLES = 500
 
@@ -197,6 +200,11 @@ class EmbeddingMemory:
         rows = [(key, vector.astype(np.float16).tobytes()) for key, vector in new.items()]
         with closing(self._connect()) as connection, connection:
             connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
+            # Rows are numbered as they come.
+            newest = "SELECT max(rowid) FROM embeddings"
+            connection.execute(
+                f"DELETE FROM embeddings WHERE rowid <= ({newest}) - ?", [MOST_REMEMBERED]
+            )
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30)

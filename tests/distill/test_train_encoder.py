@@ -14,8 +14,9 @@ from config.settings import LoopSettings, PolicySettings, load
 from distill import train_encoder
 from distill.data.dataset import build
 from distill.forecast import Play, Request
+from distill.students import encoder
 from distill.students.apart import TrainingError
-from distill.students.encoder import SentenceEncoder
+from distill.students.encoder import EmbeddingMemory, SentenceEncoder, text_key
 from distill.students.ladder import Ladder
 from distill.students.tuned import job, training
 from distill.students.tuned.job import Job, Recipe, Report
@@ -79,6 +80,15 @@ def test_an_encoder_learns_what_it_is_tuned_on(bert, tmp_path):
     assert said.sum(axis=1) == pytest.approx([0, 0], abs=1e-4)
     assert own.tuned
     assert not list((tmp_path / "own").glob("job.json"))
+
+
+def test_the_newest_texts_alone_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "MOST_REMEMBERED", 3)
+    memory = EmbeddingMemory(tmp_path / "memory.db")
+    keys = [text_key(text) for text in "abcdef"]
+    for key in (*keys, keys[-1]):
+        memory.put({key: np.ones(4, dtype=np.float32)})
+    assert memory.get(keys).keys() == set(keys[-3:])
 
 
 def test_what_is_remembered_of_a_text_was_said_without_it(bert, tmp_path):
