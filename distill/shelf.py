@@ -79,6 +79,7 @@ class Shelf:
         for version, turnout in turnouts(engine, task, since, thresholds).items():
             formers[version].turnout = turnout
             formers[version].recall(exchanges)
+            formers[version].forget_others(exchanges)
         return weighted(data, list(formers.values()), without_student(engine, task, since))
 
     def put(

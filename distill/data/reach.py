@@ -43,6 +43,11 @@ class Former:
             if exchange.student == self.ladder.version and exchange.confidence is not None:
                 self.sure[exchange.id] = exchange.confidence >= self.ladder.threshold
 
+    def forget_others(self, exchanges: Sequence[Exchange]) -> None:
+        """Know of ``exchanges`` alone: what is too old to be among them now never will be again."""
+        kept = {exchange.id for exchange in exchanges}
+        self.sure = {each: sure for each, sure in self.sure.items() if each in kept}
+
     def knows(self, data: Dataset) -> bool:
         """Whether there is an answer for each example of ``data``, by asking it where need be."""
         unknown = [each for each in data.examples if each.weight and each.id not in self.sure]

@@ -116,6 +116,12 @@ def test_a_student_that_cannot_be_asked_leaves_weights_as_they_are(
     assert weighted(data, [], 400) == data
 
 
+def test_what_is_too_old_to_be_read_is_forgotten(before: list[Exchange], run: Run) -> None:
+    former = _former(run, Turnout(), [])
+    former.forget_others(before[-100:])
+    assert former.sure == {each.id: run.sure[each.id] for each in before[-100:]}
+
+
 def test_what_counts_for_nothing_goes_on_counting_for_nothing(
     before: list[Exchange], run: Run
 ) -> None:
