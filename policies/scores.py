@@ -149,6 +149,9 @@ class Scores:
             yield
         finally:
             self._under_way[model] -= 1
+            if not self._under_way[model]:
+                # Callers may make up names without end.
+                del self._under_way[model]
 
     def wants(self, task: str, route: Route, model: str, now: float, draw: float) -> bool:
         """Whether to learn from an answer that came ``now``, in seconds of any clock. Where there

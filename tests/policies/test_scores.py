@@ -35,6 +35,13 @@ def learnt(*tolls: Toll, times: int = 30) -> Scores:
     return scores
 
 
+def test_names_that_callers_make_up_leave_nothing_behind() -> None:
+    scores = Scores()
+    with scores.calling("some"), scores.calling("some"):
+        assert scores.teacher(Ask("task", 100), "some", PRICE).load == 2
+    assert not scores._under_way
+
+
 def test_costs_are_learnt_by_task_and_model() -> None:
     scores = learnt(
         toll("short", 100, Usage(50, 1)),
