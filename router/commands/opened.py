@@ -45,6 +45,9 @@ def made(data: Path | None, config: Path | None) -> Generator[tuple[Settings, St
             yield settings, store
         finally:
             store.close()
+    except BrokenPipeError:
+        # Whoever reads what is printed has seen enough.
+        raise
     except OSError as error:
         fail(f"cannot write to {error.filename}: {error.strerror}")
     except StoreError as error:

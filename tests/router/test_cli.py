@@ -1,6 +1,7 @@
 """What is typed wrongly is told in one line."""
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,15 @@ def test_it_says_its_version() -> None:
 def test_sentences_of_the_help_are_not_broken_where_the_code_breaks_them() -> None:
     output, _ = run_cli("policy", "--help", COLUMNS="200").communicate(timeout=60)
     assert "how often it would have disagreed with the teacher, on the requests" in output
+
+
+def test_who_stops_reading_is_told_nothing(tmp_path: Path) -> None:
+    process = run_cli("keys", "create", "--json", "--data", str(tmp_path))
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr.read() == ""
 
 
 def test_without_a_command_all_are_shown() -> None:
