@@ -26,6 +26,8 @@ from telemetry.trials import Trial
 
 SETTLE_S = 0.25
 """How often what was seen is written down and judged."""
+MOST_SEEN = 10_000
+"""What was seen and could not be written down, the newest of it, while the store is away."""
 AT_ONCE = 32
 """Questions in the shadow under way at the same time: what comes meanwhile goes without."""
 
@@ -148,7 +150,8 @@ class Rollouts:
         try:
             stepped = await asyncio.to_thread(self._judge, seen, changed)
         except Exception:
-            self._seen, self._changed = seen + self._seen, changed | self._changed
+            self._seen = (seen + self._seen)[-MOST_SEEN:]
+            self._changed |= changed
             raise
         if stepped:
             await self._students.refresh()

@@ -10,10 +10,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from config.settings import Settings
 from distill import registry
 from distill.registry import summary
-from router.rollout import SETTLE_S
+from router import rollout
+from router.rollout import SETTLE_S, Rollouts
+from router.serving import Students
 from telemetry import trials
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
@@ -218,6 +222,34 @@ def test_what_was_seen_survives_the_server(shared_upstream: StubUpstream, tmp_pa
     assert student(store, "kept-1").verdict.endswith(
         "canary: 4 answers, 0 of 4 compared answers disagree"
     )
+    store.close()
+
+
+async def test_what_cannot_be_written_down_does_not_grow_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "MOST_SEEN", 3)
+    store = Store(tmp_path)
+    promote(store, tmp_path, "some-1", stage="canary")
+    students = Students(store, tmp_path)
+    await students.refresh()
+    settings = Settings()
+    rollouts = Rollouts(settings.loop.rollout, settings.policy, store, students)
+    canary = students.coming("animals")
+    assert canary is not None
+    for number in range(10):
+        rollouts.failed(canary, f"req_{number}")
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("alter table trials rename to elsewhere")
+    with pytest.raises(OperationalError):
+        await rollouts.stop()
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("alter table elsewhere rename to trials")
+    await rollouts.stop()
+    with store.engine.connect() as connection:
+        kept = set(connection.exec_driver_sql("select exchange from trials").scalars())
+    assert kept == {"req_7", "req_8", "req_9"}
+    await students.stop()
     store.close()
 
 
