@@ -43,4 +43,6 @@ class _Corked:
         if self._kept:
             data = b"".join(self._kept)
             self._kept.clear()
-            self._transport.write(data)
+            # The caller may have hung up since.
+            if not self._transport.is_closing():
+                self._transport.write(data)
