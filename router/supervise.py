@@ -117,7 +117,7 @@ class _Server(uvicorn.Server):
 
 
 class _Workers(Multiprocess):
-    """Says when all workers are ready."""
+    """Says when all workers are ready, and when one is replaced."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], ready: Callable[[], None]
@@ -129,6 +129,14 @@ class _Workers(Multiprocess):
         super().init_processes()
         if all(process.wait_until_ready(STARTUP_S) for process in self.processes):
             self._ready()
+
+    def keep_subprocess_alive(self) -> None:
+        before = list(self.processes)
+        super().keep_subprocess_alive()
+        for old, new in zip(before, self.processes, strict=True):
+            if new is not old:
+                # As Python says it: below 0 is the signal that ended it.
+                _log.error("a worker ended with %s; another takes its place", old.exitcode)
 
 
 @contextmanager

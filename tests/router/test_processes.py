@@ -95,6 +95,24 @@ def test_workers(upstream: StubUpstream, data: Path) -> None:
     assert not server.complaints()
 
 
+def test_a_worker_that_is_killed_is_replaced_and_told_of(
+    upstream: StubUpstream, data: Path
+) -> None:
+    flags = (*teacher_flags(upstream), "--workers", "2")
+    with Server(data, *flags, PROTEGE_LOOP__ENABLED="false") as server:
+        killed, other = server.workers()
+        killed.kill()
+
+        def is_replaced() -> bool:
+            pids = {worker.pid for worker in server.workers()}
+            return len(pids) == 2 and killed.pid not in pids and other.pid in pids
+
+        assert eventually(is_replaced)
+        assert server.stop() == 0
+    (line,) = server.complaints()
+    assert line.endswith("a worker ended with -9; another takes its place\n")
+
+
 def test_workers_end_with_a_parent_that_is_killed(upstream: StubUpstream, data: Path) -> None:
     flags = (*teacher_flags(upstream), "--workers", "2")
     with Server(data, *flags, PROTEGE_LOOP__ENABLED="false") as server:
