@@ -19,15 +19,14 @@ class TrainingError(Exception):
 
 
 def run(module: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Have ``module`` do a ``job``, ready for JSON, and return what the last line of its output
-    says.
+    """Have ``module`` do a ``job``, ready for JSON, in ``folder``, which is made, and return what
+    the last line of its output says.
 
-    Its one argument is the file in ``folder`` that has the job. Raises TrainingError.
+    It reads the job from its standard input: what callers wrote stays in the store, where it can be
+    forgotten, whatever is killed meanwhile. Raises TrainingError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "job.json"
-    file.write_text(json.dumps(job), encoding="utf-8")
-    command = [sys.executable, "-m", module, str(file)]
+    command = [sys.executable, "-m", module]
     # Threads that wait for each other must not take the processor from those who serve.
     environment = {
         **os.environ,
@@ -36,11 +35,14 @@ def run(module: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         # Else glibc keeps room for large tensors of ever other sizes, and memory grows for long.
         "MALLOC_MMAP_THRESHOLD_": str(_LARGE),
     }
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    finally:
-        # What callers wrote stays in the store, where it can be forgotten.
-        file.unlink()
+    done = subprocess.run(
+        command,
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no output"]
         raise TrainingError(f"the training ended with {done.returncode}: {said[-1]}")

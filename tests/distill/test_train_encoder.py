@@ -1,8 +1,10 @@
 """A task's own encoder: when it is tuned, on what, and what students make of it."""
 
 import json
+import os
 import random
 import threading
+import time
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,7 +16,7 @@ from config.settings import LoopSettings, PolicySettings, load
 from distill import train_encoder
 from distill.data.dataset import build
 from distill.forecast import Play, Request
-from distill.students import encoder
+from distill.students import apart, encoder
 from distill.students.apart import TrainingError
 from distill.students.encoder import EmbeddingMemory, SentenceEncoder, text_key
 from distill.students.ladder import Ladder
@@ -79,7 +81,12 @@ def test_an_encoder_learns_what_it_is_tuned_on(bert, tmp_path):
     # Log-ratios add up to nothing.
     assert said.sum(axis=1) == pytest.approx([0, 0], abs=1e-4)
     assert own.tuned
-    assert not list((tmp_path / "own").glob("job.json"))
+
+
+def test_what_callers_wrote_is_in_no_file_while_a_training_reads_it(tmp_path):
+    job = {"text": "h\u00e9llo", "folder": str(tmp_path)}
+    said = apart.run("tests.distill.onlooker", job, tmp_path)
+    assert said == {"text": "h\u00e9llo", "found": []}
 
 
 def test_the_newest_texts_alone_are_remembered(tmp_path, monkeypatch):
@@ -184,6 +191,15 @@ def test_it_is_tuned_on_the_answers_near_duplicates_together(asked, base, tmp_pa
     # The same answers make the same encoder.
     assert tune(base, tmp_path / "encoder", twice) == own
     assert len(asked) == 1
+
+
+def test_what_a_tuning_has_left_that_was_ended_goes_with_time(asked, base, tmp_path):
+    left = [tmp_path / "encoder" / f".tuned-{name}" for name in ("old", "new")]
+    for folder in left:
+        (folder / "tmp").mkdir(parents=True)
+    os.utime(left[0], (time.time() - 90_000,) * 2)
+    assert tune(base, tmp_path / "encoder", stream(300))
+    assert [folder.exists() for folder in left] == [False, True]
 
 
 def test_none_is_tuned_that_nobody_would_read(asked, base, tmp_path):

@@ -80,8 +80,8 @@ def run(job: Job) -> Report:
     return Report(**report)
 
 
-def read(file: Path) -> Job:
-    """The job that ``run`` has written."""
-    raw = json.loads(file.read_text(encoding="utf-8"))
+def read(handed_over: str) -> Job:
+    """The job that ``run`` has handed over, as JSON."""
+    raw = json.loads(handed_over)
     lessons = [Lesson(**one) for one in raw["lessons"]]
     return Job(**{**raw, "lessons": lessons, "recipe": Recipe(**raw["recipe"])})

@@ -196,7 +196,7 @@ def written(model: Any, batch: Sequence[Example], most: int, end: int) -> list[E
 
 
 def main() -> None:
-    read = job.read(Path(sys.argv[1]))
+    read = job.read(sys.stdin.read())
     torch.set_num_threads(read.recipe.threads)
     print(json.dumps(asdict(train(read))))
 

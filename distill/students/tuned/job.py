@@ -76,8 +76,8 @@ def run(job: Job) -> Report:
     return Report(**report)
 
 
-def read(file: Path) -> Job:
-    """The job that ``run`` has written."""
-    raw = json.loads(file.read_text(encoding="utf-8"))
+def read(handed_over: str) -> Job:
+    """The job that ``run`` has handed over, as JSON."""
+    raw = json.loads(handed_over)
     recipe = raw["recipe"] | {"epochs": tuple(raw["recipe"]["epochs"])}
     return Job(**{**raw, "recipe": Recipe(**recipe)})

@@ -160,7 +160,7 @@ def _fit(
 
 
 def main() -> None:
-    read = job.read(Path(sys.argv[1]))
+    read = job.read(sys.stdin.read())
     torch.set_num_threads(read.recipe.threads)
     print(json.dumps(asdict(tune(read))))
 
