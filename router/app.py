@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -48,6 +49,7 @@ from router.errors import (
     InvalidKeyError,
     MethodNotAllowedError,
     ProtegeError,
+    StoreUnavailableError,
     UnexpectedError,
     UnknownPathError,
     render,
@@ -283,6 +285,11 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(ProtegeError)
     async def our_error(request: Request, error: ProtegeError) -> Response:
         return _error(request, error)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def store_failed(request: Request, error: SQLAlchemyError) -> Response:
+        _log.error("the store failed at %s: %s", request.scope["route"].path, error)
+        return _error(request, StoreUnavailableError("The store cannot be reached."))
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _error_: Exception) -> Response:

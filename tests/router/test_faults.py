@@ -161,6 +161,9 @@ def test_an_answer_that_cannot_be_stored_is_not_given(upstream: StubUpstream, da
                 )
                 list(answer)
             assert caught.value.code == "store_unavailable"
+        said = httpx.post(f"{server.url}/feedback", json={"exchange": "req_0", "thumb": "up"})
+        assert (said.status_code, said.json()["error"]["code"]) == (500, "store_unavailable")
+        assert not any("Exception" in line for line in server.complaints())
         with store.engine.begin() as connection:
             connection.exec_driver_sql("alter table elsewhere rename to exchanges")
         assert client.chat.completions.create(model="auto", messages=MESSAGES).choices
