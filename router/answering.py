@@ -17,6 +17,8 @@ from router import completion
 from router.audit import Auditor
 from router.chain import Answered, ask_in_time, is_down
 from router.errors import (
+    ProtegeError,
+    StoppingError,
     StoreUnavailableError,
     UpstreamBrokenError,
     UpstreamError,
@@ -228,7 +230,7 @@ class Answering:
         model, relay = answered.model, answered.value.relay
         turn.first_token_s = turn.arrival.elapsed_s()
         await reply.start_stream(self._expected_headers(turn, model))
-        failure: UpstreamError | StoreUnavailableError | CallerGoneError | None = None
+        failure: ProtegeError | CallerGoneError | None = None
         try:
             async with asyncio.timeout_at(answered.value.ends), WhileCallerWaits(receive):
                 with turn.waiting():
@@ -239,6 +241,8 @@ class Answering:
             failure = UpstreamTimeoutError(f"The answer was not complete within {whole_s:g} s.")
         except (UpstreamError, CallerGoneError) as error:
             failure = error
+        except asyncio.CancelledError:
+            failure = StoppingError("The server stops, and the answer is not complete.")
         answer = relay.answer()
         if failure is not None:
             answer = replace(answer, finish_reason=None)

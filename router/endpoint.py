@@ -5,6 +5,7 @@ A plain ASGI application: what it adds to the upstream's answer is on every requ
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from router.answering import Answering
 from router.dialects.base import Dialect
-from router.errors import BodyTooLargeError, ProtegeError, UnexpectedError
+from router.errors import BodyTooLargeError, ProtegeError, StoppingError, UnexpectedError
 from router.hangup import CallerGoneError
 from router.keys.access import check_access
 from router.keys.limits import Limits
@@ -64,6 +65,9 @@ class Endpoint:
                 await self._handle(scope, arrival, receive, reply)
         except SeveralRequestsError as several:
             await answer_each(self, several, scope, receive, send)
+        except asyncio.CancelledError:
+            # A server that stops does so, once it has waited for long enough.
+            await self._refuse(arrival, StoppingError("The server stops."), reply)
         except CallerGoneError:
             _log.debug("request %s was never complete", arrival.id)
         except ProtegeError as error:

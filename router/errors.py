@@ -116,6 +116,10 @@ class NotReadyError(ProtegeError):
     """The server cannot serve at the moment."""
 
 
+class StoppingError(ProtegeError):
+    """The server stops, and waits for no answer any more."""
+
+
 class UnexpectedError(ProtegeError):
     """A mistake of ours."""
 
@@ -211,6 +215,7 @@ SHAPES: dict[type[ProtegeError], Shape] = {
     UpstreamKeyError: Shape(502, "server_error", "upstream_key_refused"),
     UpstreamRefusedError: Shape(502, "server_error", "upstream_error"),
     CircuitOpenError: Shape(503, "server_error", "upstream_unavailable"),
+    StoppingError: Shape(503, "server_error", "server_stopping"),
     NotReadyError: Shape(503, "server_error", "not_ready"),
     UpstreamTimeoutError: Shape(504, "server_error", "upstream_timeout"),
 }

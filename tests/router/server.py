@@ -20,6 +20,7 @@ from telemetry.exchange import Exchange
 from telemetry.store import Store
 
 ROOT = Path(__file__).parents[2]
+PROTEGE = "from router.cli import main; main()"
 START_S = 60
 _EXPECTED = re.compile(r"protege: no keys:|\S+ \w+ (request|rejected) request=req_")
 
@@ -27,11 +28,12 @@ _EXPECTED = re.compile(r"protege: no keys:|\S+ \w+ (request|rejected) request=re
 class Server:
     """A running server; use as a context manager."""
 
-    def __init__(self, data: Path, *flags: str, **environment: str) -> None:
+    def __init__(self, data: Path, *flags: str, program: str = PROTEGE, **environment: str) -> None:
         self.data = data
         database = environment.get("PROTEGE_DATABASE")
         self._database = SecretStr(database) if database else None
-        self.process = run_cli("serve", "--port", "0", "--data", str(data), *flags, **environment)
+        flags = ("--port", "0", "--data", str(data), *flags)
+        self.process = run_cli("serve", *flags, program=program, **environment)
         assert self.process.stdout is not None
         watchdog = threading.Timer(START_S, self.process.kill)
         watchdog.start()
@@ -127,7 +129,7 @@ def children(parent: int) -> list[Child]:
     return found
 
 
-def run_cli(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+def run_cli(*arguments: str, program: str = PROTEGE, **environment: str) -> subprocess.Popen[str]:
     """``protege`` with these arguments and nothing of the tester's own configuration."""
     inherited = {
         name: value
@@ -135,7 +137,7 @@ def run_cli(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         if not name.startswith(("PROTEGE_", "OPENAI_"))
     }
     return subprocess.Popen(
-        [sys.executable, "-c", "from router.cli import main; main()", *arguments],
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         env={**inherited, "NO_COLOR": "1", **environment},
         stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -91,3 +92,31 @@ async def test_a_graceful_stop_finishes_what_is_in_flight(
             assert await asyncio.to_thread(server.stop) == 0
             answers = await asyncio.gather(*calls)
     assert {answer.choices[0].message.content for answer in answers} == {"cat"}
+
+
+HASTY = "import router.supervise as s; s.GRACE_S = 1; from router.cli import main; main()"
+
+
+async def test_who_is_not_waited_for_any_more_is_told_and_what_has_come_is_stored(
+    upstream: StubUpstream, data: Path
+) -> None:
+    environment = {"PROTEGE_LOOP__ENABLED": "false"}
+    with Server(data, *teacher_flags(upstream), program=HASTY, **environment) as server:
+        async with server.async_client() as client:
+            asked: Any = {"model": "auto", "messages": [{"role": "user", "content": "cat"}]}
+            upstream.gap_s = 10.0
+            raw = await client.chat.completions.with_raw_response.create(**asked, stream=True)
+            upstream.delay_s = 10.0
+            whole = asyncio.create_task(client.chat.completions.create(**asked))
+            while len(upstream.requests) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            with pytest.raises(openai.APIError) as streamed:
+                async for _ in raw.parse():
+                    pass
+            with pytest.raises(openai.InternalServerError) as refused:
+                await whole
+            assert await stopping == 0
+    assert streamed.value.code == refused.value.code == "server_stopping"
+    assert server.exchange(raw.headers["x-request-id"]).error == "server_stopping"
+    assert not any("Exception" in line for line in server.complaints())
