@@ -34,9 +34,9 @@ _FOR_STRICTER = 0.02
 used only where something speaks against that one."""
 
 _CAUTION = 1.0
-"""By how many standard deviations more answers may be wrong than confidences foretell, for a test to
-be made: with one, about four tests in five pass, where half of them would spend their part of the
-budget in vain with none."""
+"""By how many standard deviations more answers may be wrong than confidences foretell, for a test
+to be made: with one, about four tests in five pass, where half of them would spend their part of
+the budget in vain with none."""
 
 _BINS = 20
 """Bins of like confidence, with as many outcomes each, among which weights are smoothed."""
@@ -169,7 +169,7 @@ class Tally:
     """The greatest weight of an answer."""
 
     def unlucky(self) -> Tally:
-        """The same with more answers wrong than expected, by ``_CAUTION`` deviations (Poisson's)."""
+        """The same with more answers wrong, by ``_CAUTION`` of Poisson's deviations."""
         more = _CAUTION * math.sqrt(self.wrong_square)
         return replace(self, wrong_weight=self.wrong_weight + more)
 
