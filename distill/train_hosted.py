@@ -63,6 +63,57 @@ class _Candidate:
     """Share of the teacher's cost that they save."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A test of a hosted model on n tryouts, whatever stands before it."""
+
+    rows: npt.NDArray[np.int64]
+    """[n]: their examples' places in the dataset."""
+    weights: Array
+    """[n]"""
+    trained: hosted.Trained
+    agreed: npt.NDArray[np.bool_]
+    """[n]: whether the model said what the teacher did."""
+    costs: Array
+    """[n]: picodollars that its answers cost,"""
+    teacher_costs: Array
+    """[n]: and the teacher's."""
+    parts: Parts
+    """All but what a candidate says."""
+    to_beat: float
+    alpha: float
+    delta: float
+    """The part of the error budget for each candidate."""
+
+    @property
+    def cost_ratio(self) -> float | None:
+        """What its answers cost of what the teacher's do; None where these cost nothing."""
+        whole = self.teacher_costs.sum()
+        return float(self.costs.sum() / whole) if whole else None
+
+    def candidate(self, *before: label.Trained[label.LabelRung]) -> _Candidate:
+        """The model behind the rungs ``before`` it, which were trained on the whole dataset."""
+        rows = self.rows
+        confidences = [*(one.confidences[rows] for one in before), self.trained.confidences]
+        right = [*(one.agreed[rows] for one in before), self.agreed]
+        said = [
+            *(one.probabilities.argmax(axis=1)[rows] for one in before),
+            np.full(len(rows), _UNLABELLED),
+        ]
+        outcomes = Outcomes(np.stack(confidences, axis=1), np.stack(right, axis=1), self.weights)
+        parts = replace(self.parts, said=np.stack(said, axis=1))
+        verdict = gate.judge(outcomes, 0.0, self.alpha, self.delta, parts)
+        saves = 0.0
+        if verdict.threshold is not None:
+            given = parts.given(outcomes.smoothed(), verdict)
+            paid = np.where(given.rungs == len(before), self.costs, 0.0)
+            saves = _share_saved(given, self.teacher_costs, paid)
+        verdict = _compared(verdict, saves, self.to_beat)
+        return _Candidate(
+            (*[one.rung for one in before], self.trained.rung), outcomes, parts, verdict, saves
+        )
+
+
 def is_due(records: Sequence[StudentRecord], model: str, tryouts: int) -> bool:
     """Whether ``model`` should be tested for a task with these students, oldest first, now that so
     many tryouts have been made of it."""
@@ -106,41 +157,35 @@ def retrain(
         return None
     agreed = np.array([tryout.agreed for tryout in tryouts])
     trained = hosted.train(evidence.model, texts, agreed, [example.group for example in examples])
-    costs = np.array([tryout.cost for tryout in tryouts], dtype=float)
-    saved = np.array([evidence.teacher_costs[example.id] for example in examples], dtype=float)
     cheap, labels = _cheap(data)
-    slices = cut(texts, [example.answer for example in examples], labels, trained.surprise)
-    rival = find_rival(champion, data.head, examples)
-    served = to_beat(champion, policy)
-
-    def judged(first: label.Trained | None) -> _Candidate:
-        confidences, right = [trained.confidences], [agreed]
-        said = [np.full(len(rows), _UNLABELLED)]
-        if first is not None:
-            confidences.insert(0, first.confidences[rows])
-            right.insert(0, first.agreed[rows])
-            said.insert(0, first.probabilities.argmax(axis=1)[rows])
-        outcomes = Outcomes(np.stack(confidences, axis=1), np.stack(right, axis=1), weights)
-        parts = Parts(slices, labels, np.stack(said, axis=1), rival, strata=strata)
-        verdict = gate.judge(outcomes, 0.0, policy.alpha, delta / _CANDIDATES, parts)
-        saves = 0.0
-        if verdict.threshold is not None:
-            given = parts.given(outcomes.smoothed(), verdict)
-            paid = np.where(given.rungs == len(confidences) - 1, costs, 0.0)
-            saves = _share_saved(given, saved, paid)
-        rungs = (trained.rung,) if first is None else (first.rung, trained.rung)
-        return _Candidate(rungs, outcomes, parts, _compared(verdict, saves, served), saves)
-
-    candidates = [judged(None)]
+    trial = _Trial(
+        rows,
+        weights,
+        trained,
+        agreed,
+        np.array([tryout.cost for tryout in tryouts], dtype=float),
+        np.array([evidence.teacher_costs[example.id] for example in examples], dtype=float),
+        Parts(
+            cut(texts, [example.answer for example in examples], labels, trained.surprise),
+            labels,
+            np.zeros((0, 0), dtype=np.int64),
+            find_rival(champion, data.head, examples),
+            strata=strata,
+        ),
+        to_beat(champion, policy),
+        policy.alpha,
+        delta / _CANDIDATES,
+    )
+    candidates = [trial.candidate()]
     if cheap is not None:
-        candidates.append(judged(cheap))
+        candidates.append(trial.candidate(cheap))
     best = max(candidates, key=lambda one: (one.verdict.promoted, one.saves))
     verdict = best.verdict if best.verdict.delta is None else replace(best.verdict, delta=delta)
     about = {
         "model": evidence.model,
         "tryouts": len(evidence.tryouts),
         "agreed": float(np.average(agreed, weights=weights)),
-        "cost_ratio": float(costs.sum() / saved.sum()) if saved.sum() else None,
+        "cost_ratio": trial.cost_ratio,
         "saves": best.saves,
     }
     names = tuple(rung.name for rung in best.rungs)
@@ -149,7 +194,9 @@ def retrain(
     smooth = best.outcomes.smoothed()
     given = best.parts.given(smooth, verdict)
     contradicted = np.array([example.contradicted for example in examples])
-    figures = report(smooth, given, verdict.threshold, slices, contradicted, policy.alpha)
+    figures = report(
+        smooth, given, verdict.threshold, best.parts.slices, contradicted, policy.alpha
+    )
     p50, p95 = np.quantile([1000 * tryout.latency_s for tryout in tryouts], (0.5, 0.95)).tolist()
     ladder = ladder_of(task, version, data, best.rungs, verdict, divided)
     ladder = replace(ladder, saves=best.saves)
@@ -164,7 +211,7 @@ def _tried(examples: Sequence[Example], tryouts: Mapping[str, Tryout]) -> npt.ND
     )
 
 
-def _cheap(data: Dataset) -> tuple[label.Trained | None, tuple[str, ...]]:
+def _cheap(data: Dataset) -> tuple[label.Trained[label.LabelRung] | None, tuple[str, ...]]:
     """A rung of n-grams of all the answers, and its labels; none where their set is not closed."""
     labels = closed_set(data.taught)
     if not labels:
