@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from policies.budget import Budget
 from policies.deadline import Deadline
@@ -166,9 +166,9 @@ def test_a_late_teacher_is_stood_in_for(seen: Options, within: float) -> None:
 
 @given(shares, st.integers(0, 2**32))
 def test_random_keeps_to_its_share(share: float, seed: int) -> None:
-    """Within five standard deviations of a binomial count."""
+    """As far as chance does."""
     rng = random.Random(seed)
     seen = Options(RouteScore(1, 1.0, 1.0), RouteScore(0, 0.0, 0.5), 0.9)
     routes = [decide(Random(share), seen, 0.1, rng.random()).route for _ in range(1000)]
-    spread = 5 * math.sqrt(1000 * share * (1 - share)) + 1e-9
-    assert abs(routes.count("student") - 1000 * share) <= spread
+    answered, expected = routes.count("student"), binom(1000, share)
+    assert min(expected.cdf(answered), expected.sf(answered - 1)) > 1e-7
