@@ -33,10 +33,10 @@ _FOR_STRICTER = 0.02
 """Part of the error budget for thresholds that are stricter than the likeliest to pass: they are
 used only where something speaks against that one."""
 
-_CAUTION = 1.0
+_CAUTION = 0.5
 """By how many standard deviations more answers may be wrong than confidences foretell, for a test
-to be made: with one, about four tests in five pass, where half of them would spend their part of
-the budget in vain with none."""
+to be made: with a half, some two tests in three pass, where every second one would spend its part
+of the budget in vain with none."""
 
 _BINS = 20
 """Bins of like confidence, with as many outcomes each, among which weights are smoothed."""

@@ -182,20 +182,22 @@ def test_nothing_is_tested_without_enough_evidence():
     assert prospect(outcomes(np.ones(63), np.ones(63, dtype=bool)), ALPHA, DELTA) is not None
 
 
-@pytest.mark.parametrize("confidence", [0.97, 0.98])
-def test_a_test_is_made_where_four_in_five_would_pass(confidence):
+def test_a_test_is_made_where_two_in_three_would_pass():
     """Where the bound is only just expected to be met, every second one would spend its budget in
     vain."""
-
-    def alike(size, agreed=None):
-        every = np.ones(size, dtype=bool)
-        return outcomes(np.full(size, confidence), every if agreed is None else agreed)
-
-    size = next(n for n in range(50, 4000, 10) if prospect(alike(n), ALPHA, DELTA))
     rng = np.random.default_rng(1)
-    draws = [alike(size, rng.random(size) < confidence) for _ in range(400)]
-    passed = [any(one.passed for one in put_to_test(draw)) for draw in draws]
-    assert 0.7 <= np.mean(passed) <= 0.9
+    passed = []
+    for confidence in (0.96, 0.965, 0.97):
+        sizes = ((n, np.full(n, confidence)) for n in range(50, 4000, 10))
+        size, alike = next(
+            (n, sure)
+            for n, sure in sizes
+            if prospect(outcomes(sure, np.ones(n, dtype=bool)), ALPHA, DELTA)
+        )
+        for _ in range(300):
+            tested = put_to_test(outcomes(alike, rng.random(size) < confidence))
+            passed.append(any(one.passed for one in tested))
+    assert 0.63 <= np.mean(passed) <= 0.78
 
 
 def test_what_does_not_trust_itself_is_not_tested():
