@@ -63,7 +63,7 @@ def test_they_are_logged_and_not_shown(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_text_student_is_told_of_them(running: Server, stream: bool) -> None:
-    exchange = running.exchange(ask(running, stream=stream).headers["x-request-id"])
+    exchange = running.exchange_soon(ask(running, stream=stream).headers["x-request-id"])
     (example,) = build([exchange]).examples
     told = lesson(example.text, example.answer, example.request, example.choices).told
     half, tenth = math.log(0.5), math.log(0.1)
