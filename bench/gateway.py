@@ -91,7 +91,7 @@ def run(parts: set[str], seconds: float, rounds: int) -> Report:
             _streams(running, cores, seconds, rounds) if "streams" in parts else None,
             _crowd(running, cores, seconds) if "crowd" in parts else None,
             started,
-            workers.run(stub, seconds, rounds) if "workers" in parts else None,
+            workers.run(seconds, rounds) if "workers" in parts else None,
         )
 
 

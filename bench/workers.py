@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from bench.subjects import CONCURRENCY, WORK, Subject, load, serving
+from bench.machine import Cores
+from bench.subjects import CONCURRENCY, WORK, load, serving, stub
 
 _COUNTS = (1, 2)
 
@@ -35,14 +36,16 @@ class Figures:
         return 2 * self.cpu_ms[0] / self.cpu_ms[1]
 
 
-def run(stub: Subject, seconds: float, rounds: int) -> Figures:
+def run(seconds: float, rounds: int) -> Figures:
     rates: dict[int, list[float]] = {count: [] for count in _COUNTS}
     cpu: dict[int, list[float]] = {count: [] for count in _COUNTS}
     failures = 0
     with ExitStack() as stack:
+        # One that is bound to a core takes that from the worker there.
+        upstream = stack.enter_context(stub(Cores(None, None)))
         servers = {
             count: stack.enter_context(
-                serving(f"{count} workers", stub, WORK / f"workers-{count}", workers=count)
+                serving(f"{count} workers", upstream, WORK / f"workers-{count}", workers=count)
             )
             for count in _COUNTS
         }
