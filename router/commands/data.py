@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import orjson
 import typer
 
 from config.settings import Settings
@@ -24,6 +23,7 @@ from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from router import seeds
 from router.commands.opened import Config, Data, fail, made, opened
+from router.commands.printed import Json, print_json
 from router.commands.tables import add, console, listed, table
 from router.estimate.logged import Bad
 from telemetry.exchange import Exchange, TaskState
@@ -44,7 +44,6 @@ _SHOWN = 3
 """Rows that cannot be used of which the reason is told."""
 
 _Task = Annotated[str, typer.Argument(metavar="TASK")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Ids = Annotated[
     list[str] | None, typer.Option(metavar="ID", help="An exchange's answer; may be given again.")
 ]
@@ -117,7 +116,7 @@ def review(
         typer.Option(metavar="ID=ANSWER", help="What the answer should be; may be given again."),
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Answers to list.")] = 20,
-    as_json: _Json = False,
+    as_json: Json = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -132,7 +131,7 @@ def review(
     with learning(task, data, config) as of:
         found = findings(of.data, of.exchanges)
     if as_json:
-        _print_json([dataclasses.asdict(one) for one in found[:most]])
+        print_json([dataclasses.asdict(one) for one in found[:most]])
     elif found:
         _print_findings(task, found, most)
     else:
@@ -140,13 +139,13 @@ def review(
 
 
 @data_app.command()
-def card(task: _Task, as_json: _Json = False, data: Data = None, config: Config = None) -> None:
+def card(task: _Task, as_json: Json = False, data: Data = None, config: Config = None) -> None:
     """Say what a task's students would learn from today, and what is left out and why."""
     with learning(task, data, config) as of:
         oldest = min(exchange.created for exchange in of.exchanges)
         told = data_card(of.data, of.exchanges, of.store.left_out(task, oldest))
     if as_json:
-        _print_json(told)
+        print_json(told)
         return
     shown = table("", task)
     for name, value in told.items():
@@ -283,7 +282,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "not known"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _print_json(content: Any) -> None:
-    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())

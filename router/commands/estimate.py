@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 
 from config.settings import ConfigError, Settings, load
 from distill.data.private import check_installed
 from router.commands.opened import Config, fail
+from router.commands.printed import json_text
 from router.estimate.files import Files
 from router.estimate.logged import EstimateError, Log
 from router.estimate.pricing import Pricing
@@ -121,7 +121,7 @@ def _show(made: Estimate, json_file: Path | None, png_file: Path | None) -> None
         console.print(f"No student for {reason}", markup=False, highlight=False)
     try:
         if json_file is not None:
-            json_file.write_bytes(orjson.dumps(as_json(made), option=orjson.OPT_INDENT_2) + b"\n")
+            json_file.write_text(json_text(as_json(made)) + "\n", encoding="utf-8")
         if png_file is not None:
             chart(made, png_file)
     except OSError as error:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from pydantic import ValidationError
 
 from router.commands.opened import Config, Data, fail, made, opened, seconds
+from router.commands.printed import Json, print_json
 from router.commands.tables import add, console, table
 from router.keys.grant import Grant, mistake_in, shown
 from telemetry.exchange import PICO
@@ -36,7 +36,6 @@ _OPTIONS = {
 }
 """The options by the names that the API has for them."""
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key: key_...")]
 
 
@@ -63,7 +62,7 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="After how long it expires: 12h, 30d.")
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -87,13 +86,13 @@ def create(
 
 
 @keys_app.command("list")
-def list_keys(as_json: _Json = False, data: Data = None, config: Config = None) -> None:
+def list_keys(as_json: Json = False, data: Data = None, config: Config = None) -> None:
     """List all keys, with what each has spent in the period under way."""
     with _store(data, config) as keys:
         now = time.time()
         every = [(key, keys.spent_now(key, now)) for key in keys.all()]
     if as_json:
-        _print_json([shown(key, spent) for key, spent in every])
+        print_json([shown(key, spent) for key, spent in every])
     else:
         _print_table(every, now)
 
@@ -104,7 +103,7 @@ def rotate(
     grace: Annotated[
         str, typer.Option(metavar="TIME", help="How long the old secret still works: 10m, 1d.")
     ] = "0s",
-    as_json: _Json = False,
+    as_json: Json = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -152,16 +151,12 @@ def _grant(**said: Any) -> Grant:
 def _tell(key: Key, secret: Secret, done: str, as_json: bool) -> None:
     """The secret alone on standard output, for scripts; all else beside it."""
     if as_json:
-        _print_json({**shown(key, 0), "secret": secret.text})
+        print_json({**shown(key, 0), "secret": secret.text})
         return
     typer.echo(
         f"{key.id} ({key.name}) is {done}. Keep its secret: it is not shown again.", err=True
     )
     typer.echo(secret.text)
-
-
-def _print_json(content: Any) -> None:
-    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
 
 
 def _print_table(every: list[tuple[Key, int]], now: float) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +19,7 @@ from policies.history import History, read
 from policies.policy import Policy
 from policies.threshold import Bound, Cascade
 from router.commands.opened import Config, Data, fail, opened, seconds
+from router.commands.printed import Json, json_text, print_json
 from router.whatif.drawn import Drawn
 from router.whatif.explained import Explained
 from router.whatif.named import UnknownPolicyError, named
@@ -119,7 +119,7 @@ def explain(
     exchange: Annotated[
         str, typer.Argument(metavar="EXCHANGE", help="Its id (req_...), or its completion's.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -129,7 +129,7 @@ def explain(
     if explained is None:
         fail(f"there is no exchange {exchange}")
     if as_json:
-        typer.echo(_json(explained.as_json()))
+        print_json(explained.as_json())
     else:
         typer.echo("\n".join(explained.lines()))
 
@@ -174,11 +174,7 @@ def _history(
 
 def _write_json(content: dict[str, Any], path: Path | None) -> None:
     if path is not None:
-        path.write_text(_json(content) + "\n", encoding="utf-8")
-
-
-def _json(content: dict[str, Any]) -> str:
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+        path.write_text(json_text(content) + "\n", encoding="utf-8")
 
 
 def _print(table: Callable[[int], Table], words: str) -> None:

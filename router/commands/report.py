@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 
 from router.commands.opened import Config, Data, fail, opened, seconds
+from router.commands.printed import json_text
 from router.report.report import Report, as_json, read
 from router.report.shown import as_csv, table
 from telemetry.rollup import roll_up
@@ -89,7 +89,7 @@ def _text(made: Report, format_: Format) -> str:
         case Format.CSV:
             return as_csv(made)
         case Format.JSON:
-            return orjson.dumps(as_json(made), option=orjson.OPT_INDENT_2).decode() + "\n"
+            return json_text(as_json(made)) + "\n"
         case Format.HTML:
             from router.report.page import page
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.table import Table
 
@@ -20,6 +19,7 @@ from distill.export.folder import ExportError, Format
 from distill.registry import RegistryError, UntestedError
 from router.commands.listening import address_of, listen
 from router.commands.opened import Config, Data, fail, opened
+from router.commands.printed import Json, print_json
 from router.commands.tables import add, console, listed, table
 from router.keys.keyring import is_loopback
 from telemetry.exchange import StudentRecord
@@ -35,7 +35,6 @@ _LEFT_OUT_FIRST = ("answers", "trained", "task", "wrong at most", "serves")
 
 _Version = Annotated[str, typer.Argument(metavar="VERSION", help="A student: protege student list")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the student.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @student_app.command("list")
@@ -43,7 +42,7 @@ def list_students(
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="One task; default: all.")
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -51,21 +50,21 @@ def list_students(
     with _store(data, config) as store:
         records = store.every_student() if task is None else store.students(task)
     if as_json:
-        _print_json([registry.summary(record) for record in records])
+        print_json([registry.summary(record) for record in records])
         return
     console().print(listed(_LISTED, [_row(record) for record in records], _LEFT_OUT_FIRST))
 
 
 @student_app.command()
 def show(
-    version: _Version, as_json: _Json = False, data: Data = None, config: Config = None
+    version: _Version, as_json: Json = False, data: Data = None, config: Config = None
 ) -> None:
     """Show a student's card: what it was trained on, how it was tested and what came of that."""
     with _store(data, config) as store:
         record = registry.find(store, version)
     told = registry.summary(record)
     if as_json:
-        _print_json({**told, "card": registry.read_card(record)})
+        print_json({**told, "card": registry.read_card(record)})
         return
     shown = table("", version)
     for name, value in told.items():
@@ -80,7 +79,7 @@ def show(
 def compare(
     first: _Version,
     second: _Version,
-    as_json: _Json = False,
+    as_json: Json = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -89,7 +88,7 @@ def compare(
         records = [registry.find(store, version) for version in (first, second)]
     one, other = (registry.summary(record) for record in records)
     if as_json:
-        _print_json([one, other])
+        print_json([one, other])
         return
     shown = table("", first, second)
     for name in one:
@@ -204,10 +203,6 @@ def _row(record: StudentRecord) -> list[str]:
         _percent(told["upper"]),
         record.verdict,
     ]
-
-
-def _print_json(content: Any) -> None:
-    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> Table:
