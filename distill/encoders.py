@@ -10,7 +10,7 @@ from pathlib import Path
 from distill import train_encoder
 from distill.data.dataset import Dataset
 from distill.registry import read_card
-from distill.students.encoder import SentenceEncoder
+from distill.students.encoder import FOLDER, SentenceEncoder
 from distill.students.ladder import encoder_named
 from distill.train_encoder import Own
 from telemetry.exchange import StudentRecord, TaskState
@@ -25,7 +25,7 @@ class Encoders:
     def __init__(self, data: Path, general: str | None) -> None:
         """``general`` is the name of the encoder of all tasks; None goes without any."""
         self._data = data
-        self.folder = data / "encoder"
+        self.folder = data / FOLDER
         self._general = general
         self._opened: dict[str, SentenceEncoder] = {}
         self._own = train_encoder.newest(self.folder)

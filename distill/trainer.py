@@ -39,7 +39,7 @@ from distill.encoders import Encoders
 from distill.progress import CancelledError, Progress
 from distill.schedule import LastRun
 from distill.shelf import Shelf
-from distill.students.encoder import EncoderError
+from distill.students.encoder import EncoderError, forget_before
 from distill.students.ladder import Ladder
 from distill.students.text import language
 from distill.students.text.job import Recipe
@@ -163,10 +163,11 @@ class Trainer:
         return True
 
     def _forget(self) -> None:
-        """Delete the texts that have become too old."""
+        """Delete the texts that have become too old, and what is remembered of them."""
         horizon = self._settings.dataset.horizon(time.time())
         if horizon - self._forgotten > _FORGET_S:
             self._store.forget_before(horizon, self._forgotten)
+            forget_before(self._encoders.folder, horizon)
             self._forgotten = horizon
 
     def _next_turn(self) -> tuple[Job, int] | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,9 +27,12 @@ Tokens = npt.NDArray[np.int64]
 MOST_TOKENS = 128
 """Tokens that are read of a text."""
 
+FOLDER = "encoder"
+"""Where encoders are kept, below a store's folder."""
 GRAPH = "encoder.onnx"
 """File of a task's own encoder, which has no other."""
 MEMORY = "embeddings.db"
+"""File of what is remembered there."""
 TOKENIZER = "tokenizer.json"
 
 MOST_REMEMBERED = 1_000_000
@@ -67,10 +71,11 @@ class SentenceEncoder:
         cache.mkdir(parents=True, exist_ok=True)
         folder = _find(name, cache)
         if (folder / GRAPH).is_file():
-            graph, kept = folder / GRAPH, folder
+            graph, memory = folder / GRAPH, folder / MEMORY
         else:
-            graph, kept = cache / f"{folder.parent.name}-{folder.name}-int8.onnx", cache
-        return cls(name, folder, graph, EmbeddingMemory(kept / MEMORY) if remember else None)
+            graph = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
+            memory = graph.with_suffix(".db")
+        return cls(name, folder, graph, EmbeddingMemory(memory) if remember else None)
 
     @property
     def tuned(self) -> bool:
@@ -115,6 +120,15 @@ class SentenceEncoder:
 
     def _compute(self, texts: Sequence[str]) -> Embeddings:
         return compute(self.graph(), self.folder / TOKENIZER, texts)
+
+
+def forget_before(cache: Path, horizon: float) -> None:
+    """Delete the embeddings that were kept in ``cache`` before the Unix time ``horizon``.
+
+    Those that a task's own encoder keeps stay as long as it does: they are what it has learnt.
+    """
+    for memory in cache.glob("*.db"):
+        EmbeddingMemory(memory).forget_before(horizon)
 
 
 def compute(graph: Path, tokenizer: Path, texts: Sequence[str]) -> Embeddings:
@@ -197,21 +211,34 @@ class EmbeddingMemory:
         return found
 
     def put(self, new: dict[bytes, Embeddings]) -> None:
-        rows = [(key, vector.astype(np.float16).tobytes()) for key, vector in new.items()]
+        now = time.time()
+        rows = [(key, vector.astype(np.float16).tobytes(), now) for key, vector in new.items()]
         with closing(self._connect()) as connection, connection:
-            connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
+            connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)", rows)
             # Rows are numbered as they come.
             newest = "SELECT max(rowid) FROM embeddings"
             connection.execute(
                 f"DELETE FROM embeddings WHERE rowid <= ({newest}) - ?", [MOST_REMEMBERED]
             )
 
+    def forget_before(self, horizon: float) -> None:
+        with closing(self._connect()) as connection, connection:
+            connection.execute("DELETE FROM embeddings WHERE created < ?", [horizon])
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS embeddings (hash BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS embeddings "
+            "(hash BLOB PRIMARY KEY, vector BLOB NOT NULL, created REAL NOT NULL DEFAULT 0)"
         )
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(embeddings)")}
+        if "created" not in columns:
+            # Made by an earlier version. Another process may be about to do the same.
+            with suppress(sqlite3.OperationalError):
+                connection.execute(
+                    "ALTER TABLE embeddings ADD COLUMN created REAL NOT NULL DEFAULT 0"
+                )
         return connection
 
 

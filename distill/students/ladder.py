@@ -14,7 +14,7 @@ from typing import Any
 from distill.data.private import Masked, mask
 from distill.evaluation.strata import Floors, Place
 from distill.students.base import EXTRACTION, HOSTED, TEXT, Prediction, Rung
-from distill.students.encoder import SentenceEncoder
+from distill.students.encoder import FOLDER, SentenceEncoder
 from distill.students.extraction.rung import ExtractionRung
 from distill.students.hosted import HostedRung
 from distill.students.label import LabelRung
@@ -193,4 +193,4 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def encoder_cache(student: Path) -> Path:
     """Where the encoder of a student that lies in ``DATA/students/VERSION`` is kept."""
-    return student.parent.parent / "encoder"
+    return student.parent.parent / FOLDER

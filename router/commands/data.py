@@ -21,6 +21,7 @@ from distill.data.dataset import Dataset, build
 from distill.data.lessons import Format, LessonError
 from distill.data.private import check_installed
 from distill.data.review import Finding, findings
+from distill.students.encoder import FOLDER, forget_before
 from router import seeds
 from router.commands.opened import Config, Data, fail, made, opened
 from router.commands.printed import Json, print_json
@@ -160,7 +161,9 @@ def forget(data: Data = None, config: Config = None) -> None:
     with _told(opened(data, config)) as (settings, store):
         if settings.dataset.retention_days is None:
             fail("dataset.retention_days is not set: texts are kept")
-        count = store.forget_before(settings.dataset.horizon(time.time()))
+        horizon = settings.dataset.horizon(time.time())
+        count = store.forget_before(horizon)
+        forget_before(settings.data / FOLDER, horizon)
     typer.echo(f"The texts of {count} exchanges are deleted")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from distill.students.encoder import GRAPH, TOKENIZER
+from distill.students.encoder import GRAPH, TOKENIZER, EmbeddingMemory, text_key
 
 EXPORTED = "exported.onnx"
 """File of a ``table`` that is as one that has been exported."""
@@ -61,6 +63,16 @@ def bert(folder: Path, words: Iterable[str]) -> Path:
     torch.nn.init.normal_(model.embeddings.word_embeddings.weight, std=1.0)
     model.save_pretrained(folder)
     return folder
+
+
+def remember(cache: Path, texts: Iterable[str], created: float) -> EmbeddingMemory:
+    """Make it so that an encoder in ``cache`` has read ``texts`` at the Unix time ``created``."""
+    cache.mkdir(parents=True, exist_ok=True)
+    memory = EmbeddingMemory(cache / "some-int8.db")
+    memory.put({text_key(text): np.ones(4, dtype=np.float32) for text in texts})
+    with closing(sqlite3.connect(cache / "some-int8.db")) as database, database:
+        database.execute("UPDATE embeddings SET created = ?", [created])
+    return memory
 
 
 def write_graph(file: Path, vectors: np.ndarray) -> None:

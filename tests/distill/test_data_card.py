@@ -9,9 +9,11 @@ from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import schedule
 from distill.data.card import card
 from distill.data.dataset import build
+from distill.students.encoder import FOLDER, text_key
 from distill.trainer import Trainer, TrainerSettings
 from telemetry.exchange import TaskState
 from telemetry.store import Store
+from tests.distill import sentence_encoder
 from tests.distill.synthetic import AT_ONCE, exchange, exchanges, stream
 
 REFUSAL = "I'm sorry, but I can't assist with that."
@@ -80,7 +82,9 @@ def test_what_is_too_old_teaches_nobody_and_is_forgotten(tmp_path):
     old = [exchange(i, *pair, created=now - 40 * day) for i, pair in enumerate(pairs[:200])]
     new = [exchange(200 + i, *pair, created=now - day) for i, pair in enumerate(pairs[200:])]
     store.write(old + new)
+    memory = sentence_encoder.remember(tmp_path / FOLDER, ["old"], created=now - 40 * day)
     train_once(tmp_path, retention_days=30)
+    assert memory.get([text_key("old")]) == {}
     (record,) = store.serving()
     assert json.loads(record.card)["data"]["answers"] == 300
     assert store.teacher_answers("support") == new

@@ -16,9 +16,9 @@ from config.settings import LoopSettings, PolicySettings, load
 from distill import train_encoder
 from distill.data.dataset import build
 from distill.forecast import Play, Request
-from distill.students import apart, encoder
+from distill.students import apart
 from distill.students.apart import TrainingError
-from distill.students.encoder import EmbeddingMemory, SentenceEncoder, text_key
+from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.students.tuned import job, training
 from distill.students.tuned.job import Job, Recipe, Report
@@ -87,15 +87,6 @@ def test_what_callers_wrote_is_in_no_file_while_a_training_reads_it(tmp_path):
     job = {"text": "h\u00e9llo", "folder": str(tmp_path)}
     said = apart.run("tests.distill.onlooker", job, tmp_path)
     assert said == {"text": "h\u00e9llo", "found": []}
-
-
-def test_the_newest_texts_alone_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoder, "MOST_REMEMBERED", 3)
-    memory = EmbeddingMemory(tmp_path / "memory.db")
-    keys = [text_key(text) for text in "abcdef"]
-    for key in (*keys, keys[-1]):
-        memory.put({key: np.ones(4, dtype=np.float32)})
-    assert memory.get(keys).keys() == set(keys[-3:])
 
 
 def test_what_is_remembered_of_a_text_was_said_without_it(bert, tmp_path):

@@ -10,10 +10,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from config.settings import LoopSettings, PolicySettings
+from distill.students.encoder import FOLDER, text_key
 from distill.trainer import Trainer, TrainerSettings
 from router.commands.data import data_app
 from telemetry.figures import sums
 from telemetry.store import Store
+from tests.distill import sentence_encoder
 from tests.distill.synthetic import AT_ONCE, WORDS, exchange, exchanges, messages, stream
 from tests.router.server import run_cli
 
@@ -174,9 +176,11 @@ def test_the_card_says_what_is_left_out(store, tmp_path):
 
 def test_texts_are_forgotten_without_a_server(store, tmp_path):
     store.write(exchanges(stream(4)))
+    memory = sentence_encoder.remember(tmp_path / FOLDER, ["old"], created=1000.0)
     done = ok("forget", "--data", tmp_path, PROTEGE_DATASET__RETENTION_DAYS="30")
     assert done == "The texts of 4 exchanges are deleted\n"
     assert store.teacher_answers("support") == []
+    assert memory.get([text_key("old")]) == {}
 
 
 @pytest.mark.parametrize(
