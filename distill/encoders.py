@@ -10,6 +10,7 @@ from pathlib import Path
 from distill import train_encoder
 from distill.data.dataset import Dataset
 from distill.registry import read_card
+from distill.students.damaged import DamagedError
 from distill.students.encoder import FOLDER, SentenceEncoder
 from distill.students.ladder import encoder_named
 from distill.train_encoder import Own
@@ -92,7 +93,7 @@ class Encoders:
         read = set()
         for record in students:
             # One without files, or whose files are damaged, serves nobody.
-            with contextlib.suppress(OSError, KeyError, ValueError):
+            with contextlib.suppress(DamagedError):
                 read.add(encoder_named(self._data / record.path))
         train_encoder.prune(self.folder, own.task, read)
 

@@ -12,7 +12,8 @@ from config.settings import RolloutSettings
 from distill.data import reach
 from distill.data.dataset import Dataset
 from distill.data.reach import Former, weighted
-from distill.students.encoder import EncoderError, SentenceEncoder
+from distill.students.damaged import DamagedError
+from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import Run
 from policies import rollout
@@ -24,9 +25,6 @@ logger = logging.getLogger("protege.trainer")
 
 _STUDENTS = "students"
 """Their folder, below that of the data."""
-
-_GONE = (OSError, KeyError, ValueError, EncoderError)
-"""What is raised where a student's files, or its encoder's, are gone or damaged."""
 
 
 class Shelf:
@@ -49,13 +47,12 @@ class Shelf:
             if record.task == task:
                 try:
                     return Ladder.load(self._data / record.path, self._open_encoder)
-                except _GONE:
+                except DamagedError:
                     logger.exception("student %s cannot be loaded", record.version)
         return None
 
     def former(self, version: str) -> Former:
-        """A student and what it said when it was tested. Raises OSError, KeyError, ValueError,
-        EncoderError where its files are gone."""
+        """A student and what it said when it was tested. Raises DamagedError."""
         folder = self._data / _STUDENTS / version
         return Former(Ladder.load(folder, self._open_encoder), reach.load(folder))
 
@@ -71,7 +68,7 @@ class Shelf:
                 version: known.get(version) or self.former(version)
                 for version in asked_first(engine, task, since)
             }
-        except _GONE as error:
+        except DamagedError as error:
             logger.info("%s: weighted by the time of each answer alone (%s)", task, error)
             return data
         self._formers[task] = formers

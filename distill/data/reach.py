@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.data.dataset import Dataset
+from distill.students.damaged import reading
 from distill.students.ladder import Ladder
 from telemetry.exchange import Exchange
 from telemetry.turnout import Turnout
@@ -92,7 +93,8 @@ def save(folder: Path, sure: Mapping[str, bool]) -> None:
     np.savez(folder / _FILE, ids=np.array(list(sure)), sure=np.array(list(sure.values())))
 
 
+@reading()
 def load(folder: Path) -> dict[str, bool]:
-    """What ``save`` wrote. Raises OSError, KeyError, ValueError."""
+    """What ``save`` wrote. Raises DamagedError."""
     with np.load(folder / _FILE) as arrays:
         return dict(zip(arrays["ids"].tolist(), arrays["sure"].tolist(), strict=True))

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from zipfile import BadZipFile
 
 from config.settings import Settings
 from distill.evaluation import language, telling
@@ -36,6 +35,7 @@ from distill.export.folder import (
 )
 from distill.export.licence import Licence
 from distill.students.base import TEXT, Rung
+from distill.students.damaged import DamagedError
 from distill.students.encoder import MOST_TOKENS, EncoderError
 from distill.students.extraction import decoding, shape, tokens
 from distill.students.extraction.rung import ExtractionRung
@@ -72,7 +72,7 @@ def export(settings: Settings, record: StudentRecord, format_: Format, target: P
     """
     try:
         ladder = Ladder.load(settings.data / record.path)
-    except (OSError, KeyError, ValueError, BadZipFile, EncoderError) as error:
+    except DamagedError as error:
         raise ExportError(f"the files of {record.version} cannot be read: {error}") from error
     _check_format(ladder, format_)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -14,6 +14,7 @@ from typing import Any
 from distill.data.private import Masked, mask
 from distill.evaluation.strata import Floors, Place
 from distill.students.base import EXTRACTION, HOSTED, TEXT, Prediction, Rung
+from distill.students.damaged import reading
 from distill.students.encoder import FOLDER, SentenceEncoder
 from distill.students.extraction.rung import ExtractionRung
 from distill.students.hosted import HostedRung
@@ -138,11 +139,11 @@ class Ladder:
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
 
     @classmethod
+    @reading()
     def load(
         cls, folder: Path, open_encoder: Callable[[str], SentenceEncoder] | None = None
     ) -> Ladder:
-        """Read what ``save`` wrote. Raises OSError, KeyError, ValueError on damaged files, and
-        EncoderError where its encoder is gone.
+        """Read what ``save`` wrote. Raises DamagedError, also where its encoder is gone.
 
         ``open_encoder`` opens an encoder by its name; without one it is opened anew.
         """
@@ -179,9 +180,10 @@ class Ladder:
         )
 
 
+@reading()
 def encoder_named(folder: Path) -> str | None:
-    """The name of the encoder that the ladder in ``folder`` reads texts with. Raises OSError,
-    KeyError, ValueError."""
+    """The name of the encoder that the ladder in ``folder`` reads texts with. Raises
+    DamagedError."""
     name: str | None = _manifest(folder)["encoder"]
     return name
 
