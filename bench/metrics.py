@@ -200,7 +200,7 @@ def _fill(data: Path) -> None:
         task, version = _task(number), f"student-{number:04d}"
         # It has no files, so that the teacher answers: what is measured is what is shown of it.
         record = StudentRecord(version, task, 1.0, f"students/{version}", True, "passed", "{}")
-        store.close_run(TaskState(task), record)
+        store.roster.close_run(TaskState(task), record)
         answers = [_answer(task, version, place) for place in range(_AUDITS)]
         audits = [Audit(one.id, "yes", at % 40 > 0, PICO) for at, one in enumerate(answers)]
         store.write(answers, audits)

@@ -61,7 +61,7 @@ def fill(store: Store, number: int, until: float) -> None:
         if task.student:
             card = orjson.dumps({"threshold": 0.8, "agreement": task.agreement}).decode()
             record = StudentRecord(task.student, task.name, until - DAY_S, "", True, "passed", card)
-            store.close_run(TaskState(task.name), record)
+            store.roster.close_run(TaskState(task.name), record)
     made = exchanges(number, until)
     while batch := list(islice(made, _BATCH)):
         store.write(batch)

@@ -199,7 +199,7 @@ def _teach(upstream: Subject) -> None:
             taught += uvloop.run(measure(protege.target, lessons, CONCURRENCY, seconds=1)).requests
         store = Store(WORK / "data")
         deadline = time.monotonic() + _TRAINING_S
-        while not store.serving():
+        while not store.roster.serving():
             if time.monotonic() > deadline:
                 raise DemoError(f"no student was promoted within {_TRAINING_S:.0f} s")
             time.sleep(0.5)

@@ -61,7 +61,7 @@ def main(
         written = count
         started = time.monotonic()
         _look(trainer)
-        students = store.students(task)
+        students = store.roster.students(task)
         minutes = (time.monotonic() - started) / 60
         for record in students[shown:]:
             typer.echo(f"{count} answers, {minutes:.1f} minutes: {_in_words(record)}")

@@ -31,7 +31,7 @@ class UntestedError(RegistryError):
 
 def find(store: Store, version: str) -> StudentRecord:
     """The student of this version. Raises RegistryError."""
-    record = store.student(version)
+    record = store.roster.student(version)
     if record is None:
         raise RegistryError(f"there is no student {version}")
     return record
@@ -51,13 +51,13 @@ def promote(store: Store, version: str, reason: str, *, force: bool = False) -> 
         raise RegistryError(f"{version} has no files: {record.verdict}")
     if not (store.data / record.path).is_dir():
         raise RegistryError(f"the files of {version} are gone: {store.data / record.path}")
-    doubt = untested(record, store.task_states().get(record.task, TaskState(record.task)))
+    doubt = untested(record, store.roster.task_states().get(record.task, TaskState(record.task)))
     if doubt is not None and not force:
         raise UntestedError(f"{version} {doubt}: its answers are not promised to be right")
     verdict = f"promoted by hand: {reason}"
     if doubt is not None:
         verdict += f" (untested: it {doubt})"
-    if not store.promote(record.task, version, verdict, time.time()):
+    if not store.roster.promote(record.task, version, verdict, time.time()):
         raise RegistryError(f"{version} has no files any more")
     return find(store, version)
 
@@ -71,7 +71,7 @@ def rollback(store: Store, task: str, reason: str = "no reason given") -> Studen
     that is rolled back comes into service again by hand alone; a later one must pass the gate on
     more evidence. Raises RegistryError where no student serves the task.
     """
-    found = store.roll_back(task, f"rolled back: {reason}")
+    found = store.roster.roll_back(task, f"rolled back: {reason}")
     if not found:
         raise RegistryError(f"no student serves the task {task!r}")
     return found[1]
@@ -91,11 +91,11 @@ def untested(record: StudentRecord, state: TaskState) -> str | None:
 def prune(store: Store, task: str) -> None:
     """Delete the files of students that nobody will go back to: all but the one that serves, one
     that is about to, the newest that have served, and the newest that have not. Figures stay."""
-    idle = [record for record in store.students(task) if record.path and not record.placed]
+    idle = [record for record in store.roster.students(task) if record.path and not record.placed]
     served = sorted((each for each in idle if each.earned is not None), key=_earned)
     others = [each for each in idle if each.earned is None]
     for record in (*served[:-_KEPT_SERVED], *others[:-_KEPT_OTHERS]):
-        if store.give_up_files(task, record.version):
+        if store.roster.give_up_files(task, record.version):
             shutil.rmtree(store.data / record.path, ignore_errors=True)
 
 

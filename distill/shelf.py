@@ -43,7 +43,7 @@ class Shelf:
     def champion(self, task: str) -> Ladder | None:
         """The task's serving ladder; None where there is none, or its files are damaged."""
         # One that is on its way into service is the one to beat.
-        for record in (*self._store.coming(), *self._store.serving()):
+        for record in (*self._store.roster.coming(), *self._store.roster.serving()):
             if record.task == task:
                 try:
                     return Ladder.load(self._data / record.path, self._open_encoder)

@@ -180,7 +180,7 @@ class Trainer:
         if asked is not None:
             return asked, answers.get(asked.task, 0)
         answers.pop(self._writing or "", None)
-        states = self._store.task_states()
+        states = self._store.roster.task_states()
         due = schedule.due(answers, states, now, self._settings.loop, self._last)
         # What was tuned for minutes is not to wait for still more answers.
         renewed = [
@@ -198,10 +198,10 @@ class Trainer:
         """Put the hosted models to the test of which there are enough new tryouts."""
         for settings in self._settings.hosted.models:
             model = settings.model
-            state = self._store.task_states().get(task, TaskState(task))
+            state = self._store.roster.task_states().get(task, TaskState(task))
             engine = self._store.engine
             made = tryouts.made(engine, task, model, state.epoch)
-            if train_hosted.is_due(self._store.students(task), model, len(made)):
+            if train_hosted.is_due(self._store.roster.students(task), model, len(made)):
                 job = jobs.begin(engine, state, time.time(), model="hosted")
                 if job is not None:
                     costs = tryouts.teacher_costs(engine, task, model, state.epoch)
@@ -225,8 +225,8 @@ class Trainer:
         while self._wanted and (self._aside is None or not self._aside.is_alive()):
             task = next(iter(self._wanted))
             answers = self._wanted.pop(task)
-            state = self._store.task_states().get(task, TaskState(task))
-            students = self._store.students(task)
+            state = self._store.roster.task_states().get(task, TaskState(task))
+            students = self._store.roster.students(task)
             work: Callable[[TaskState, int], None]
             if self._language is not None and train_text.is_due(students, answers):
                 self._writing, work = task, self._write
@@ -287,7 +287,7 @@ class Trainer:
         except CancelledError:
             encoders.discard(own)
             raise
-        encoders.keep(own, self._store.students(state.task))
+        encoders.keep(own, self._store.roster.students(state.task))
         report = own.report
         found = f"{report.agreed:.1%} of {report.texts} answers told without having seen them"
         progress.complete(f"The task has an encoder of its own: {found}.")
@@ -336,9 +336,9 @@ class Trainer:
         if job.model == "encoder":
             return
         task = job.task
-        state = self._store.task_states().get(task, TaskState(task))
+        state = self._store.roster.task_states().get(task, TaskState(task))
         after = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
-        self._store.save_task_state(after)
+        self._store.roster.save_task_state(after)
 
     def _label_run(
         self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
@@ -419,13 +419,13 @@ class Trainer:
         """What a run came to; None where there was none. Raises CancelledError."""
         started = time.time()
         task = progress.job.task
-        state = self._store.task_states().get(task, TaskState(task))
+        state = self._store.roster.task_states().get(task, TaskState(task))
         exchanges, oldest = self._answers_of(state)
         progress.step()
         data = build(exchanges, self._settings.dataset.private)
         about = data_card(data, exchanges, self._store.left_out(task, oldest))
         version = f"{_slug(task)}-{data.version[:8]}{suffix}"
-        known = self._store.student(version)
+        known = self._store.roster.student(version)
         if known is not None:
             # The same answers make the same student.
             progress.tell(f"{version} has been trained on these answers already.")
@@ -446,7 +446,7 @@ class Trainer:
             self._last[task] = dataclasses.replace(self._last[task], hope=run.hope)
         card = _card(about, run, state, started, expected)
         record = self._shelf.put(task, version, run, card, self._settings.loop.rollout)
-        kept = self._store.close_run(run.advance(state, answers, started), record)
+        kept = self._store.roster.close_run(run.advance(state, answers, started), record)
         registry.prune(self._store, task)
         if record.placed:
             trials.forget(self._store.engine, task, version)

@@ -155,7 +155,7 @@ class Auditor:
         found = await asyncio.to_thread(self._breach, student)
         if found is None:
             return
-        demote = self._store.demote
+        demote = self._store.roster.demote
         if await asyncio.to_thread(demote, task, student.version, f"demoted: {found}", time.time()):
             await self._students.refresh()
 

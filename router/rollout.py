@@ -184,10 +184,12 @@ class Rollouts:
         store, task, version = self._store, record.task, record.version
         passed = f"{record.verdict}; {record.stage}: {step.why}"
         if step.to == "full":
-            return store.advance(record, None, passed, time.time())
+            return store.roster.advance(record, None, passed, time.time())
         if step.to == "canary":
-            return store.advance(record, step.to, passed, time.time())
+            return store.roster.advance(record, step.to, passed, time.time())
         if step.to == "out":
-            return store.turn_back(task, version, f"turned back in the {record.stage}: {step.why}")
+            return store.roster.turn_back(
+                task, version, f"turned back in the {record.stage}: {step.why}"
+            )
         verdict = f"demoted in the {record.stage}: {step.why}"
-        return store.demote(task, version, verdict, time.time())
+        return store.roster.demote(task, version, verdict, time.time())

@@ -209,13 +209,13 @@ class Students:
     async def refresh(self) -> None:
         """Take over what the store says now. Requests under way keep the student they have."""
         async with self._refreshing:
-            places = await asyncio.to_thread(self._store.places)
+            places = await asyncio.to_thread(self._store.roster.places)
             if places != self._places:
                 self._serving, self._coming = await asyncio.to_thread(self._load)
                 self._places = places
 
     def _load(self) -> tuple[dict[str, Student], dict[str, Coming]]:
-        placed = self._store.placed()
+        placed = self._store.roster.placed()
         serving = {
             record.task: student
             for record in placed
@@ -241,7 +241,9 @@ class Students:
         except Exception:
             _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
             self._unusable.add(record.version)
-            self._store.turn_back(record.task, record.version, "turned back: it cannot be loaded")
+            self._store.roster.turn_back(
+                record.task, record.version, "turned back: it cannot be loaded"
+            )
             return before
         # Without one of its rungs it would be another student, that nobody has tested.
         if ladder.hosted is not None and ladder.hosted not in self._hosted:

@@ -1,4 +1,4 @@
-"""The exchange store: every exchange, every student, and what the loop remembers.
+"""The exchange store: every exchange, and what is known of it.
 
 SQLite in WAL mode, or PostgreSQL. All methods block; the event loop goes through
 ``telemetry.writer`` for writes and through a thread for reads.
@@ -7,7 +7,6 @@ SQLite in WAL mode, or PostgreSQL. All methods block; the event loop goes throug
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,11 +22,8 @@ from sqlalchemy import (
     Select,
     and_,
     case,
-    create_engine,
-    event,
     false,
     func,
-    insert,
     not_,
     or_,
     select,
@@ -37,22 +33,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from telemetry import changes, migrations, tryouts
+from telemetry import migrations, sqlite, tryouts
 from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version
-from telemetry.changes import Cause
-from telemetry.exchange import Exchange, Stage, StudentRecord, TaskState
+from telemetry.exchange import Exchange
 from telemetry.pairs import has_pair
 from telemetry.rollup import corrected, late
-from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, students, tasks
-from telemetry.states import locked
+from telemetry.roster import Roster
+from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, tasks
 from telemetry.tryouts import Tryout
 from telemetry.upsert import upsert
 
 _FILE = "protege.db"
 """Of SQLite, in the data folder."""
-
-_PLACED = or_(students.c.serving, students.c.stage.is_not(None))
-"""Students that serve, or are on their way to it."""
 
 
 class StoreError(Exception):
@@ -115,9 +107,6 @@ class TaskUse:
     """Audits in which the teacher gave the student's answer."""
 
 
-_BUSY_S = 10.0
-"""How long a process waits for another that writes to the same SQLite file."""
-
 _TEXTS = (
     "student_answer",
     "request",
@@ -139,8 +128,7 @@ _BATCH = 500
 
 
 class Store:
-    """Exchanges, students and task states in the PostgreSQL ``database``, or else in a SQLite file
-    in the folder ``data``.
+    """What is kept in the PostgreSQL ``database``, or else in a SQLite file in the folder ``data``.
 
     Safe to use from several threads and processes at once. A database of an older version becomes
     one of this version. Raises StoreError, ConfigError for a URL that is none, or OSError.
@@ -150,15 +138,17 @@ class Store:
         data.mkdir(parents=True, exist_ok=True)
         self.data = data
         """The folder, which has the students' files too."""
-        self.engine = _sqlite(data, _set_pragmas) if database is None else _postgres(database)
+        self.engine = sqlite.connect(data / _FILE) if database is None else _postgres(database)
         try:
             migrations.upgrade(self.engine)
         except (DBAPIError, migrations.NewerSchemaError) as error:
             where = f"store in {data}" if database is None else "database"
             reason = error.orig if isinstance(error, DBAPIError) else error
             raise StoreError(f"cannot open the {where}: {' '.join(str(reason).split())}") from error
+        self.roster = Roster(self.engine)
+        """The students, and what the learning loop remembers of tasks."""
         self._addition = _Addition.to(self.engine)
-        self._hasty = _sqlite(data, _set_hasty_pragmas) if database is None else None
+        self._hasty = sqlite.connect_hasty(data / _FILE) if database is None else None
 
     @staticmethod
     def exists(data: Path, database: SecretStr | None = None) -> bool:
@@ -351,175 +341,6 @@ class Store:
         """The use of the first ``most`` tasks whose names come after another."""
         return self._use(exchanges.c.task > after, since, owner, most)
 
-    # Students
-
-    def close_run(self, state: TaskState, record: StudentRecord) -> bool:
-        """Keep what a training run came to: the task's new state and its student.
-
-        A student that is ``serving`` takes over its task, one that is on its way there takes the
-        place of any other that is. All in one transaction; False, and nothing kept, where the
-        task's epoch has moved on since the run began.
-        """
-        with self.engine.begin() as connection:
-            if locked(connection, state.task).epoch != state.epoch:
-                return False
-            _save(connection, state)
-            earned = record.created if record.serving else None
-            if record.placed:
-                _turn_back(connection, record.task, _replaced(record.version))
-            if record.serving:
-                _retire(connection, students.c.task == record.task, _replaced(record.version))
-                changes.note(connection, record.task, "promoted", "loop", record.created)
-            values = {**dataclasses.asdict(record), "earned": earned}
-            connection.execute(insert(students), values)
-        return True
-
-    def promote(self, task: str, version: str, verdict: str, now: float) -> bool:
-        """Let a student of ``task`` that has its files take over by hand at Unix time ``now``;
-        False, and nothing changed, where there is none."""
-        with self.engine.begin() as connection:
-            locked(connection, task)
-            able = (students.c.version == version, students.c.task == task, students.c.path != "")
-            if connection.execute(select(students.c.version).where(*able)).first() is None:
-                return False
-            _take_over(connection, task, version, verdict, now, "hand")
-        return True
-
-    def advance(self, record: StudentRecord, stage: Stage | None, verdict: str, now: float) -> bool:
-        """Let a student that is on its way into service go on to ``stage``, or take over its task
-        where that is None; False, and nothing changed, where it is not any more as ``record`` has
-        it."""
-        same = (students.c.version == record.version, students.c.stage == record.stage)
-        with self.engine.begin() as connection:
-            locked(connection, record.task)
-            if connection.execute(select(students.c.version).where(*same)).first() is None:
-                return False
-            if stage is None:
-                _take_over(connection, record.task, record.version, verdict, now, "loop")
-            else:
-                values = {"stage": stage, "verdict": verdict}
-                connection.execute(update(students).where(*same).values(values))
-        return True
-
-    def turn_back(self, task: str, version: str, verdict: str) -> bool:
-        """End a student's way into service; False where it is not on it."""
-        with self.engine.begin() as connection:
-            locked(connection, task)
-            turned = _turn_back(connection, task, verdict, students.c.version == version)
-            if turned:
-                changes.note(connection, task, "rolled_back", "loop", time.time())
-        return turned
-
-    def roll_back(self, task: str, verdict: str) -> tuple[StudentRecord | None, ...]:
-        """Take the student of ``task`` out of service, and let the one that served before it take
-        over; both, as they were, or nothing where none serves.
-
-        Without one from before that has kept its place, the task is the teacher's again. A student
-        that is on its way into service goes first: the one that serves then stays.
-        """
-        with self.engine.begin() as connection:
-            epoch = locked(connection, task).epoch
-            ours = select(students).where(students.c.task == task)
-            now = connection.execute(ours.where(students.c.serving)).first()
-            coming = connection.execute(ours.where(students.c.stage.is_not(None))).first()
-            if coming is not None:
-                _turn_back(connection, task, verdict)
-                changes.note(connection, task, "rolled_back", "hand", time.time())
-                return _records(coming, now)
-            if now is None:
-                return ()
-            earlier = ours.where(
-                students.c.earned < now.earned,
-                # What was learnt before a demotion does not count any more.
-                students.c.earned >= epoch,
-                students.c.path != "",
-            )
-            before = connection.execute(earlier.order_by(students.c.earned.desc()).limit(1)).first()
-            _retire(connection, students.c.version == now.version, verdict, earned=None)
-            if before is not None:
-                again = f"serves again: {now.version} was rolled back"
-                _install(connection, before.version, again)
-            changes.note(connection, task, "rolled_back", "hand", time.time())
-        return _records(now, before)
-
-    def serving(self) -> list[StudentRecord]:
-        """The students that take traffic now, at most one a task."""
-        return self._students(students.c.serving)
-
-    def coming(self) -> list[StudentRecord]:
-        """The students that are on their way into service, at most one a task."""
-        return self._students(students.c.stage.is_not(None))
-
-    def placed(self) -> list[StudentRecord]:
-        """Both as they are at one moment: between two reads one might leave the latter for the
-        former, and be missed."""
-        return self._students(_PLACED)
-
-    def places(self) -> frozenset[tuple[str, Stage | None]]:
-        """The versions and stages of both alone: cards are long, and this is asked several times a
-        second."""
-        with self.engine.connect() as connection:
-            rows = connection.execute(select(students.c.version, students.c.stage).where(_PLACED))
-            return frozenset((row.version, row.stage) for row in rows)
-
-    def students(self, task: str) -> list[StudentRecord]:
-        """All students of ``task``, oldest first."""
-        return self._students(students.c.task == task)
-
-    def every_student(self) -> list[StudentRecord]:
-        """The students of all tasks, oldest first."""
-        return self._students()
-
-    def student(self, version: str) -> StudentRecord | None:
-        found = self._students(students.c.version == version)
-        return found[0] if found else None
-
-    def give_up_files(self, task: str, version: str) -> bool:
-        """Note that a student has no files any more; False, and not noted, where it serves or is
-        about to."""
-        with self.engine.begin() as connection:
-            locked(connection, task)
-            idle = (
-                students.c.version == version,
-                not_(students.c.serving),
-                students.c.stage.is_(None),
-            )
-            given_up = connection.execute(update(students).where(*idle).values(path=""))
-        return given_up.rowcount > 0
-
-    def demote(self, task: str, version: str, verdict: str, now: float) -> bool:
-        """Take a student out of service, or off its way there; the task's evidence counts afresh
-        from ``now`` on.
-
-        False, and nothing changed, where that student neither serves any more nor is about to.
-        """
-        with self.engine.begin() as connection:
-            state = locked(connection, task)
-            ours = students.c.version == version
-            demoted = _turn_back(connection, task, verdict, ours) or _retire(
-                connection, ours, verdict, earned=None
-            )
-            if demoted:
-                # Whoever is on the way was tested on what does not count any more.
-                _turn_back(connection, task, f"{version} was {verdict}")
-                # The error budget is for the task's life: a new epoch does not refill it.
-                _save(connection, TaskState(task, epoch=now, attempts=state.attempts))
-                changes.note(connection, task, "demoted", "audits", now)
-        return demoted
-
-    # Task states
-
-    def task_states(self) -> dict[str, TaskState]:
-        with self.engine.connect() as connection:
-            return {
-                row.task: TaskState(**row._mapping) for row in connection.execute(select(tasks))
-            }
-
-    def save_task_state(self, state: TaskState) -> None:
-        with self.engine.begin() as connection:
-            locked(connection, state.task)
-            _save(connection, state)
-
     def _add(self, connection: Connection, new: Sequence[Exchange]) -> None:
         if new:
             parameters = [self._addition.parameters(exchange) for exchange in new]
@@ -559,11 +380,6 @@ class Store:
     def _change(self, identifier: str, **values: Any) -> None:
         with self.engine.begin() as connection:
             connection.execute(update(exchanges).where(exchanges.c.id == identifier).values(values))
-
-    def _students(self, *conditions: Any) -> list[StudentRecord]:
-        query = select(students).where(*conditions).order_by(students.c.created)
-        with self.engine.connect() as connection:
-            return [StudentRecord(**row._mapping) for row in connection.execute(query)]
 
 
 def _owned(owner: str | None) -> tuple[ColumnElement[bool], ...]:
@@ -608,93 +424,7 @@ def _complete(connection: Connection, audits: Sequence[Audit | Repeat]) -> None:
         connection.execute(update(exchanges).where(exchanges.c.id == audit.id).values(values))
 
 
-def _retire(
-    connection: Connection, which: ColumnElement[bool], verdict: str, **lost: float | None
-) -> bool:
-    """Take serving students out of service; False where there are none."""
-    values = {"serving": False, "verdict": verdict, **lost}
-    result = connection.execute(update(students).where(which, students.c.serving).values(values))
-    return result.rowcount > 0
-
-
-def _turn_back(
-    connection: Connection, task: str, verdict: str, *which: ColumnElement[bool]
-) -> bool:
-    """End the way into service of the students of ``task`` that are on it."""
-    coming = (students.c.task == task, students.c.stage.is_not(None), *which)
-    values = {"stage": None, "verdict": verdict}
-    return connection.execute(update(students).where(*coming).values(values)).rowcount > 0
-
-
-def _take_over(
-    connection: Connection, task: str, version: str, verdict: str, now: float, cause: Cause
-) -> None:
-    """Put a student into service in the place of all others."""
-    others = and_(students.c.task == task, students.c.version != version)
-    _turn_back(connection, task, _replaced(version), others)
-    _retire(connection, others, _replaced(version))
-    _install(connection, version, verdict, earned=now)
-    changes.note(connection, task, "promoted", cause, now)
-
-
-def _records(*rows: Any) -> tuple[StudentRecord | None, ...]:
-    return tuple(None if row is None else StudentRecord(**row._mapping) for row in rows)
-
-
-def _install(connection: Connection, version: str, verdict: str, **gained: float) -> None:
-    """Put a student into service."""
-    values = {"serving": True, "stage": None, "verdict": verdict, **gained}
-    connection.execute(update(students).where(students.c.version == version).values(values))
-
-
-def _replaced(version: str) -> str:
-    return f"replaced by {version}"
-
-
-def _save(connection: Connection, state: TaskState) -> None:
-    values = dataclasses.asdict(state)
-    connection.execute(update(tasks).where(tasks.c.task == state.task).values(values))
-
-
-def _sqlite(data: Path, set_pragmas: Callable[[Any, Any], None]) -> Engine:
-    engine = create_engine(f"sqlite:///{data / _FILE}", hide_parameters=True)
-    event.listen(engine, "connect", set_pragmas)
-    return engine
-
-
 def _postgres(database: SecretStr) -> Engine:
     from telemetry import postgres
 
     return postgres.connect(database)
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={round(1000 * _BUSY_S)}")
-    _use_wal(cursor)
-    # A commit survives whatever is killed. A power cut can take the last moments of the log, which
-    # is not worth that every answer waits for the disk: that takes longer than all else.
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _set_hasty_pragmas(connection: Any, record: Any) -> None:
-    """For one that never waits: neither for others nor, at a checkpoint, for the disk."""
-    _set_pragmas(connection, record)
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=0")
-    cursor.execute("PRAGMA wal_autocheckpoint=0")
-    cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    # Of several processes that switch a new file at once, SQLite lets one and has no other wait.
-    deadline = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)

@@ -54,9 +54,9 @@ from telemetry.store import Store
 def find(store: Store, name: str) -> StudentRecord:
     """The student of that version, or the one that serves the task of that name. Raises
     ExportError."""
-    record = store.student(name)
+    record = store.roster.student(name)
     if record is None:
-        record = next((one for one in store.serving() if one.task == name), None)
+        record = next((one for one in store.roster.serving() if one.task == name), None)
     if record is None:
         raise ExportError(f"there is no student {name}, and no student serves a task {name}")
     if not record.path:

@@ -111,7 +111,7 @@ def add_jobs(app: FastAPI, store: Store) -> None:
         job = await found(engine, identifier)
         record = None
         if job.student is not None and after is None:
-            record = await asyncio.to_thread(store.student, job.student)
+            record = await asyncio.to_thread(store.roster.student, job.student)
         return listing([_checkpoint(job, record)] if record else [], limit)
 
     app.router.routes.extend(operators.routes)

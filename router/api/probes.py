@@ -29,7 +29,7 @@ def add_probes(app: FastAPI, store: Store, metrics: Metrics, watch: Watch) -> No
     @app.get("/readyz")
     async def readyz() -> Response:
         try:
-            await asyncio.to_thread(store.serving)
+            await asyncio.to_thread(store.roster.serving)
         except Exception as error:
             _log.warning("the store cannot be read: %s", error)
             raise NotReadyError("The store cannot be read.") from error

@@ -49,7 +49,7 @@ def add_tasks(app: FastAPI, store: Store) -> None:
         return answered(_task(use, (await serving()).get(name)))
 
     async def serving() -> dict[str, StudentRecord]:
-        return {each.task: each for each in await asyncio.to_thread(store.serving)}
+        return {each.task: each for each in await asyncio.to_thread(store.roster.serving)}
 
 
 def _task(use: TaskUse, student: StudentRecord | None) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def learning(task: str, data: Path | None, config: Path | None) -> Generator[_Op
     with _told(opened(data, config)) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()
-        state = store.task_states().get(task, TaskState(task))
+        state = store.roster.task_states().get(task, TaskState(task))
         since = max(state.epoch, settings.dataset.horizon(time.time()))
         exchanges = store.teacher_answers(task, since)
         if not exchanges:

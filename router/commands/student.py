@@ -48,7 +48,7 @@ def list_students(
 ) -> None:
     """List the students, oldest first: one for each training run, whatever came of it."""
     with _store(data, config) as store:
-        records = store.every_student() if task is None else store.students(task)
+        records = store.roster.every_student() if task is None else store.roster.students(task)
     if as_json:
         print_json([registry.summary(record) for record in records])
         return

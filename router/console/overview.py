@@ -73,7 +73,7 @@ async def show(page: Page) -> Response:
 def by_task(store: Store, period: Period) -> list[TaskTotal]:
     """What every task came to, the dearest first."""
     found = sums(store.engine, period.since, period.until, ("task",))
-    placed = store.placed()
+    placed = store.roster.placed()
     serving = {record.task: record.version for record in placed if record.serving}
     coming = {record.task: record for record in placed if not record.serving}
 

@@ -22,7 +22,7 @@ _LISTED = 200
 
 
 async def show_all(page: Page) -> Response:
-    every = await asyncio.to_thread(page.parts.store.every_student)
+    every = await asyncio.to_thread(page.parts.store.roster.every_student)
     newest = [registry.summary(record) for record in every[::-1]]
     return page.render(
         "students.html",
@@ -65,11 +65,11 @@ async def promote(page: Page, form: FormData) -> Response:
 async def roll_back(page: Page, form: FormData) -> Response:
     version = str(form.get("version", ""))
     store = page.parts.store
-    record = await asyncio.to_thread(store.student, version)
+    record = await asyncio.to_thread(store.roster.student, version)
     if record is None or not record.placed:
         # Somebody else was faster, or the loop: what serves now is not what was looked at.
         raise InvalidRequestError(f"{version} does not serve.")
-    coming = await asyncio.to_thread(store.coming)
+    coming = await asyncio.to_thread(store.roster.coming)
     if record.serving and any(each.task == record.task for each in coming):
         raise InvalidRequestError("Another one is about to take over: roll that one back first.")
     try:
@@ -81,11 +81,11 @@ async def roll_back(page: Page, form: FormData) -> Response:
 
 def _look(store: Store, version: str) -> tuple[StudentRecord, str | None, dict[str, Any] | None]:
     """A student, why it is untested if it is, and the figures of the one that serves instead."""
-    record = store.student(version)
+    record = store.roster.student(version)
     if record is None:
         raise NotFoundError("There is no such student.")
-    state = store.task_states().get(record.task, TaskState(record.task))
-    others = (each for each in store.serving() if each.task == record.task)
+    state = store.roster.task_states().get(record.task, TaskState(record.task))
+    others = (each for each in store.roster.serving() if each.task == record.task)
     champion = next((each for each in others if each.version != version), None)
     doubt = registry.untested(record, state)
     return record, doubt, registry.summary(champion) if champion else None

@@ -45,8 +45,8 @@ def mean_lag_s(data: Path, loop: LoopSettings) -> float | None:
     """
     store = Store(data)
     found: list[float] = []
-    for task in store.task_states():
-        runs = map(TrainingRun.of, store.students(task))
+    for task in store.roster.task_states():
+        runs = map(TrainingRun.of, store.roster.students(task))
         for since, of_epoch in groupby(runs, key=lambda run: run.since):
             answers = store.teacher_answers(task, since)
             answered = sorted(answer.created + answer.latency_s for answer in answers)

@@ -38,7 +38,11 @@ class Ledger:
         )
         with store.engine.connect() as connection:
             rows = {row.id: row for row in connection.execute(query)}
-        students = [student for task in store.task_states() for student in store.students(task)]
+        students = [
+            student
+            for task in store.roster.task_states()
+            for student in store.roster.students(task)
+        ]
         store.close()
         return cls(rows, students)
 

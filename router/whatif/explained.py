@@ -70,7 +70,7 @@ class Explained:
         if exchange is None:
             return None
         decision = orjson.loads(exchange.decision) if exchange.decision else None
-        records = store.students(exchange.task) if exchange.student else []
+        records = store.roster.students(exchange.task) if exchange.student else []
         asked = (record for record in records if record.version == exchange.student)
         return cls(exchange, decision, next(asked, None))
 

@@ -67,7 +67,7 @@ def test_a_student_comes_with_the_card_of_its_data(tmp_path):
     early = exchange(-100, "before all that is used", "a", finish_reason="length")
     store.write([*exchanges(stream(300)), *cut, early])
     train_once(tmp_path)
-    (record,) = store.serving()
+    (record,) = store.roster.serving()
     told = json.loads(record.card)["data"]
     assert told["answers"] == 300
     assert told["left_out"] == {"truncated": 3}
@@ -85,7 +85,7 @@ def test_what_is_too_old_teaches_nobody_and_is_forgotten(tmp_path):
     memory = sentence_encoder.remember(tmp_path / FOLDER, ["old"], created=now - 40 * day)
     train_once(tmp_path, retention_days=30)
     assert memory.get([text_key("old")]) == {}
-    (record,) = store.serving()
+    (record,) = store.roster.serving()
     assert json.loads(record.card)["data"]["answers"] == 300
     assert store.teacher_answers("support") == new
     forgotten = store.exchange("support-0")
@@ -106,7 +106,7 @@ def test_the_card_counts_the_suspects_that_were_not_taught(tmp_path, suspects, s
     store = Store(tmp_path)
     store.write(exchanges(stream(400, noise=0.35)))
     train_once(tmp_path, suspects=suspects)
-    (record,) = store.students("support")
+    (record,) = store.roster.students("support")
     told = json.loads(record.card)["data"]
     assert (told["suspects"] > 20) is some
     assert told["evidence"] == 400

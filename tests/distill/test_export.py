@@ -139,7 +139,7 @@ def data(tmp_path_factory, encoder_folder) -> Path:
         ladder.save(data / "students" / version)
         path = f"students/{version}"
         record = StudentRecord(version, "support", 1e9, path, True, "passed", json.dumps(CARD))
-        assert store.close_run(TaskState("support"), record)
+        assert store.roster.close_run(TaskState("support"), record)
     for kind in KINDS:
         floors = _floors(kind, [*texts, *GERMAN])
         least = min(floors.thresholds.values())
@@ -148,7 +148,7 @@ def data(tmp_path_factory, encoder_folder) -> Path:
         gate = CARD["gate"] | {"threshold": least, "floors": floors.thresholds}
         path, card = f"students/{ladder.version}", json.dumps(CARD | {"gate": gate})
         record = StudentRecord(ladder.version, "long", 1e9, path, True, "passed", card)
-        assert store.close_run(TaskState("long"), record)
+        assert store.roster.close_run(TaskState("long"), record)
     store.close()
     return data
 

@@ -166,7 +166,7 @@ def test_the_loop_gives_a_task_of_objects_a_student(tmp_path):
         data=tmp_path, policy=PolicySettings(), loop=LoopSettings(encoder=None, rollout=AT_ONCE)
     )
     Trainer(settings).run(lambda: next(looks, True))
-    (serving,) = store.serving()
+    (serving,) = store.roster.serving()
     card = json.loads(serving.card)
     assert card["rungs"] == ["ngram"]
     assert card["gate"]["share"] > 0.5

@@ -213,13 +213,13 @@ def test_the_loop_trains_it_and_puts_it_into_service(
         loop=LoopSettings(encoder=None, rollout=RolloutSettings(shadow=5, canary=0)),
         hosted=HostedSettings(models=[HostedModelSettings(model=MODEL)]),
     )
-    Trainer(settings).run(lambda: bool(store.serving()))
-    (record,) = store.serving()
+    Trainer(settings).run(lambda: bool(store.roster.serving()))
+    (record,) = store.roster.serving()
     assert record.version.endswith("-gpt-5-4-mini")
     assert registry.read_card(record)["hosted"]["tryouts"] == 500
-    assert not train_hosted.is_due(store.students(TASK), MODEL, 700)
-    assert train_hosted.is_due(store.students(TASK), MODEL, 750)
-    assert train_hosted.is_due(store.students(TASK), "another", 1)
+    assert not train_hosted.is_due(store.roster.students(TASK), MODEL, 700)
+    assert train_hosted.is_due(store.roster.students(TASK), MODEL, 750)
+    assert train_hosted.is_due(store.roster.students(TASK), "another", 1)
     assert not train_hosted.is_due([], MODEL, 0)
     (job,) = [job for job in jobs.page(store.engine, 10, None, {}) if job.student == record.version]
     assert (job.model, job.status) == ("hosted", "succeeded")

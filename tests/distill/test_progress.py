@@ -33,7 +33,7 @@ def pass_once(store: Store) -> None:
 def test_the_loops_own_runs_are_jobs(store: Store) -> None:
     store.write(exchanges(stream(300)))
     pass_once(store)
-    (student,) = store.serving()
+    (student,) = store.roster.serving()
     (job,) = jobs.page(store.engine, 9, None, {})
     assert (job.origin, job.task, job.status) == ("loop", "support", "succeeded")
     assert job.student == student.version
@@ -78,7 +78,7 @@ def test_what_is_cancelled_while_it_trains_leaves_nothing(
     pass_once(store)
     (job,) = jobs.page(store.engine, 9, None, {})
     assert (job.status, job.student) == ("cancelled", None)
-    assert store.every_student() == []
+    assert store.roster.every_student() == []
     assert runs.tallies(store.engine) == []
     # It is not begun again before there are more answers.
     pass_once(store)

@@ -27,12 +27,12 @@ def add(store, version, created, gate=PASSED, serving=True, task="t", since=0.0,
     card = json.dumps({"gate": gate, "data": {"since": since}})
     path = f"students/{version}" if files else ""
     record = StudentRecord(version, task, created, path, serving, "as the gate said", card)
-    state = store.task_states().get(task, TaskState(task))
-    assert store.close_run(state, record)
+    state = store.roster.task_states().get(task, TaskState(task))
+    assert store.roster.close_run(state, record)
 
 
 def serving(store):
-    return [record.version for record in store.serving()]
+    return [record.version for record in store.roster.serving()]
 
 
 def back(store, *why):
@@ -46,7 +46,7 @@ def test_rollback_goes_back_step_by_step_and_never_forward(store):
         add(store, version, float(created))
     assert back(store, "it swears") == "b"
     assert serving(store) == ["b"]
-    assert store.student("c").verdict == "rolled back: it swears"
+    assert store.roster.student("c").verdict == "rolled back: it swears"
     assert back(store) == "a"
     assert registry.rollback(store, "t") is None
     assert serving(store) == []
@@ -64,7 +64,7 @@ def test_rollback_leaves_other_tasks_alone(store):
 def test_rollback_passes_over_who_was_demoted_and_what_was_learnt_before(store):
     add(store, "a", 1.0)
     add(store, "b", 2.0)
-    assert store.demote("t", "b", "audits broke the bound", now=3.0)
+    assert store.roster.demote("t", "b", "audits broke the bound", now=3.0)
     add(store, "c", 4.0, since=3.0)
     assert registry.rollback(store, "t") is None
 
@@ -76,7 +76,7 @@ def test_a_rolled_back_student_may_be_promoted_by_hand_and_rolled_back_again(sto
     again = registry.promote(store, "b", "the fault was elsewhere")
     assert again.serving
     assert again.verdict == "promoted by hand: the fault was elsewhere"
-    assert store.student("a").verdict == "replaced by b"
+    assert store.roster.student("a").verdict == "replaced by b"
     assert back(store) == "a"
 
 
@@ -99,13 +99,13 @@ def test_what_was_not_tested_is_promoted_by_force_alone(store, fields, demoted, 
     add(store, "old", 1.0)
     add(store, "new", 2.0, serving=False, **fields)
     if demoted:
-        store.demote("t", "old", "audits broke the bound", now=3.0)
+        store.roster.demote("t", "old", "audits broke the bound", now=3.0)
     with pytest.raises(UntestedError, match=why):
         registry.promote(store, "new", "I know better")
     assert "new" not in serving(store)
     registry.promote(store, "new", "I know better", force=True)
     assert serving(store) == ["new"]
-    assert "untested" in store.student("new").verdict
+    assert "untested" in store.roster.student("new").verdict
 
 
 def test_who_cannot_serve(store):
@@ -126,17 +126,17 @@ def test_who_cannot_serve(store):
 
 def test_a_summary_has_the_thresholds_of_slices(store):
     add(store, "a", 0.0, gate={**PASSED, "floors": {"usual": 0.9, "long tail": 0.96}})
-    told = registry.summary(store.student("a"))
+    told = registry.summary(store.roster.student("a"))
     assert told["slice_thresholds"] == "usual: 0.9000, long tail: 0.9600"
 
 
 def test_a_summary_says_what_is_known(store):
     add(store, "a", 1.0)
-    told = registry.summary(store.student("a"))
+    told = registry.summary(store.roster.student("a"))
     assert (told["state"], told["share"], told["disagreement"]) == ("serving", 0.5, 0.01)
     assert told["training_s"] is None
     add(store, "b", 2.0, gate=FAILED, serving=False, files=False)
-    told = registry.summary(store.student("b"))
+    told = registry.summary(store.roster.student("b"))
     assert (told["state"], told["gate"]) == ("figures only", "no threshold meets the bound")
     assert told["disagreement"] is None
 
@@ -152,10 +152,10 @@ def test_files_are_kept_of_those_alone_that_somebody_may_go_back_to(store):
         add(store, f"served{place}", float(place))
         add(store, f"failed{place}", place + 0.5, gate=FAILED, serving=False)
     registry.prune(store, "t")
-    kept = {record.version for record in store.students("t") if record.path}
+    kept = {record.version for record in store.roster.students("t") if record.path}
     assert kept == {f"served{place}" for place in range(1, 10)} | {
         f"failed{place}" for place in range(7, 10)
     }
     assert {folder.name for folder in (store.data / "students").iterdir()} == kept
-    assert store.student("served0").verdict == "replaced by served1"
+    assert store.roster.student("served0").verdict == "replaced by served1"
     assert serving(store) == ["served9"]

@@ -328,12 +328,12 @@ def test_the_loop_gives_a_task_of_open_answers_a_student(language_model, tmp_pat
     store = Store(tmp_path)
     store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))])
     learn(trainer(tmp_path, language_model))
-    (serving,) = store.serving()
+    (serving,) = store.roster.serving()
     card = json.loads(serving.card)
     assert card["rungs"] == ["text"]
     assert card["gate"]["share"] > 0.5
     assert card["data"]["answers"] == 450
-    state = store.task_states()["copy"]
+    state = store.roster.task_states()["copy"]
     assert (state.attempts, state.trained_on) == (1, 450)
     ladder = Ladder.load(tmp_path / serving.path)
     (prediction,) = ladder.rungs[0].predict(["dad 4567"])
@@ -363,12 +363,12 @@ def test_a_text_student_waits_for_the_evidence_that_it_needs(language_model, tmp
     answers = [exchange(i, *pair, "copy") for i, pair in enumerate(pairs(450))]
     store.write(answers[:300])
     learn(loop)
-    *_, kept = store.students("copy")
+    *_, kept = store.roster.students("copy")
     assert json.loads(kept.card)["rungs"] == ["text"]
     assert (kept.placed, kept.path != "") == (False, True)
     store.write(answers[300:])
     learn(loop)
-    (serving,) = store.serving()
+    (serving,) = store.roster.serving()
     card = json.loads(serving.card)
     assert card["again"] == kept.version
     # The same model: nothing has been trained.
@@ -422,7 +422,7 @@ def test_no_text_student_is_trained_where_its_test_would_be_too_small(language_m
     store = Store(tmp_path)
     store.write([exchange(i, *pair, "copy") for i, pair in enumerate(pairs(200))])
     learn(trainer(tmp_path, language_model, alpha=0.1))
-    assert [json.loads(one.card)["rungs"] for one in store.students("copy")] == [[]]
+    assert [json.loads(one.card)["rungs"] for one in store.roster.students("copy")] == [[]]
 
 
 @pytest.mark.usefixtures("nothing_copied")
@@ -436,8 +436,8 @@ def test_a_text_student_that_fails_harms_nobody(language_model, tmp_path, caplog
     learn(trainer(tmp_path, broken))
     # A process of its own has failed, and said why.
     assert "no file named model.safetensors" in caplog.text.splitlines()[-1]
-    assert store.serving() == []
-    state = store.task_states()["copy"]
+    assert store.roster.serving() == []
+    state = store.roster.task_states()["copy"]
     assert (state.trained_on, state.attempts) == (450, 0)
 
 

@@ -307,7 +307,7 @@ def test_the_loop_teaches_what_the_log_keeps(language_model, tmp_path, monkeypat
         settings = LoopSettings(encoder=None, language_model=str(language_model), **loop)
         policy = PolicySettings(alpha=0.15)
         trainer = Trainer(TrainerSettings(data=tmp_path, policy=policy, loop=settings))
-        trainer._write(store.task_states().get("copy", TaskState("copy")), 450)
+        trainer._write(store.roster.task_states().get("copy", TaskState("copy")), 450)
     plain, scored = made
     for asked in made:
         assert asked.lessons[0].told == [("7", {"7": -0.1})]

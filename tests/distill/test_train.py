@@ -186,27 +186,27 @@ def train_once(data, passes=1):
 def test_the_trainer_registers_what_passes(store, tmp_path):
     store.write(exchanges(stream(300)))
     train_once(tmp_path)
-    (record,) = store.serving()
+    (record,) = store.roster.serving()
     ladder = Ladder.load(tmp_path / record.path)
     assert ladder.version == record.version
     card = json.loads(record.card)
     assert card["gate"]["promoted"]
     assert card["data"]["answers"] == card["data"]["evidence"] == 300
-    assert store.task_states()["support"].attempts == 1
-    assert store.task_states()["support"].trained_on == 300
+    assert store.roster.task_states()["support"].attempts == 1
+    assert store.roster.task_states()["support"].trained_on == 300
 
 
 def test_what_a_killed_run_left_behind_is_in_nobodys_way(store, tmp_path):
     store.write(exchanges(stream(300)))
     train_once(tmp_path)
-    (record,) = store.serving()
+    (record,) = store.roster.serving()
     # As if the run had been killed when its files were there and its record was not.
     with store.engine.begin() as connection:
         connection.execute(delete(students))
         connection.execute(delete(tasks))
     (tmp_path / record.path / "ladder.json").write_text("{", encoding="utf-8")
     train_once(tmp_path)
-    (again,) = store.serving()
+    (again,) = store.roster.serving()
     assert again.path == record.path
     assert Ladder.load(tmp_path / again.path).version == record.version
 
@@ -214,8 +214,8 @@ def test_what_a_killed_run_left_behind_is_in_nobodys_way(store, tmp_path):
 def test_the_trainer_keeps_figures_of_what_fails(store, tmp_path):
     store.write(exchanges(stream(300, noise=1.0)))
     train_once(tmp_path)
-    assert store.serving() == []
-    (record,) = store.students("support")
+    assert store.roster.serving() == []
+    (record,) = store.roster.students("support")
     assert record.verdict
     assert not json.loads(record.card)["gate"]["promoted"]
 
@@ -223,21 +223,21 @@ def test_the_trainer_keeps_figures_of_what_fails(store, tmp_path):
 def test_evidence_from_before_a_demotion_does_not_count(store, tmp_path):
     store.write(exchanges(stream(300)))
     train_once(tmp_path)
-    (record,) = store.serving()
-    assert store.demote("support", record.version, "audits broke the bound", now=5000.0)
-    assert store.serving() == []
+    (record,) = store.roster.serving()
+    assert store.roster.demote("support", record.version, "audits broke the bound", now=5000.0)
+    assert store.roster.serving() == []
     assert store.teacher_answer_counts() == {}
     train_once(tmp_path)
-    assert store.serving() == []
+    assert store.roster.serving() == []
 
 
 def test_a_run_that_a_demotion_overtook_is_dropped(store):
     record = StudentRecord("v1", "support", 0.0, "students/v1", True, "passed", "{}")
-    assert store.close_run(TaskState("support"), record)
-    store.demote("support", "v1", "audits broke the bound", now=5000.0)
+    assert store.roster.close_run(TaskState("support"), record)
+    store.roster.demote("support", "v1", "audits broke the bound", now=5000.0)
     late = StudentRecord("v2", "support", 0.0, "students/v2", True, "passed", "{}")
-    assert not store.close_run(TaskState("support"), late)
-    assert store.serving() == []
+    assert not store.roster.close_run(TaskState("support"), late)
+    assert store.roster.serving() == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"PK\3\4", b"\xff" * 100])
@@ -245,21 +245,21 @@ def test_a_run_that_a_demotion_overtook_is_dropped(store):
 def test_damaged_files_of_a_champion_do_not_stop_the_loop(store, tmp_path, name, damage):
     store.write(exchanges(stream(300)))
     train_once(tmp_path)
-    (record,) = store.serving()
+    (record,) = store.roster.serving()
     file = tmp_path / record.path / name
     assert file.is_file()
     file.write_bytes(damage)
     store.write([exchange(1000 + i, *pair) for i, pair in enumerate(stream(300, seed=1))])
     train_once(tmp_path)
     assert "failed" not in {tally.outcome for tally in runs.tallies(store.engine)}
-    assert len(store.students("support")) == 2
+    assert len(store.roster.students("support")) == 2
 
 
 def test_one_broken_task_does_not_stop_the_others(store, tmp_path):
     store.write([exchange(i, "x", "a", "broken", request="not JSON") for i in range(500)])
     store.write(exchanges(stream(300)))
     train_once(tmp_path, passes=2)
-    assert [record.task for record in store.serving()] == ["support"]
+    assert [record.task for record in store.roster.serving()] == ["support"]
 
 
 def temporal(result):

@@ -242,17 +242,17 @@ def test_the_loop_tunes_an_encoder_and_has_a_student_read_it(asked, base, tmp_pa
     store.write(rows_of(labelled(600)))
     trainer = begun(tmp_path, base)
     look(trainer, 1)
-    (first,) = store.serving()
+    (first,) = store.roster.serving()
     assert len(asked) == 1
     look(trainer, 1)
-    (second,) = store.serving()
+    (second,) = store.roster.serving()
     before, after = (json.loads(one.card) for one in (first, second))
     assert before["rungs"] != after["rungs"]
     assert after["rungs"][-1] == "tuned"
     assert after["gate"]["share"] > before["gate"]["share"] + 0.2
     assert second.version.startswith(f"{first.version}-tuned-")
     # The second test spends its own part of the error budget.
-    assert store.task_states()["support"].attempts == 2
+    assert store.roster.task_states()["support"].attempts == 2
     # As a server loads it.
     (prediction,) = Ladder.load(tmp_path / second.path).predict([hidden(300)[7][0]])
     assert prediction.answer == hidden(300)[7][1]
@@ -264,7 +264,7 @@ def test_the_loop_tunes_an_encoder_and_has_a_student_read_it(asked, base, tmp_pa
     look(trainer, 2)
     look(begun(tmp_path, base), 2)
     assert len(asked) == 1
-    assert store.task_states()["support"].attempts == 2
+    assert store.roster.task_states()["support"].attempts == 2
 
 
 def test_an_encoder_from_before_a_demotion_is_no_reason_to_train(asked, base, tmp_path):
@@ -274,10 +274,10 @@ def test_an_encoder_from_before_a_demotion_is_no_reason_to_train(asked, base, tm
     look(trainer, 1)
     assert len(asked) == 1
     # As a broken promise leaves it: all but twenty answers no longer count.
-    store.save_task_state(TaskState("support", attempts=1, epoch=1580.0))
+    store.roster.save_task_state(TaskState("support", attempts=1, epoch=1580.0))
     look(trainer, 1)
-    assert store.task_states()["support"].trained_at == 0
-    assert len(store.students("support")) == 1
+    assert store.roster.task_states()["support"].trained_at == 0
+    assert len(store.roster.students("support")) == 1
 
 
 def test_a_cancelled_tuning_leaves_nothing(base, tmp_path, monkeypatch):
@@ -295,7 +295,7 @@ def test_a_cancelled_tuning_leaves_nothing(base, tmp_path, monkeypatch):
     monkeypatch.setattr(job, "run", run)
     look(begun(tmp_path, base), 2)
     assert not list((tmp_path / "encoder").glob("*tuned-*"))
-    assert store.task_states()["support"].attempts == 1
+    assert store.roster.task_states()["support"].attempts == 1
 
 
 def test_an_encoder_does_not_fit_texts_that_are_cut_elsewhere(asked, base, tmp_path):

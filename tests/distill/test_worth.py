@@ -74,7 +74,7 @@ def test_a_run_that_cannot_pay_is_not_made_again(store: Store) -> None:
     answered(store, 0, 300, usd=0.0)
     pass_once(store)
     # What a first run costs is known once it has been made.
-    (student,) = store.serving()
+    (student,) = store.roster.serving()
     with store.engine.connect() as connection:
         run = connection.execute(select(training_runs)).one()
     assert run.model == "auto"
@@ -84,7 +84,7 @@ def test_a_run_that_cannot_pay_is_not_made_again(store: Store) -> None:
 
     answered(store, 300, 500, usd=0.0)
     pass_once(store)
-    assert [each.version for each in store.students("support")] == [student.version]
+    assert [each.version for each in store.roster.students("support")] == [student.version]
     job = newest(store)
     assert job.status == "failed"
     assert job.error is not None
@@ -99,7 +99,7 @@ def test_a_run_that_can_pay_is_made_and_says_what_was_expected(store: Store) -> 
     pass_once(store)
     answered(store, 300, 500, usd=100.0)
     pass_once(store)
-    *_, student = store.students("support")
+    *_, student = store.roster.students("support")
     told = registry.summary(student)
     assert told["expected_saving_usd"] == pytest.approx(500 * 100 * 30)
     assert 0 < told["expected_training_usd"] < told["expected_saving_usd"]
@@ -119,7 +119,7 @@ def test_what_somebody_asks_for_is_made_all_the_same(store: Store) -> None:
     job = Job(jobs.new_id(), 1.0, "support", "caller")
     jobs.add(store.engine, job, "created")
     pass_once(store)
-    assert len(store.students("support")) == 2
+    assert len(store.roster.students("support")) == 2
     done = jobs.find(store.engine, job.id)
     assert done is not None
     assert done.status == "succeeded"
@@ -130,7 +130,7 @@ def test_where_computing_costs_nothing_all_is_trained(store: Store) -> None:
     pass_once(store, usd_per_hour=0.0)
     answered(store, 300, 500, usd=0.0)
     pass_once(store, usd_per_hour=0.0)
-    assert len(store.students("support")) == 2
+    assert len(store.roster.students("support")) == 2
 
 
 def test_a_text_student_is_measured_apart(store: Store) -> None:

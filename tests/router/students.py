@@ -69,7 +69,7 @@ def promote(
     record = StudentRecord(
         version, task, time.time(), path, serves, "passed its test", card, stage=stage
     )
-    assert store.close_run(store.task_states().get(task, TaskState(task)), record)
+    assert store.roster.close_run(store.roster.task_states().get(task, TaskState(task)), record)
     run = TrainingRun(task, record.created, 0.1, "promoted", len(SENTENCES))
     runs.add(store.engine, run)
 

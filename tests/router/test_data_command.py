@@ -76,7 +76,7 @@ def test_a_seed_teaches_but_is_no_evidence(store, tmp_path):
         writer.writerows(stream(300))
     ok("import", file, "--task", "support", "--data", tmp_path)
     train_once(tmp_path)
-    (record,) = store.students("support")
+    (record,) = store.roster.students("support")
     assert not record.serving
     told = json.loads(record.card)["data"]
     assert (told["answers"], told["imported"], told["evidence"]) == (300, 300, 0)

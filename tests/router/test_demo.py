@@ -125,7 +125,7 @@ def test_the_stream_says_when_each_request_was_sent(finished):
 def test_students_are_counted_by_what_became_of_them(finished):
     """A run that passed no test may have files all the same."""
     store = Store(finished[0] / "out" / "data")
-    runs = [run for task in store.task_states() for run in store.students(task)]
+    runs = [run for task in store.roster.task_states() for run in store.roster.students(task)]
     store.close()
     passed = sum(json.loads(run.card)["gate"].get("threshold") is not None for run in runs)
     serving = sum(run.serving for run in runs)
@@ -135,7 +135,7 @@ def test_students_are_counted_by_what_became_of_them(finished):
 
 def test_the_training_lag_is_the_runs_own(finished, figures):
     store = Store(finished[0] / "out" / "data")
-    runs = [run for task in store.task_states() for run in store.students(task)]
+    runs = [run for task in store.roster.task_states() for run in store.roster.students(task)]
     store.close()
     training_s = [json.loads(run.card)["training_s"] for run in runs]
     assert sum(training_s) / len(runs) < figures["training_lag_s"] < 60

@@ -85,7 +85,7 @@ def store(tmp_path):
 
 def close(store: Store, *records: StudentRecord, epoch: float = 0.0) -> None:
     for each in records:
-        assert store.close_run(TaskState("support", epoch=epoch), each)
+        assert store.roster.close_run(TaskState("support", epoch=epoch), each)
 
 
 def test_the_mean_is_over_the_runs_in_the_store(store, tmp_path):
@@ -96,7 +96,7 @@ def test_the_mean_is_over_the_runs_in_the_store(store, tmp_path):
 
 def test_a_demoted_task_counts_afresh(store, tmp_path):
     close(store, record("a", 1015.0, 1.5))
-    assert store.demote("support", "a", "broke the promise", 1020.0)
+    assert store.roster.demote("support", "a", "broke the promise", 1020.0)
     # Answers to requests from 1020 on: the tenth of them came at 1031.
     close(store, record("b", 1037.0, 1.0, since=1020.0), epoch=1020.0)
     assert mean_lag_s(tmp_path, LOOP) == pytest.approx((4.0 + 6.0) / 2)

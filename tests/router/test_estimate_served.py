@@ -68,14 +68,14 @@ def served(teacher: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> S
     with Server(data, *teacher_flags(teacher), **NO_ENCODER) as server:
         store = server.store()
         client = server.client()
-        serving = store.serving()
+        serving = store.roster.serving()
         for number, (text, _answer) in enumerate(traffic()):
             ask(client, text)
             if number % 10 == 9:
                 # Slowly, compared with training: the estimate knows no wait for it.
                 assert eventually(lambda: not due(store), 60)
-                if store.serving() != serving:
-                    serving = store.serving()
+                if store.roster.serving() != serving:
+                    serving = store.roster.serving()
                     time.sleep(2 * POLL_S)
         store.close()
     # On its way out the server has finished its audits.
@@ -110,7 +110,7 @@ def recorded(data: Path) -> list[Any]:
 
 
 def due(store: Store) -> bool:
-    answers, states = store.teacher_answer_counts(), store.task_states()
+    answers, states = store.teacher_answer_counts(), store.roster.task_states()
     return bool(schedule.due(answers, states, 0.0, load().loop, last={}))
 
 

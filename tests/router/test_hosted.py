@@ -52,7 +52,7 @@ def promote(store: Store, data: Path, task: str = TASK, model: str = MODEL) -> N
     card = json.dumps({"gate": {"threshold": 0.7, "reason": "passed its test"}})
     path = f"students/{version}"
     record = StudentRecord(version, task, time.time(), path, True, "passed its test", card)
-    assert store.close_run(TaskState(task), record)
+    assert store.roster.close_run(TaskState(task), record)
 
 
 def request(text: str = SURE, task: str = TASK, **more: Any) -> dict[str, Any]:
@@ -371,7 +371,7 @@ def test_audits_are_tryouts_that_cost_nothing_more(
         # It learns to be wrong, and loses its place.
         small.answer = opposite
         assert eventually(lambda: ask(server).headers["x-protege-route"] == "teacher")
-    (record,) = store.students(TASK)
+    (record,) = store.roster.students(TASK)
     assert "audits disagree" in record.verdict
     store.close()
 

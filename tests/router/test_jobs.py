@@ -130,9 +130,9 @@ def test_examples_of_a_file_teach_but_are_no_evidence(learning: Server) -> None:
     assert "does not serve: no evidence: the teacher has answered no request" in said[-1]
     assert "Imported examples are no evidence" in said[-1]
     store = learning.store()
-    assert all(student.task != "seeded" for student in store.serving())
+    assert all(student.task != "seeded" for student in store.roster.serving())
     assert store.task_use("seeded", 0.0) is None
-    (student,) = store.students("seeded")
+    (student,) = store.roster.students("seeded")
     assert student.version == job.fine_tuned_model
     # A person may still insist on it.
     with pytest.raises(UntestedError):

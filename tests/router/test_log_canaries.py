@@ -100,7 +100,7 @@ def test_students_of_every_kind_and_their_training(logged: Logged) -> None:
 
     store = logged.server.store()
     kinds = ("label", "object", "number")
-    assert eventually(lambda: all(store.students(kind) for kind in kinds), WITHIN_S)
+    assert eventually(lambda: all(store.roster.students(kind) for kind in kinds), WITHIN_S)
     store.close()
     trained = [one for one in logged.lines() if one.get("logger") == "protege.trainer"]
     assert len(trained) >= len(kinds)

@@ -188,7 +188,7 @@ def test_no_line_has_a_key_a_prompt_or_an_answer(logged: Logged, upstream: StubU
     )
     # Audits disagreed, and the student is out of service.
     store = logged.server.store()
-    assert eventually(lambda: store.students(TASK)[0].verdict.startswith("demoted"))
+    assert eventually(lambda: store.roster.students(TASK)[0].verdict.startswith("demoted"))
     store.close()
     last = logged.line(logged.chat())
     assert last["status"] == 200

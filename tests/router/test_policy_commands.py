@@ -115,7 +115,7 @@ def test_explain_a_slice(data: Path) -> None:
     version, task = unsure.student or "", unsure.task
     card = json.dumps({"gate": {"floors": {"usual": 0.75}}})
     record = StudentRecord(version, task, 0.0, "", True, "passed", card)
-    assert store.close_run(TaskState(task), record)
+    assert store.roster.close_run(TaskState(task), record)
     store.write(
         [replace(unsure, id=name.split()[0], stratum=name) for name in ("usual", "long tail")]
     )

@@ -70,8 +70,8 @@ async def test_a_student_is_taught_promoted_and_audited(server: Server) -> None:
             exchange = store.exchange(identifier)
             assert exchange is not None
             assert exchange.teacher_answer == said
-        assert await asyncio.to_thread(eventually, lambda: bool(store.serving()), 60)
-        (student,) = store.serving()
+        assert await asyncio.to_thread(eventually, lambda: bool(store.roster.serving()), 60)
+        (student,) = store.roster.serving()
 
         async def served() -> bool:
             identifier, route, said = await ask(client, SENTENCES[0])

@@ -211,7 +211,7 @@ def site(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
     promote(store, data, "sure-1", task=SURE, card=CARD)
     promote(store, data, "contrary-1", task=CONTRARY, teacher=opposite)
     promote(store, data, "regretted-1", task=UNSURE)
-    assert store.roll_back(UNSURE, "regretted")
+    assert store.roster.roll_back(UNSURE, "regretted")
     promote(store, data, "unsure-1", task=UNSURE, threshold=1.01)
     for outcome in ("kept", "failed"):
         runs.add(store.engine, TrainingRun(SURE, time.time(), 2.0, outcome, 200))

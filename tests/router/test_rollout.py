@@ -156,7 +156,7 @@ def test_one_that_would_contradict_the_teacher_never_answers(server: Server, sto
     assert eventually(ended)
     assert routes == {"teacher"}
     assert student(store, "grim-1").verdict.startswith("demoted in the shadow: ")
-    assert store.task_states()["grim"].epoch > 0
+    assert store.roster.task_states()["grim"].epoch > 0
 
 
 def test_one_that_cannot_be_loaded_is_turned_back(server: Server, store: Store) -> None:
@@ -164,7 +164,7 @@ def test_one_that_cannot_be_loaded_is_turned_back(server: Server, store: Store) 
     promote(store, server.data, "gone-1", task="gone", stage="canary")
     ask_until(server, "gone", "gone-1")
     promote(store, server.data, "gone-2", task="gone", stage="canary")
-    store.turn_back("gone", "gone-2", "for the test")
+    store.roster.turn_back("gone", "gone-2", "for the test")
     (server.data / student(store, "gone-2").path / "ladder.json").unlink()
     again = student(store, "gone-2")
     with store.engine.begin() as connection:

@@ -35,10 +35,10 @@ def data(tmp_path: Path) -> Path:
     promote(store, tmp_path, "animals-1", threshold=0.5)
     promote(store, tmp_path, "animals-2", threshold=0.6)
     failed = {"gate": {"threshold": None, "reason": "no threshold meets the bound"}}
-    state = store.task_states().get(TASK, TaskState(TASK))
+    state = store.roster.task_states().get(TASK, TaskState(TASK))
     why = "no threshold meets the bound"
     record = StudentRecord("animals-3", TASK, 3e9, "", False, why, json.dumps(failed))
-    assert store.close_run(state, record)
+    assert store.roster.close_run(state, record)
     store.close()
     return tmp_path
 
@@ -83,7 +83,7 @@ def test_show_has_the_slices(data: Path) -> None:
     regressions = {"right": 1, "left": 2, "wrong": 3}
     card = {"evaluation": {"slices": [part], "regressions": regressions}}
     record = StudentRecord("sliced", "other", 1.0, "", False, "kept", json.dumps(card))
-    assert store.close_run(TaskState("other"), record)
+    assert store.roster.close_run(TaskState("other"), record)
     store.close()
     _, out, _ = run(data, "show", "sliced")
     assert "rarity long tail 10.0% 40 2 95.0% 83.0% to 99.4% open" in " ".join(out.split())
@@ -123,7 +123,7 @@ def test_names_are_shown_as_callers_gave_them(tmp_path: Path) -> None:
     store = Store(tmp_path)
     task = "[/b] [red]\x1b[2J"
     record = StudentRecord("v1", task, 1.0, "", False, "[/] kept", "{}")
-    assert store.close_run(TaskState(task), record)
+    assert store.roster.close_run(TaskState(task), record)
     store.close()
     for asked in (("list",), ("show", "v1"), ("compare", "v1", "v1")):
         _, out, _ = run(tmp_path, *asked)
@@ -163,13 +163,13 @@ def test_what_cannot_be_done_is_told_in_one_line(
 
 def test_an_untested_student_needs_force(data: Path) -> None:
     store = Store(data)
-    assert store.demote(TASK, "animals-2", "audits broke the bound", now=3e9)
+    assert store.roster.demote(TASK, "animals-2", "audits broke the bound", now=3e9)
     store.close()
     card = {"gate": {"threshold": 0.5}, "data": {"since": 0.0}}
     store = Store(data)
-    state = store.task_states()[TASK]
+    state = store.roster.task_states()[TASK]
     record = StudentRecord("old", TASK, 1.0, "students/animals-1", False, "kept", json.dumps(card))
-    assert store.close_run(state, record)
+    assert store.roster.close_run(state, record)
     store.close()
     code, _, (line,) = run(data, "promote", "old")
     assert code == 1

@@ -329,7 +329,9 @@ async def test_promotion_under_load(upstream: StubUpstream, data: Path) -> None:
             await asyncio.to_thread(promote, store, data, "animals-1")
             promoted = time.monotonic()
             await asyncio.sleep(4)
-            await asyncio.to_thread(store.demote, TASK, "animals-1", "for the test", time.time())
+            await asyncio.to_thread(
+                store.roster.demote, TASK, "animals-1", "for the test", time.time()
+            )
             demoted = time.monotonic()
             await asyncio.sleep(3)
             stop.set()
@@ -381,7 +383,7 @@ def test_a_student_that_breaks_the_promise_is_demoted(upstream: StubUpstream, da
             return bool(ask(server).headers["x-protege-route"] == "teacher")
 
         assert eventually(back_with_the_teacher)
-        (record,) = store.students(TASK)
+        (record,) = store.roster.students(TASK)
         assert not record.serving
         assert "audits disagree" in record.verdict
         assert ask(server).parse().choices[0].message.content == label(SURE)
@@ -402,7 +404,7 @@ def test_a_student_that_becomes_worse_is_demoted_for_it(upstream: StubUpstream, 
         audited = stored(server, first).audited
         assert audited is not None
         assert long_ago + 3600 < audited < time.time()
-    (record,) = store.students(TASK)
+    (record,) = store.roster.students(TASK)
     # Less than one in a hundred of all.
     found = re.fullmatch(r"demoted: (\d+) of the last (\d+) audits disagree", record.verdict)
     assert found is not None, record.verdict
@@ -449,8 +451,8 @@ def test_a_slice_that_breaks_the_promise_takes_its_student_out_of_service(
     environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
     with Server(data, *teacher_flags(upstream), **environment) as server:
         assert ask(server, "the dog sleeps at home").headers["x-protege-route"] == "student"
-        assert eventually(lambda: not any(each.serving for each in store.students(TASK)))
-    (record,) = store.students(TASK)
+        assert eventually(lambda: not any(each.serving for each in store.roster.students(TASK)))
+    (record,) = store.roster.students(TASK)
     assert record.verdict == f"demoted: 11 of 11 audits of '{AT_HOME}' disagree"
     store.close()
 

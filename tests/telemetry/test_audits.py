@@ -105,9 +105,9 @@ def test_only_what_is_promised_counts(store: Store) -> None:
 
 
 def test_students_in_service_and_their_audits(store: Store) -> None:
-    store.close_run(TaskState("t"), student("v1"))
-    store.close_run(TaskState("u"), student("u1", task="u"))
-    store.close_run(TaskState("w"), student("w1", task="w", serving=False))
+    store.roster.close_run(TaskState("t"), student("v1"))
+    store.roster.close_run(TaskState("u"), student("u1", task="u"))
+    store.roster.close_run(TaskState("w"), student("w1", task="w", serving=False))
     store.write([sure("e")], [audit("e", True, 1.0)])
     assert in_service(store.engine, {}) == [
         InService("t", "v1", 1.0, store.audit_blocks("v1")),
@@ -116,7 +116,7 @@ def test_students_in_service_and_their_audits(store: Store) -> None:
 
 
 def test_audits_are_put_in_order_again_where_there_are_others(store: Store) -> None:
-    store.close_run(TaskState("t"), student("v1"))
+    store.roster.close_run(TaskState("t"), student("v1"))
     store.write([sure("e"), sure("f")], [audit("e", True, 1.0)])
     (before,) = in_service(store.engine, {})
     asked: list[str] = []

@@ -23,15 +23,15 @@ def tallies(store: Store) -> list[tuple[str, str, int]]:
 
 
 def test_every_change_is_counted_once(store: Store) -> None:
-    assert store.close_run(TaskState("t"), record("a", 10.0))
-    assert store.close_run(TaskState("t"), record("b", 20.0, serving=False))
+    assert store.roster.close_run(TaskState("t"), record("a", 10.0))
+    assert store.roster.close_run(TaskState("t"), record("b", 20.0, serving=False))
     assert tallies(store) == [("promoted", "loop", 1)]
-    assert store.promote("t", "b", "by hand", 30.0)
-    assert not store.promote("t", "gone", "by hand", 31.0)
-    assert store.roll_back("t", "rolled back")
-    assert store.demote("t", "a", "demoted", 40.0)
-    assert not store.demote("t", "a", "demoted", 41.0)
-    assert store.roll_back("t", "rolled back") == ()
+    assert store.roster.promote("t", "b", "by hand", 30.0)
+    assert not store.roster.promote("t", "gone", "by hand", 31.0)
+    assert store.roster.roll_back("t", "rolled back")
+    assert store.roster.demote("t", "a", "demoted", 40.0)
+    assert not store.roster.demote("t", "a", "demoted", 41.0)
+    assert store.roster.roll_back("t", "rolled back") == ()
     assert tallies(store) == [
         ("demoted", "audits", 1),
         ("promoted", "hand", 1),

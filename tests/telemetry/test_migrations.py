@@ -197,8 +197,8 @@ def test_a_database_of_the_last_version(engine: Engine, open_store: Open) -> Non
     assert choices(store, "unfinished")[0]["finish_reason"] is None
     assert [row.id for row in store.teacher_answers("t")] == ["plain"]
     record = StudentRecord("v1", "t", 1.0, "students/v1", True, "passed", "{}", earned=1.0)
-    assert store.serving() == [record]
-    assert store.task_states() == {"t": TaskState("t", epoch=50.0, **figures)}  # type: ignore[arg-type]
+    assert store.roster.serving() == [record]
+    assert store.roster.task_states() == {"t": TaskState("t", epoch=50.0, **figures)}  # type: ignore[arg-type]
     store.close()
     assert differences(engine) == []
     # Once.

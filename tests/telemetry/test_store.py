@@ -132,7 +132,7 @@ def test_answers_are_counted_from_the_tasks_epoch(store: Store) -> None:
     store.write([exchange(f"e{second}", created=float(second)) for second in range(10)])
     store.write([exchange("other", task="other")])
     assert store.teacher_answer_counts() == {"t": 10, "other": 1}
-    store.save_task_state(TaskState("t", epoch=7.0))
+    store.roster.save_task_state(TaskState("t", epoch=7.0))
     assert store.teacher_answer_counts() == {"t": 3, "other": 1}
 
 
@@ -154,31 +154,31 @@ def test_audits(store: Store) -> None:
 
 
 def test_one_student_serves_a_task(store: Store) -> None:
-    assert store.close_run(TaskState("t"), student("v1"))
-    assert store.close_run(TaskState("t"), student("v2", serving=False))
-    assert store.close_run(TaskState("u"), student("u1", task="u"))
-    assert [record.version for record in store.serving()] == ["v1", "u1"]
-    assert store.close_run(TaskState("t"), student("v3"))
-    assert {record.version for record in store.serving()} == {"v3", "u1"}
-    assert store.students("t")[0].verdict == "replaced by v3"
+    assert store.roster.close_run(TaskState("t"), student("v1"))
+    assert store.roster.close_run(TaskState("t"), student("v2", serving=False))
+    assert store.roster.close_run(TaskState("u"), student("u1", task="u"))
+    assert [record.version for record in store.roster.serving()] == ["v1", "u1"]
+    assert store.roster.close_run(TaskState("t"), student("v3"))
+    assert {record.version for record in store.roster.serving()} == {"v3", "u1"}
+    assert store.roster.students("t")[0].verdict == "replaced by v3"
 
 
 def test_a_demotion_starts_a_new_epoch(store: Store) -> None:
     began = TaskState("t", attempts=3)
-    store.close_run(began, student("v1"))
-    assert store.demote("t", "v1", "audits disagree", now=200.0)
-    assert store.serving() == []
-    assert store.students("t")[0].verdict == "audits disagree"
+    store.roster.close_run(began, student("v1"))
+    assert store.roster.demote("t", "v1", "audits disagree", now=200.0)
+    assert store.roster.serving() == []
+    assert store.roster.students("t")[0].verdict == "audits disagree"
     # What was spent of the error budget stays spent.
-    assert store.task_states()["t"] == TaskState("t", epoch=200.0, attempts=3)
+    assert store.roster.task_states()["t"] == TaskState("t", epoch=200.0, attempts=3)
     # A run that began before counts for nothing.
-    assert not store.close_run(began, student("v2"))
-    assert [record.version for record in store.students("t")] == ["v1"]
+    assert not store.roster.close_run(began, student("v2"))
+    assert [record.version for record in store.roster.students("t")] == ["v1"]
     # A late audit of a student that has gone says nothing of the next.
-    assert store.close_run(TaskState("t", epoch=200.0, attempts=4), student("v3"))
-    assert not store.demote("t", "v1", "again", now=300.0)
-    assert [record.version for record in store.serving()] == ["v3"]
-    assert store.task_states()["t"].epoch == 200.0
+    assert store.roster.close_run(TaskState("t", epoch=200.0, attempts=4), student("v3"))
+    assert not store.roster.demote("t", "v1", "again", now=300.0)
+    assert [record.version for record in store.roster.serving()] == ["v3"]
+    assert store.roster.task_states()["t"].epoch == 200.0
 
 
 def test_many_threads_write_at_once(store: Store) -> None:
@@ -250,15 +250,15 @@ def test_a_demotion_and_a_run_that_ends_at_once(store: Store) -> None:
     for number in range(10):
         task = f"t{number}"
         first, second = student(f"{task}-1", task), student(f"{task}-2", task)
-        assert store.close_run(TaskState(task), first)
+        assert store.roster.close_run(TaskState(task), first)
         both = [
-            threading.Thread(target=store.demote, args=(task, first.version, "bad", 200.0)),
-            threading.Thread(target=store.close_run, args=(TaskState(task), second)),
+            threading.Thread(target=store.roster.demote, args=(task, first.version, "bad", 200.0)),
+            threading.Thread(target=store.roster.close_run, args=(TaskState(task), second)),
         ]
         for thread in both:
             thread.start()
         for thread in both:
             thread.join()
-        serving = [record.version for record in store.serving() if record.task == task]
-        epoch = store.task_states()[task].epoch
+        serving = [record.version for record in store.roster.serving() if record.task == task]
+        epoch = store.roster.task_states()[task].epoch
         assert (serving, epoch) in [([], 200.0), ([second.version], 0.0)]

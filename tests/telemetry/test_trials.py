@@ -13,12 +13,12 @@ TASK = "support"
 def train(store: Store, version: str, stage: Stage | None, now: float = 1.0) -> StudentRecord:
     serving = stage is None
     record = StudentRecord(version, TASK, now, "somewhere", serving, "passed", "{}", stage=stage)
-    assert store.close_run(store.task_states().get(TASK, TaskState(TASK)), record)
+    assert store.roster.close_run(store.roster.task_states().get(TASK, TaskState(TASK)), record)
     return record
 
 
 def states(store: Store) -> dict[str, tuple[bool, Stage | None]]:
-    return {each.version: (each.serving, each.stage) for each in store.students(TASK)}
+    return {each.version: (each.serving, each.stage) for each in store.roster.students(TASK)}
 
 
 def exchange(identifier: str, agreed: bool | None) -> Exchange:
@@ -40,17 +40,17 @@ def test_a_student_goes_from_stage_to_stage(store: Store) -> None:
     train(store, "old", None)
     new = train(store, "new", "shadow")
     assert states(store) == {"old": (True, None), "new": (False, "shadow")}
-    assert store.places() == {("old", None), ("new", "shadow")}
-    assert not store.give_up_files(TASK, "new")
+    assert store.roster.places() == {("old", None), ("new", "shadow")}
+    assert not store.roster.give_up_files(TASK, "new")
 
-    assert store.advance(new, "canary", "shadow: fine", 2.0)
+    assert store.roster.advance(new, "canary", "shadow: fine", 2.0)
     # Another process saw the same, and is late.
-    assert not store.advance(new, "canary", "again", 2.5)
-    (coming,) = store.coming()
+    assert not store.roster.advance(new, "canary", "again", 2.5)
+    (coming,) = store.roster.coming()
     assert (coming.stage, coming.verdict, coming.earned) == ("canary", "shadow: fine", None)
-    assert store.advance(coming, None, "canary: fine", 3.0)
+    assert store.roster.advance(coming, None, "canary: fine", 3.0)
     assert states(store) == {"old": (False, None), "new": (True, None)}
-    (serving,) = store.serving()
+    (serving,) = store.roster.serving()
     assert (serving.verdict, serving.earned) == ("canary: fine", 3.0)
 
 
@@ -63,20 +63,20 @@ def test_another_that_passes_its_test_takes_the_place(store: Store) -> None:
         "new": (False, None),
         "newer": (False, "canary"),
     }
-    assert store.promote(TASK, "old", "by hand", 3.0)
+    assert store.roster.promote(TASK, "old", "by hand", 3.0)
     assert states(store)["newer"] == (False, None)
 
 
 def test_a_rollback_ends_the_way_first(store: Store) -> None:
     train(store, "old", None)
     train(store, "new", "canary")
-    rolled_back, stays = store.roll_back(TASK, "rolled back: looks odd")
+    rolled_back, stays = store.roster.roll_back(TASK, "rolled back: looks odd")
     assert rolled_back is not None
     assert stays is not None
     assert (rolled_back.version, stays.version) == ("new", "old")
     assert states(store) == {"old": (True, None), "new": (False, None)}
     # The one that served goes next.
-    gone, before = store.roll_back(TASK, "rolled back")
+    gone, before = store.roster.roll_back(TASK, "rolled back")
     assert gone is not None
     assert (gone.version, before) == ("old", None)
 
@@ -84,18 +84,18 @@ def test_a_rollback_ends_the_way_first(store: Store) -> None:
 def test_what_is_demoted_on_its_way_leaves_the_one_that_serves(store: Store) -> None:
     train(store, "old", None)
     train(store, "new", "canary")
-    assert store.demote(TASK, "new", "demoted: 3 of 3", 5.0)
+    assert store.roster.demote(TASK, "new", "demoted: 3 of 3", 5.0)
     assert states(store) == {"old": (True, None), "new": (False, None)}
-    assert store.task_states()[TASK].epoch == 5.0
-    assert not store.demote(TASK, "new", "again", 6.0)
+    assert store.roster.task_states()[TASK].epoch == 5.0
+    assert not store.roster.demote(TASK, "new", "again", 6.0)
 
 
 def test_a_demotion_turns_back_who_was_tested_on_the_same_answers(store: Store) -> None:
     train(store, "old", None)
     train(store, "new", "canary")
-    assert store.demote(TASK, "old", "demoted: 3 of 3", 5.0)
+    assert store.roster.demote(TASK, "old", "demoted: 3 of 3", 5.0)
     assert states(store) == {"old": (False, None), "new": (False, None)}
-    assert not store.turn_back(TASK, "new", "again")
+    assert not store.roster.turn_back(TASK, "new", "again")
 
 
 def test_trials_are_counted_with_their_audits(store: Store) -> None:

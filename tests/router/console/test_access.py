@@ -179,7 +179,7 @@ def test_no_form_is_taken_without_its_token_or_from_elsewhere(site: Site, form: 
             assert visitor.get("/console").status_code == 200
     assert site.server.exchange(exchange) == before
     store = site.server.store()
-    assert SERVING in {each.version for each in store.serving()}
+    assert SERVING in {each.version for each in store.roster.serving()}
     store.close()
 
 

@@ -482,7 +482,7 @@ def test_without_script_all_but_the_live_figures_is_there(
 def serving(site: Site) -> str | None:
     """Version of the student that serves support-triage, as the store has it."""
     store = site.server.store()
-    versions = [each.version for each in store.serving() if each.task == "support-triage"]
+    versions = [each.version for each in store.roster.serving() if each.task == "support-triage"]
     store.close()
     return versions[0] if versions else None
 

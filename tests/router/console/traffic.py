@@ -137,7 +137,7 @@ def fill(store: Store, data: Path, now: float) -> None:
     promote(store, data, "review-sentiment-90aa12c4", task="review-sentiment", card=card(0.9, "ok"))
     untested = card(None, "no threshold meets the bound")
     promote(store, data, UNTESTED, task="review-sentiment", card=untested)
-    assert store.roll_back("review-sentiment", "no threshold meets the bound")
+    assert store.roster.roll_back("review-sentiment", "no threshold meets the bound")
     passed = card(0.8, "answers 61%")
     promote(store, data, COMING, task="invoice-fields", card=passed, stage="canary")
 
