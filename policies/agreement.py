@@ -10,8 +10,8 @@ _SHOWN = 16
 """Significant digits from which on a decimal fraction is not what somebody meant, but what binary
 makes of it: IEEE 754 keeps any 15, and programs print up to 17 of what is not exactly that."""
 
-_ALIKE = 1e-12
-"""Relative difference of two numbers, one of them printed like that, that are the same."""
+_KEPT = 12
+"""Significant digits of such a one that somebody may have meant: sums and products lose a few."""
 
 
 def agree(student: str, teacher: str) -> bool:
@@ -36,7 +36,7 @@ def _is_same_number(one: str, other: str) -> bool:
         return False
     if not (_shows_rounding(one) or _shows_rounding(other)):
         return False
-    return abs(float(one) - float(other)) <= _ALIKE * abs(float(other))
+    return abs(float(one) - float(other)) <= 10.0**-_KEPT * abs(float(other))
 
 
 def _shows_rounding(number: str) -> bool:
@@ -58,4 +58,4 @@ def _canonical(text: str) -> str:
 
 def _meant(number: str) -> float:
     """The number of a JSON text without what floating point has added."""
-    return float(f"{float(number):.12g}") if _shows_rounding(number) else float(number)
+    return float(f"{float(number):.{_KEPT}g}") if _shows_rounding(number) else float(number)
