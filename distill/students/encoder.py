@@ -40,6 +40,8 @@ MOST_REMEMBERED = 1_000_000
 
 _BATCH = 16
 _SQL_VARIABLES = 500
+_NO_ROW = 2**63 - 1
+"""More than the number of any row."""
 
 
 class EncoderError(Exception):
@@ -222,8 +224,12 @@ class EmbeddingMemory:
             )
 
     def forget_before(self, horizon: float) -> None:
+        # Found at once, since rows are numbered as they come and there is no older one most times.
+        kept = "SELECT rowid FROM embeddings WHERE created >= ? ORDER BY rowid LIMIT 1"
         with closing(self._connect()) as connection, connection:
-            connection.execute("DELETE FROM embeddings WHERE created < ?", [horizon])
+            connection.execute(
+                f"DELETE FROM embeddings WHERE rowid < ifnull(({kept}), {_NO_ROW})", [horizon]
+            )
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30)

@@ -1,6 +1,7 @@
 """What encoders remember of texts: whose it is, how much, and for how long."""
 
 import sqlite3
+import time
 from contextlib import closing
 
 import numpy as np
@@ -50,6 +51,8 @@ def test_what_was_kept_for_long_enough_is_forgotten(tmp_path):
     assert memory.get(KEYS).keys() == set(KEYS[3:])
     # What a task's own encoder says of texts was learnt without them, and cannot be said again.
     assert own.get(KEYS).keys() == set(KEYS[:3])
+    forget_before(tmp_path, time.time() + 1)
+    assert memory.get(KEYS) == {}
 
 
 def test_a_memory_of_an_earlier_version_is_read_and_written(tmp_path):
