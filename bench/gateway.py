@@ -44,7 +44,7 @@ class Report:
     streams: dict[str, streams.Figures] | None
     crowd: crowd.Figures | None
     startup: startup.Figures | None
-    workers: workers.Figures | None
+    workers: dict[str, workers.Figures] | None
 
 
 def main(
@@ -146,7 +146,8 @@ def _show(report: Report) -> None:
     if report.startup is not None:
         console.print(startup.sentence(report.startup))
     if report.workers is not None:
-        console.print(workers.sentence(report.workers))
+        for line in workers.sentences(report.workers):
+            console.print(line)
     console.print(_conditions(report), style="dim")
 
 

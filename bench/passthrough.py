@@ -4,10 +4,12 @@ FastAPI on uvicorn (uvloop, httptools) with aiohttp, as one would write it in an
 no log, no decision, no metrics.
 
     python -m bench.passthrough 9001 http://127.0.0.1:9000/v1
+    python -m bench.passthrough 9001 http://127.0.0.1:9000/v1 2  # in two worker processes
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,9 +19,13 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
+_UPSTREAM = "BARE_UPSTREAM"
+"""Variable that tells worker processes the root of the API."""
 
-def create(upstream: str) -> FastAPI:
-    """The application before the API whose root is ``upstream``."""
+
+def create() -> FastAPI:
+    """The application before the API."""
+    upstream = os.environ[_UPSTREAM]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,9 +59,12 @@ async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 if __name__ == "__main__":
+    os.environ[_UPSTREAM] = sys.argv[2]
     uvicorn.run(
-        create(sys.argv[2]),
+        "bench.passthrough:create",
+        factory=True,
         port=int(sys.argv[1]),
+        workers=int(sys.argv[3]) if len(sys.argv) > 3 else 1,
         loop="uvloop",
         http="httptools",
         access_log=False,

@@ -73,7 +73,7 @@ def subjects(cores: Cores, names: set[str]) -> Iterator[Running]:
         started = [upstream]
         with on_core(cores.subjects):
             if BARE in names:
-                started.append(stack.enter_context(_bare(upstream)))
+                started.append(stack.enter_context(bare(upstream)))
             if LITELLM in names:
                 started.append(stack.enter_context(_litellm(upstream)))
         share = 0.0
@@ -164,10 +164,11 @@ def stub(cores: Cores) -> Iterator[Subject]:
 
 
 @contextmanager
-def _bare(upstream: Subject) -> Iterator[Subject]:
+def bare(upstream: Subject, workers: int = 1) -> Iterator[Subject]:
     port = free_port()
     url = f"http://127.0.0.1:{port}/v1"
     command = [sys.executable, "-m", "bench.passthrough", str(port), upstream.target.url]
+    command.append(str(workers))
     with running(command, WORK / "passthrough.log", f"{url}/models") as pid:
         yield Subject(BARE, Target(url), pid)
 

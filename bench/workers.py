@@ -1,18 +1,20 @@
-"""Two worker processes against one, on the teacher's route.
+"""Two worker processes against one, on the teacher's route and of the bare pass-through.
 
 All processes may run on any core. The stub and the load generator take their share of the machine,
 so two things are told: what comes out, and what a second of processor time of the workers yields,
-which is the ratio that more cores would give.
+which is the ratio that more cores would give. What the machine takes for four busy processes
+instead of three, the pass-through shows: its workers share nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
 from bench.machine import Cores
-from bench.subjects import CONCURRENCY, WORK, load, serving, stub
+from bench.subjects import BARE, CONCURRENCY, TEACHER, WORK, bare, load, serving, stub
 
 _COUNTS = (1, 2)
 
@@ -36,38 +38,51 @@ class Figures:
         return 2 * self.cpu_ms[0] / self.cpu_ms[1]
 
 
-def run(seconds: float, rounds: int) -> Figures:
-    rates: dict[int, list[float]] = {count: [] for count in _COUNTS}
-    cpu: dict[int, list[float]] = {count: [] for count in _COUNTS}
-    failures = 0
+def run(seconds: float, rounds: int) -> dict[str, Figures]:
+    """The figures of each, by name."""
+    places = [(name, count) for name in (BARE, TEACHER) for count in _COUNTS]
+    rates: dict[tuple[str, int], list[float]] = {place: [] for place in places}
+    cpu: dict[tuple[str, int], list[float]] = {place: [] for place in places}
+    failures = dict.fromkeys((BARE, TEACHER), 0)
     with ExitStack() as stack:
         # One that is bound to a core takes that from the worker there.
         upstream = stack.enter_context(stub(Cores(None, None)))
         servers = {
-            count: stack.enter_context(
-                serving(f"{count} workers", upstream, WORK / f"workers-{count}", workers=count)
+            (name, count): stack.enter_context(
+                bare(upstream, count)
+                if name == BARE
+                else serving(name, upstream, WORK / f"workers-{count}", workers=count)
             )
-            for count in _COUNTS
+            for name, count in places
         }
         for server in servers.values():
             load(server, CONCURRENCY, seconds)  # Not counted: caches fill.
         for _ in range(rounds):
-            for count, server in servers.items():
+            for place, server in servers.items():
                 measured, cpu_ms = load(server, CONCURRENCY, seconds)
-                rates[count].append(measured.requests_per_s)
-                cpu[count].append(cpu_ms)
-                failures += measured.failures
+                rates[place].append(measured.requests_per_s)
+                cpu[place].append(cpu_ms)
+                failures[place[0]] += measured.failures
     one, two = _COUNTS
-    return Figures(
-        (median(rates[one]), median(rates[two])), (median(cpu[one]), median(cpu[two])), failures
-    )
+    return {
+        name: Figures(
+            (median(rates[name, one]), median(rates[name, two])),
+            (median(cpu[name, one]), median(cpu[name, two])),
+            failures[name],
+        )
+        for name in failures
+    }
 
 
-def sentence(figures: Figures) -> str:
+def sentences(found: Mapping[str, Figures]) -> list[str]:
+    return [_sentence(name, figures) for name, figures in found.items()]
+
+
+def _sentence(name: str, figures: Figures) -> str:
     one, two = figures.requests_per_s
     return (
-        f"Two workers: {two:,.0f} requests/s against {one:,.0f} ({figures.throughput_ratio:.2f}x), "
-        f"while stub and load generator share their cores; by processor time per request "
-        f"({figures.cpu_ms[1]:.2f} ms against {figures.cpu_ms[0]:.2f}) they are worth "
-        f"{figures.capacity_ratio:.2f}x; {figures.failures} failed."
+        f"{name}, two workers: {two:,.0f} requests/s against {one:,.0f} "
+        f"({figures.throughput_ratio:.2f}x), while stub and load generator share their cores; by "
+        f"processor time per request ({figures.cpu_ms[1]:.2f} ms against {figures.cpu_ms[0]:.2f}) "
+        f"they are worth {figures.capacity_ratio:.2f}x; {figures.failures} failed."
     )
