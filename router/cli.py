@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
 _DISTRIBUTION = "protege-router"
+_UNPRINTABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+"""What is wrong where standard output takes no more."""
 _COMMANDS = {"serve", "keys", "policy", "student", "data", "report", "top", "estimate", "demo"}
 
 app = typer.Typer(
@@ -125,9 +128,21 @@ def main() -> None:
 
         app.command()(demo)
     try:
-        sys.exit(app(prog_name="protege", standalone_mode=False))
+        status = app(prog_name="protege", standalone_mode=False)
+        # What could not be printed is told here, and not by Python's own end.
+        sys.stdout.flush()
+        sys.exit(status)
     except TyperException as error:
         _refuse(error)
+    except OSError as error:
+        if error.errno not in _UNPRINTABLE:
+            raise
+        # Nor is that tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads what is printed may have seen enough.
+        if not isinstance(error, BrokenPipeError):
+            typer.echo(f"protege: cannot print: {error.strerror}", err=True)
+        sys.exit(1)
     except typer.Abort:
         typer.echo("protege: stopped", err=True)
         sys.exit(1)

@@ -45,10 +45,10 @@ def made(data: Path | None, config: Path | None) -> Generator[tuple[Settings, St
             yield settings, store
         finally:
             store.close()
-    except BrokenPipeError:
-        # Whoever reads what is printed has seen enough.
-        raise
     except OSError as error:
+        if error.filename is None:
+            # It is what is printed that cannot be written.
+            raise
         fail(f"cannot write to {error.filename}: {error.strerror}")
     except StoreError as error:
         fail(str(error))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from telemetry.store import Store
 from tests.router.server import run_cli
 
 
@@ -44,6 +45,18 @@ def test_who_stops_reading_is_told_nothing(tmp_path: Path) -> None:
     process.stdout.close()
     assert process.wait(60) == 1
     assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--version", "--help", "report", "report --format csv", "student list --json"]
+)
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, arguments: str) -> None:
+    Store(tmp_path).close()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        process = run_cli(*arguments.split(), output=full, PROTEGE_DATA=str(tmp_path))
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == "protege: cannot print: No space left on device\n"
 
 
 def test_without_a_command_all_are_shown() -> None:
