@@ -58,6 +58,16 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+LONGEST_NAME = 200
+"""Characters: indexes of PostgreSQL take no more than 2,704 bytes of a row."""
+
+A_NAME = f"a string of at most {LONGEST_NAME} characters"
+
+
+def is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_NAME
+
+
 def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 

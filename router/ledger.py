@@ -18,6 +18,7 @@ import orjson
 
 from policies.scores import Scores
 from router.budgets import Budgets
+from router.checks import is_name
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, Shape, StoreUnavailableError, render
 from router.keys.limits import Limits
@@ -83,7 +84,7 @@ class Ledger:
             answer=text,
             teacher_answer=text if turn.route == "teacher" else None,
             choices=answer.choices if turn.request.store else None,
-            completion_id=answer.id,
+            completion_id=answer.id if is_name(answer.id) else None,
             finish_reason=answer.finish_reason,
             error=None if failure is None else code_of(failure),
             prompt_tokens=usage.prompt_tokens,

@@ -14,6 +14,7 @@ import orjson
 from policies.scores import Ask
 from policies.tasks import Prompt, read_prompt
 from router.checks import (
+    A_NAME,
     Checks,
     check_given,
     expect,
@@ -21,6 +22,7 @@ from router.checks import (
     is_count,
     is_flag,
     is_mapping,
+    is_name,
     is_objects,
     is_text,
     is_texts,
@@ -101,6 +103,7 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
     is_chat = dialect == "chat"
     text = raw.decode() if is_chat else orjson.dumps(body).decode()
     prompt = read_prompt(body, terms.task)
+    expect(is_name(prompt.task), "metadata.task", A_NAME)
     stream = bool(body.get("stream"))
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return ChatRequest(
@@ -159,7 +162,7 @@ def _is_stop(value: Any) -> bool:
 
 
 _CHECKS: Checks = {
-    "model": (is_text, "a string"),
+    "model": (is_name, A_NAME),
     "messages": (lambda value: isinstance(value, list) and bool(value), "an array of messages"),
     "stream": (is_flag, "a boolean"),
     "stream_options": (is_mapping, "an object"),

@@ -9,6 +9,7 @@ from typing import get_args
 from urllib.parse import unquote
 
 from config.settings import PolicyName
+from router.checks import A_NAME, expect, is_name
 from router.errors import InvalidRequestError
 from telemetry.exchange import PICO
 
@@ -45,13 +46,19 @@ def read_terms(headers: Iterable[tuple[bytes, bytes]]) -> Terms:
         return UNSAID
     budget = _number(said, b"budget", "a number of USD, 0 or more", lambda usd: usd >= 0)
     return Terms(
-        task=unquote(said[b"task"]) if said.get(b"task") else None,
+        task=_task(said.get(b"task")),
         bound=_number(said, b"bound", "a number from 0 to 1", lambda share: 0 <= share <= 1),
         deadline_s=_number(said, b"deadline", "a positive number of seconds", lambda s: s > 0),
         # Enough for any answer, and still a number of picodollars.
         budget=None if budget is None else round(min(budget, _MOST_USD) * PICO),
         policy=_policy(said.get(b"policy")),
     )
+
+
+def _task(said: str | None) -> str | None:
+    name = unquote(said) if said else None
+    expect(name is None or is_name(name), "x-protege-task", A_NAME)
+    return name
 
 
 def _policy(name: str | None) -> PolicyName | None:

@@ -173,12 +173,20 @@ def _write(store: Store, records: Sequence[Record]) -> Sequence[Exception | None
     except Exception as error:
         if _is_away(error):
             raise
-        # Not what one of the records could be the reason for.
-        if len(records) == 1 or isinstance(error, OperationalError | ProgrammingError):
+        if len(records) == 1 or not _is_of_one(error):
             return [error] * len(records)
         middle = len(records) // 2
         return [*_write(store, records[:middle]), *_write(store, records[middle:])]
     return [None] * len(records)
+
+
+def _is_of_one(error: Exception) -> bool:
+    """Whether one of several records may be the reason."""
+    if isinstance(error, ProgrammingError):
+        return False
+    # PostgreSQL's class of program limits: a value may be too long for an index.
+    too_long = str(getattr(getattr(error, "orig", None), "sqlstate", "")).startswith("54")
+    return too_long or not isinstance(error, OperationalError)
 
 
 def _is_away(error: Exception) -> bool:

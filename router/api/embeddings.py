@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from router.api.wire import passed, refused
 from router.chain import ask_in_time
-from router.checks import Checks, check_given, is_count, is_flag, is_text, require
+from router.checks import A_NAME, Checks, check_given, is_count, is_flag, is_name, is_text, require
 from router.endpoint import Engine, read_body
 from router.errors import (
     InvalidRequestError,
@@ -264,7 +264,7 @@ def _is_tokens(value: list[Any]) -> bool:
 
 
 _CHECKS: Checks = {
-    "model": (is_text, "a string"),
+    "model": (is_name, A_NAME),
     "input": (_is_input, "a text, an array of texts, or one or several arrays of tokens"),
     "encoding_format": (lambda value: value in ("float", "base64"), "'float' or 'base64'"),
     "dimensions": (is_count, "a positive integer"),

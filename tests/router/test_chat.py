@@ -314,6 +314,24 @@ def test_any_task_name_fits_a_header(server: Server) -> None:
     assert "x-evil" not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "param"),
+    [
+        ({"metadata": {"task": 201 * "x"}}, {}, "metadata.task"),
+        ({}, {"x-protege-task": 201 * "x"}, "x-protege-task"),
+        ({"model": 201 * "x"}, {}, "model"),
+    ],
+)
+def test_names_have_an_end(
+    server: Server, body: dict[str, Any], headers: dict[str, str], param: str
+) -> None:
+    usual = {"model": "auto", "messages": messages()}
+    url = f"{server.url}/chat/completions"
+    refused = httpx.post(url, json={**usual, **body}, headers=headers)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == param
+
+
 def test_probes_and_metrics(server: Server, task: str) -> None:
     root = server.url.removesuffix("/v1")
     assert httpx.get(f"{root}/healthz").status_code == 200

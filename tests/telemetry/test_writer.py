@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,6 +138,18 @@ async def test_what_cannot_be_stored_is_nobody_elses_loss(store: Store) -> None:
     audited = store.exchange("e3")
     assert audited is not None
     assert audited.agreed is False
+    await writer.close()
+
+
+async def test_a_name_too_long_for_the_database_is_nobody_elses_loss(store: Store) -> None:
+    """PostgreSQL's indexes take so much of a row; SQLite's take all."""
+    writer = Writer(store)
+    name = secrets.token_urlsafe(10_000)
+    writes = [writer.write(exchange(f"e{number}")) for number in range(3)]
+    long = writer.write(exchange("long", task=name))
+    await asyncio.gather(*writes)
+    await asyncio.wait([long])
+    assert len(store.teacher_answers("t")) == 3
     await writer.close()
 
 
