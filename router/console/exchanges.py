@@ -119,7 +119,7 @@ def _said(message: Mapping[str, Any]) -> Said:
     content = message.get("content")
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "\n".join(part or "(not text)" for part in parts)
+        content = "\n".join(part if isinstance(part, str) else "(not text)" for part in parts)
     if not isinstance(content, str):
         calls = message.get("tool_calls")
         content = orjson.dumps(calls, option=orjson.OPT_INDENT_2).decode() if calls else ""
