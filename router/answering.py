@@ -251,6 +251,8 @@ class Answering:
             await self.ledger.record(exchange, turn)
         except StoreUnavailableError as error:
             failure = error
+            # The caller has it.
+            self.ledger.metrics.lost(turn.route)
         if failure is None:
             await reply.end(relay.ending)
             self._compare(turn, model, answer, exchange.teacher_cost)
