@@ -18,7 +18,7 @@ from policies.evaluation import replay as evaluate
 from policies.history import History, read
 from policies.policy import Policy
 from policies.threshold import Bound, Cascade
-from router.commands.opened import Config, Data, fail, opened, seconds
+from router.commands.opened import Config, Data, ago, fail, opened
 from router.commands.printed import Json, json_text, print_json
 from router.whatif.drawn import Drawn
 from router.whatif.explained import Explained
@@ -75,7 +75,7 @@ def replay(
     with opened(data, config) as (settings, store):
         chosen = _policy(policy, threshold, settings.policy)
         until = time.time()
-        period = (until - seconds(since, "--since"), until)
+        period = (ago(since, "--since", until), until)
         history = _history(store, chosen, period, task)
         chance = history.chance if alpha is None else within_bound(history, alpha)
         name = _name(policy, threshold, alpha)
@@ -98,7 +98,7 @@ def frontier(
     happened."""
     with opened(data, config) as (settings, store):
         until = time.time()
-        period = (until - seconds(since, "--since"), until)
+        period = (ago(since, "--since", until), until)
         history = _history(store, Bound(), period, task)
         if not history.able.any():
             fail(f"no student was asked in the task {task}")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from router.commands.opened import Config, Data, fail, opened, seconds
+from router.commands.opened import Config, Data, ago, fail, opened
 from router.commands.printed import json_text
 from router.report.report import Report, as_json, read
 from router.report.shown import as_csv, table
@@ -104,9 +104,12 @@ def _text(made: Report, format_: Format) -> str:
 def _moment(text: str, option: str, now: float) -> float:
     """A length of time before now, or a date with or without a time, as a Unix time."""
     if re.fullmatch(r"\d+[a-z]", text):
-        return now - seconds(text, option)
+        return ago(text, option, now)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        # Shown again, in UTC: the last day of all may be over there.
+        datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError):
         fail(f"{option}: expected 12h, 30d or a date such as 2026-03-01 (got {text!r})", 2)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return at

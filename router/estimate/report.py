@@ -224,13 +224,14 @@ def chart(estimate: Estimate, path: Path) -> None:
     at = [point["requests"] for point in points]
     figure = Figure(figsize=(10, 10), layout="constrained")
     shares, disagreements, costs = figure.subplots(3, sharex=True)
-    figure.suptitle(f"Estimate for {estimate.title}")
+    figure.suptitle(f"Estimate for {estimate.title}", parse_math=False)
     for task in figures.tasks[:_LINES] if len(figures.tasks) > 1 else []:
         shares.plot(at, _shares(figures.parts(task)), linewidth=1, alpha=0.6, label=task.task)
     shares.plot(at, _shares(figures.parts()), color="black", label="all")
     shares.set_ylim(-0.02, 1.02)
     shares.set_ylabel("share answered by students")
-    shares.legend(fontsize="small")
+    for text in shares.legend(fontsize="small").get_texts():
+        text.set_parse_math(False)
     answered = [point for point in points if point["student_answers"]]
     wrong = [point["disagreements"] / point["student_answers"] for point in answered]
     disagreements.plot([p["requests"] for p in answered], wrong, color="tab:green", label="so far")

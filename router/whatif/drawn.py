@@ -89,11 +89,11 @@ class Drawn:
             axes.plot(*_corner(outcome), marker, color="tab:orange", label=name)
         operating = _corner(self.frontier.operating)
         axes.plot(*operating, "*", color="tab:red", markersize=15, label="as it was")
-        axes.set_title(f"{self.task}: {self.aiq_in_words()}")
+        axes.set_title(f"{self.task}: {self.aiq_in_words()}", parse_math=False)
         axes.set_xlabel("USD, audits included")
         axes.set_ylabel("share of answers that agree with the teacher's")
         axes.legend(loc="lower right")
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=120, format="png")
 
 
 def _figures(outcome: Outcome) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from config.settings import PolicySettings
@@ -28,10 +29,16 @@ def named(text: str, settings: PolicySettings) -> Policy:
     form, usual, made = _NAMED[name]
     wanted = len(form.split(",")) if form else 0
     parameters = _numbers(said) if separator else usual(settings)
-    if parameters is None or len(parameters) != wanted or min(parameters, default=0.0) < 0:
+    most = 1.0 if name in _SHARES else math.inf
+    if parameters is None or len(parameters) != wanted or not _within(parameters, most):
         expected = f"{name}:{form}" if form else name
-        raise UnknownPolicyError(f"expected {expected}, in numbers of 0 or more (got {text!r})")
+        numbers = "a number from 0 to 1" if name in _SHARES else "numbers of 0 or more"
+        raise UnknownPolicyError(f"expected {expected}, in {numbers} (got {text!r})")
     return made(*parameters)
+
+
+def _within(parameters: tuple[float, ...], most: float) -> bool:
+    return all(math.isfinite(number) and 0 <= number <= most for number in parameters)
 
 
 def _numbers(text: str) -> tuple[float, ...] | None:
@@ -40,6 +47,9 @@ def _numbers(text: str) -> tuple[float, ...] | None:
     except ValueError:
         return None
 
+
+_SHARES = {"random", "cascade"}
+"""Policies whose parameter is one of all requests, or a probability."""
 
 _Usual = Callable[[PolicySettings], tuple[float, ...]]
 

@@ -57,6 +57,8 @@ def sums(count: int) -> list[dict[str, Any]]:
                 {"role": "user", "content": f"{number} + {number * 7}"},
                 {"role": "assistant", "content": str(number * 8)},
             ],
+            # Markup to some, and in a formula wrong.
+            "metadata": {"task": "[Add] $ and $^"},
         }
         for number in range(count)
     ]

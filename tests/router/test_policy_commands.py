@@ -165,6 +165,8 @@ def test_alpha_chooses_thresholds(log: list[Exchange], data: Path, tmp_path: Pat
 
 def test_frontier(log: list[Exchange], data: Path, tmp_path: Path) -> None:
     out, png = tmp_path / "out.json", tmp_path / "out.png"
+    # The name of the picture does not say what it is.
+    png = png.with_suffix(".foo")
     files = ("--json", str(out), "--png", str(png))
     code, shown, errors = call("frontier", "task", "--data", str(data), *files)
     assert (code, errors) == (0, [])
@@ -252,8 +254,11 @@ def test_explain_what_no_policy_chose_or_what_came_otherwise(data: Path) -> None
     ("arguments", "complaint"),
     [
         (("--policy", "best"), "--policy: expected one of bound, teacher, student, random,"),
-        (("--policy", "random:x"), "--policy: expected random:SHARE, in numbers of 0 or more"),
-        (("--policy", "random:1,2"), "--policy: expected random:SHARE, in numbers of 0 or more"),
+        (("--policy", "random:x"), "--policy: expected random:SHARE, in a number from 0 to 1"),
+        (("--policy", "random:1,2"), "--policy: expected random:SHARE, in a number from 0 to 1"),
+        (("--policy", "random:2"), "--policy: expected random:SHARE, in a number from 0 to 1"),
+        (("--policy", "cascade:nan"), "--policy: expected cascade:THRESHOLD, in a number from"),
+        (("--policy", "deadline:inf"), "--policy: expected deadline:SECONDS, in numbers of 0"),
         (("--policy", "teacher:1"), "--policy: expected teacher, in numbers of 0 or more"),
         (("--policy", "budget"), "--policy: expected one of bound"),
         (("--threshold", "2"), "--threshold: expected a number from 0 to 1 (got 2)"),

@@ -116,6 +116,7 @@ def test_a_part_of_the_time(folder: Path) -> None:
     assert as_json(folder, "--since", "50h", "--until", "20h")["total"]["requests"] == 12
     date = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(NOW - 20 * HOUR_S))
     assert as_json(folder, "--since", date)["total"]["requests"] == 12
+    assert as_json(folder, "--since", "999999d") == as_json(folder, "--since", "1970-01-01")
     empty = as_json(folder, "--since", "2001-01-01", "--until", "2001-02-01T12:00+02:00")
     assert empty["total"]["requests"] == 0
     assert empty["total"]["agreement"] is None
@@ -259,6 +260,8 @@ def test_a_replayed_teacher_is_called_one(tmp_path: Path) -> None:
         (["--since", "yesterday"], "--since: expected 12h, 30d or a date"),
         (["--since", "9y"], "--since: expected a number and s, m, h or d"),
         (["--until", "2026-13-01"], "--until: expected"),
+        (["--since", "0001-01-01T00:00+05:00"], "--since: expected"),
+        (["--until", "9999-12-31T23:59-05:00"], "--until: expected"),
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--output", "/nowhere/at/all.html"], "cannot write to /nowhere/at/all.html"),
         (["--config", "/nowhere.yaml"], "No such file"),
