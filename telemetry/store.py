@@ -302,18 +302,21 @@ class Store:
     def forget_before(self, horizon: float, since: float = 0.0) -> int:
         """Keep no text of the exchanges that were made from Unix time ``since`` on and before
         ``horizon``; how many there were. In batches, so that others can write meanwhile."""
-        texts = [exchanges.c[name] for name in _TEXTS]
-        period = (exchanges.c.created >= since, exchanges.c.created < horizon)
-        some = or_(*(text.is_not(None) for text in texts))
-        batch = select(exchanges.c.id).where(*period, some).limit(_BATCH)
-        forgetting = update(exchanges).where(exchanges.c.id.in_(batch)).values(_FORGOTTEN)
+        of = exchanges.c
+        some = or_(*(of[name].is_not(None) for name in _TEXTS))
         forgotten = 0
         while True:
-            with self.engine.begin() as connection:
-                count = connection.execute(forgetting).rowcount
-            forgotten += count
-            if count < _BATCH:
+            # Each goes on where the last ended: what is forgotten is not gone through again.
+            old = select(of.id, of.created).where(of.created >= since, of.created < horizon, some)
+            with self.engine.connect() as connection:
+                batch = connection.execute(old.order_by(of.created).limit(_BATCH)).all()
+            if not batch:
                 return forgotten
+            since = batch[-1].created
+            which = of.id.in_([row.id for row in batch])
+            with self.engine.begin() as connection:
+                connection.execute(update(exchanges).where(which).values(_FORGOTTEN))
+            forgotten += len(batch)
 
     # Feedback
 
