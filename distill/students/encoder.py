@@ -75,7 +75,7 @@ class SentenceEncoder:
         if (folder / GRAPH).is_file():
             graph, memory = folder / GRAPH, folder / MEMORY
         else:
-            graph = cache / f"{folder.parent.name}-{folder.name}-int8.onnx"
+            graph = cache / exported_name(folder)
             memory = graph.with_suffix(".db")
         return cls(name, folder, graph, EmbeddingMemory(memory) if remember else None)
 
@@ -122,6 +122,15 @@ class SentenceEncoder:
 
     def _compute(self, texts: Sequence[str]) -> Embeddings:
         return compute(self.graph(), self.folder / TOKENIZER, texts)
+
+
+def exported_name(folder: Path) -> str:
+    """What the encoder in ``folder`` is called once it has been exported: another one that lies
+    elsewhere, or takes its place, is called otherwise."""
+    files = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+    seen = [(name, about.st_size, about.st_mtime_ns) for name, about in files]
+    digits = xxhash.xxh3_64_hexdigest(repr((str(folder), seen)))
+    return f"{folder.parent.name}-{folder.name}-{digits[:8]}-int8.onnx"
 
 
 def forget_before(cache: Path, horizon: float) -> None:

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from distill.students.encoder import GRAPH, TOKENIZER, EmbeddingMemory, text_key
+from distill.students.encoder import GRAPH, TOKENIZER, EmbeddingMemory, exported_name, text_key
 
 EXPORTED = "exported.onnx"
 """File of a ``table`` that is as one that has been exported."""
@@ -35,7 +35,7 @@ def place(folder: Path, cache: Path) -> None:
     """Make it so that the ``table`` in ``folder`` has been exported to ``cache`` already."""
     cache.mkdir(parents=True, exist_ok=True)
     graph = (folder / EXPORTED).read_bytes()
-    (cache / f"{folder.parent.name}-{folder.name}-int8.onnx").write_bytes(graph)
+    (cache / exported_name(folder.resolve())).write_bytes(graph)
 
 
 def own(folder: Path, vectors: Mapping[str, Sequence[float]]) -> None:

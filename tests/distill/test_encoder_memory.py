@@ -12,6 +12,7 @@ from distill.students.encoder import (
     FOLDER,
     EmbeddingMemory,
     SentenceEncoder,
+    exported_name,
     forget_before,
     text_key,
 )
@@ -41,6 +42,13 @@ def test_two_encoders_do_not_take_one_another_s_word(tmp_path):
         said.append(opened.embed(["crash"]))
         assert said[-1] == pytest.approx(opened.forgetful().embed(["crash"]), abs=1e-3)
     assert said[0] != pytest.approx(said[1], abs=1e-3)
+
+
+def test_an_encoder_that_takes_another_s_place_is_exported_again(tmp_path):
+    one, other = tmp_path / "a" / "enc" / "model", tmp_path / "b" / "enc" / "model"
+    places = [(one, ["crash"]), (other, ["crash"]), (one, ["login", "a"])]
+    names = [exported_name(sentence_encoder.table(folder, words)) for folder, words in places]
+    assert len(set(names)) == 3
 
 
 def test_what_was_kept_for_long_enough_is_forgotten(tmp_path):

@@ -35,6 +35,9 @@ from distill.students.export import export, mean_state
 from distill.students.tuned import job
 from distill.students.tuned.job import Job, Recipe, Report
 
+_PARENT = os.getppid()
+"""The process that wants the encoder."""
+
 _WARM = 0.1
 """Share of a tuning in which the rates rise."""
 _CLIP = 1.0
@@ -139,14 +142,16 @@ def _fit(
     highest = [group["lr"] for group in optimizer.param_groups]
     epochs = recipe.epochs_of(len(tokens))
     steps = epochs * math.ceil(len(tokens) / recipe.batch)
-    parent, used, done = os.getppid(), time.process_time(), 0
+    used, done = time.process_time(), 0
     model.train()
     lengths = [len(each) for each in tokens]
     for batch in by_length(lengths, recipe.batch, epochs, recipe.seed):
         progress, clock = done / steps, (time.process_time() - used) / cpu_s
         # A clock that is not ahead must change nothing, or no two tunings were the same.
         progress = clock if clock > progress + 1 / steps else progress
-        if progress >= 1 or os.getppid() != parent:
+        if os.getppid() != _PARENT:
+            raise SystemExit("whoever wanted the encoder is gone")
+        if progress >= 1:
             break
         for group, rate in zip(optimizer.param_groups, highest, strict=True):
             group["lr"] = rate * min((progress + 1 / steps) / _WARM, 1 - progress)
