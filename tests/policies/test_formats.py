@@ -34,6 +34,10 @@ def test_a_schema_is_met_by_what_it_describes_alone(value: Any) -> None:
     assert not fits(json.dumps([value]), schema({"const": value}))
 
 
+def test_a_schema_may_have_integers_of_any_length() -> None:
+    assert fits("5", schema({"type": "integer", "maximum": 2**64}))
+
+
 @given(st.text(max_size=10))
 def test_any_text_is_text_and_hardly_any_is_json(text: str) -> None:
     assert fits(text, {"type": "text"})
