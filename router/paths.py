@@ -9,6 +9,9 @@ from starlette.types import Scope
 
 API = "/v1"
 
+_MOST_PARTS = 8
+"""Of a path after that: no endpoint has as many, and a path may be as long as a caller likes."""
+
 
 def usual(scope: Scope) -> Scope:
     """The same request as its endpoint knows it.
@@ -28,7 +31,7 @@ def meant(path: str, routes: Sequence[BaseRoute]) -> str | None:
     """The path that somebody with a wrong base URL, such as one without ``/v1`` or with two of
     them, or Azure's, is likely to have meant; None if it ends like none of ``routes``."""
     parts = path.split("/")
-    for start in range(1, len(parts)):
+    for start in range(max(1, len(parts) - _MOST_PARTS), len(parts)):
         likely = "/".join((API, *parts[start:]))
         asked = {"type": "http", "method": "GET", "path": likely, "headers": []}
         if any(route.matches(asked)[0] is not Match.NONE for route in routes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -12,7 +13,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.routing import Route
 
+from router.paths import meant
 from tests.router.conftest import TEACHER
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
@@ -110,6 +113,14 @@ def test_a_wrong_base_url_is_told_the_right_path(root: str, path: str, likely: s
 def test_a_client_of_anthropics_is_told_so_too(root: str) -> None:
     answer = httpx.post(f"{root}/v1/v1/messages", headers={"anthropic-version": "2023-06-01"})
     assert answer.json()["error"]["message"].endswith("Did you mean /v1/messages?")
+
+
+def test_a_path_of_any_length_is_told_to_be_unknown() -> None:
+    routes = [Route(f"/v1/{name}", lambda _: None) for name in "abcdefgh"]
+    begun = time.process_time()
+    assert meant(30_000 * "/x", routes) is None
+    assert time.process_time() - begun < 1
+    assert meant(30_000 * "/x" + "/a", routes) == "/v1/a"
 
 
 def test_nothing_is_said_of_paths_that_lead_nowhere(root: str) -> None:
