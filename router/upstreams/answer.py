@@ -124,17 +124,23 @@ class _Choice:
 
     def _add_part(self, key: str, value: Any) -> None:
         if key == "content":
-            self.text.append(value)
+            self.text += _texts(value)
         elif key == "tool_calls":
             _add_tool_calls(self.message.setdefault("tool_calls", []), value)
         elif key == "thinking_blocks":
             _add_thinking(self.message.setdefault(key, []), value)
-        elif isinstance(value, str):
-            self.message[key] = self.message.get(key, "") + value
-        elif isinstance(value, list):
-            self.message.setdefault(key, []).extend(value)
         else:
-            self.message[key] = value
+            before = self.message.get(key)
+            adds_up = isinstance(value, str | list) and type(value) is type(before)
+            self.message[key] = before + value if adds_up else value
+
+
+def _texts(content: Any) -> list[str]:
+    """What of a part's content is text. Some servers send a list, with thoughts beside it."""
+    if not isinstance(content, list):
+        return [content] if isinstance(content, str) else []
+    found = [part.get("text") for part in content if isinstance(part, dict)]
+    return [text for text in found if isinstance(text, str)]
 
 
 def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:

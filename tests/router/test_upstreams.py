@@ -95,6 +95,21 @@ def test_a_stream_says_what_a_completion_says(pieces: list[str], arguments: str)
     assert kept["message"] == said["message"] == message
 
 
+def test_thoughts_that_come_within_the_content_are_no_text() -> None:
+    """As Mistral's reasoning models stream them."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Well ..."}]}
+    collector = AnswerCollector()
+    collector.add({"choices": [choice({"content": [thought]})]})
+    assert collector.begun
+    collector.add({"choices": [choice({"content": [{"type": "text", "text": "ye"}]})]})
+    collector.add({"choices": [choice({"content": "s", "mood": "good"})]})
+    collector.add({"choices": [choice({"mood": ["better"]}, "stop")]})
+    answer = collector.answer()
+    assert (answer.text, answer.finish_reason) == ("yes", "stop")
+    (kept,) = json.loads(answer.choices or "")
+    assert kept["message"]["mood"] == ["better"]
+
+
 def test_a_plain_answer_is_no_more_than_its_text() -> None:
     message: dict[str, Any] = {
         "role": "assistant",
