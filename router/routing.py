@@ -18,14 +18,19 @@ from policies.scores import RouteScore, Scores
 from policies.threshold import Bound
 from router.chain import first_asked
 from router.conversations import Conversations, turns
-from router.errors import ProtegeError, StudentNotFoundError, StudentUnableError
+from router.errors import (
+    ProtegeError,
+    StudentNotFoundError,
+    StudentUnableError,
+    TooDearError,
+)
 from router.models import Model, Models, Target
 from router.paying import Paying
 from router.precedence import InForce, Precedence
 from router.request import ChatRequest
 from router.rollout import Rollouts
 from router.serving import Student, Students
-from router.turn import Arrival, Opinion, Turn
+from router.turn import Arrival, Opinion, Turn, usd
 from telemetry.exchange import Route
 
 _log = logging.getLogger(__name__)
@@ -56,6 +61,7 @@ class Routing:
         """Raises StudentNotFoundError, StudentUnableError, ForbiddenError, InvalidRequestError,
         TooDearError or BudgetSpentError."""
         if isinstance(target, Model):
+            self._check_budget(request, target)
             return Turn(arrival, request, "model", "forced", sampled=False)
         task = request.prompt.task
         canary = None if target is not None else self.rollouts.drawn(task)
@@ -66,6 +72,7 @@ class Routing:
         # Drawn before the route and whatever it will be, or the sample would depend on the policy.
         sampled = student is None or random.random() < audit_rate
         if target == "teacher":
+            self._check_budget(request, first_asked(self.models.chain))
             return Turn(arrival, request, "teacher", "forced", sampled)
         in_force = self.precedence.find(arrival.key_id, task, request.terms.policy)
         rule = self._rule(student, request)
@@ -78,6 +85,8 @@ class Routing:
         if target == "student":
             if opinion is None or rule is not None:
                 raise _unable(request, student, rule)
+            if opinion.hosted is not None:
+                self._check_budget(request, opinion.hosted)
             return Turn(arrival, request, "student", "forced", sampled, opinion)
         before, this = turns(request.body, arrival.key_id, task)
         options = self._options(request, opinion) if opinion and rule is None else None
@@ -158,6 +167,20 @@ class Routing:
         return self.scores.teacher(
             request.ask, model.upstream.model, model.price, model.breaker.wait_s()
         )
+
+    def _check_budget(self, request: ChatRequest, model: Model) -> None:
+        """Raises TooDearError where a model that has been asked for by name is expected to cost
+        more than the caller allows."""
+        budget = request.terms.budget
+        if budget is None:
+            return
+        cost = self._score_model(request, model).cost
+        if cost > budget:
+            raise TooDearError(
+                f"{model.upstream.model} is expected to cost {usd(cost)} USD, more than the "
+                "request's budget.",
+                "x-protege-budget",
+            )
 
     def _score_student(self, request: ChatRequest, opinion: Opinion) -> RouteScore:
         if opinion.hosted is not None:

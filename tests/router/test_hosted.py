@@ -261,6 +261,8 @@ def test_it_costs_what_a_caller_may_not_want_to_pay(server: Server) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(server, UNSURE, extra_headers={"x-protege-budget": "0.0000001"})
     assert caught.value.code == "budget_exceeded"
+    with pytest.raises(openai.BadRequestError):
+        ask(server, model="student", extra_headers={"x-protege-budget": "0.0000001"})
 
 
 def test_a_model_that_is_not_configured_any_more_answers_nothing(server: Server) -> None:

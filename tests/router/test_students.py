@@ -234,6 +234,14 @@ def test_the_student_answers_what_the_teacher_is_too_dear_for(server: Server) ->
     assert caught.value.param == "x-protege-budget"
 
 
+@pytest.mark.parametrize("model", ["teacher", "gpt-5.4-mini"])
+def test_a_model_that_is_asked_for_by_name_may_be_too_dear(server: Server, model: str) -> None:
+    assert ask(server, model=model, **terms(budget=1)).headers["x-protege-reason"] == "forced"
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, model=model, **terms(budget=0.0000001))
+    assert (caught.value.code, caught.value.param) == ("budget_exceeded", "x-protege-budget")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("bound", "2"), ("bound", "x"), ("deadline", "0"), ("deadline", "inf"), ("budget", "-1")],
