@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import openai
 from pydantic import SecretStr
@@ -130,12 +129,7 @@ def children(parent: int) -> list[Child]:
     return found
 
 
-def run_cli(
-    *arguments: str,
-    program: str = PROTEGE,
-    output: int | IO[str] = subprocess.PIPE,
-    **environment: str,
-) -> subprocess.Popen[str]:
+def run_cli(*arguments: str, program: str = PROTEGE, **environment: str) -> subprocess.Popen[str]:
     """``protege`` with these arguments and nothing of the tester's own configuration."""
     inherited = {
         name: value
@@ -146,7 +140,7 @@ def run_cli(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         env={**inherited, "NO_COLOR": "1", **environment},
-        stdout=output,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )

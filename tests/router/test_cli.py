@@ -1,12 +1,15 @@
 """What is typed wrongly is told in one line."""
 
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from telemetry.store import Store
-from tests.router.server import run_cli
+from tests.router.server import PROTEGE, ROOT, run_cli
 
 
 @pytest.mark.parametrize(
@@ -52,11 +55,19 @@ def test_who_stops_reading_is_told_nothing(tmp_path: Path) -> None:
 )
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path, arguments: str) -> None:
     Store(tmp_path).close()
+    command = [sys.executable, "-c", PROTEGE, *arguments.split()]
+    environment = {**os.environ, "PROTEGE_DATA": str(tmp_path)}
     with open("/dev/full", "w", encoding="utf-8") as full:
-        process = run_cli(*arguments.split(), output=full, PROTEGE_DATA=str(tmp_path))
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert errors == "protege: cannot print: No space left on device\n"
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "protege: cannot print: No space left on device\n")
 
 
 def test_without_a_command_all_are_shown() -> None:
