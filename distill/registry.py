@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from typing import Any
 
 from telemetry.exchange import StudentRecord, TaskState
@@ -19,6 +20,8 @@ _KEPT_SERVED = 8
 they would have answered tells how much the teacher's answers count."""
 _KEPT_OTHERS = 3
 """Those of the others that do."""
+
+_OVERTAKEN = "another student was tested meanwhile; tested again with the next answers"
 
 
 class RegistryError(Exception):
@@ -86,6 +89,17 @@ def untested(record: StudentRecord, state: TaskState) -> str | None:
     if card.get("data", {}).get("since", state.epoch) < state.epoch:
         return "was tested on answers from before the task's last demotion"
     return None
+
+
+def overtaken(record: StudentRecord) -> StudentRecord:
+    """The student of a run as it is kept where another of its task was put to the test since that
+    began: whatever its own test found, it does not hold."""
+    card = read_card(record)
+    if card["gate"]["threshold"] is None:
+        return record
+    card["gate"] |= {"promoted": False, "reason": _OVERTAKEN, "veto": _OVERTAKEN}
+    told = json.dumps(card, ensure_ascii=False, indent=1)
+    return replace(record, serving=False, stage=None, verdict=_OVERTAKEN, card=told)
 
 
 def prune(store: Store, task: str) -> None:

@@ -335,10 +335,7 @@ class Trainer:
         """Let the task of a job wait as if it had been trained."""
         if job.model == "encoder":
             return
-        task = job.task
-        state = self._store.roster.task_states().get(task, TaskState(task))
-        after = dataclasses.replace(state, trained_on=answers, trained_at=time.time())
-        self._store.roster.save_task_state(after)
+        self._store.roster.put_off(job.task, answers, job.created, time.time())
 
     def _label_run(
         self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
@@ -446,17 +443,19 @@ class Trainer:
             self._last[task] = dataclasses.replace(self._last[task], hope=run.hope)
         card = _card(about, run, state, started, expected)
         record = self._shelf.put(task, version, run, card, self._settings.loop.rollout)
-        kept = self._store.roster.close_run(run.advance(state, answers, started), record)
+        overtaken = None if run.verdict.delta is None else registry.overtaken(record)
+        after = run.advance(state, answers, started)
+        kept = self._store.roster.close_run(after, record, overtaken)
         registry.prune(self._store, task)
-        if record.placed:
-            trials.forget(self._store.engine, task, version)
-        verdict = run.verdict.reason if kept else "dropped: the task was demoted meanwhile"
+        verdict = "dropped: the task was demoted meanwhile" if kept is None else kept.verdict
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)
-        if kept:
-            progress.close(record)
-        else:
+        if kept is None:
             progress.fail(verdict)
-        return "promoted" if kept and run.verdict.promoted else "kept"
+            return "kept"
+        if kept.placed:
+            trials.forget(self._store.engine, task, version)
+        progress.close(kept)
+        return "promoted" if kept.placed else "kept"
 
     def _worth(self, job: Job) -> Worth | None:
         """What the run is worth, if it is known what it costs. A label student's first run tells;

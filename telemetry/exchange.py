@@ -152,7 +152,7 @@ class TaskState:
     epoch: float = 0.0
     """Unix time from which exchanges count as evidence: moved forward by a demotion."""
     attempts: int = 0
-    """Gate tests made in this epoch: each spends part of the error budget."""
+    """Gate tests made in the task's life: each spends part of the error budget."""
     tested_on: int = 0
     """Teacher answers that the last gate test was made on."""
     trained_on: int = 0

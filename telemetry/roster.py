@@ -38,17 +38,28 @@ class Roster:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def close_run(self, state: TaskState, record: StudentRecord) -> bool:
-        """Keep what a training run came to: the task's new state and its student.
+    def close_run(
+        self, state: TaskState, record: StudentRecord, overtaken: StudentRecord | None = None
+    ) -> StudentRecord | None:
+        """Keep what a training run came to: the task's new state and its student, which is
+        returned.
 
         A student that is ``serving`` takes over its task, one that is on its way there takes the
-        place of any other that is. All in one transaction; False, and nothing kept, where the
-        task's epoch has moved on since the run began.
+        place of any other that is. One that was put to the test is kept as ``overtaken`` where
+        another was since the run began: both had the same part of the error budget. Each test is
+        counted. All in one transaction; None, and no student kept, where the task's epoch has moved
+        on since the run began.
         """
         with self._engine.begin() as connection:
-            if locked(connection, state.task).epoch != state.epoch:
-                return False
-            _save(connection, state)
+            now = locked(connection, state.task)
+            if overtaken is not None:
+                if now.attempts >= state.attempts:
+                    record = overtaken
+                now = dataclasses.replace(now, attempts=now.attempts + 1)
+            if now.epoch != state.epoch:
+                _save(connection, now)
+                return None
+            _save(connection, _later(state, now))
             earned = record.created if record.serving else None
             if record.placed:
                 _turn_back(connection, record.task, _replaced(record.version))
@@ -57,7 +68,7 @@ class Roster:
                 changes.note(connection, record.task, "promoted", "loop", record.created)
             values = {**dataclasses.asdict(record), "earned": earned}
             connection.execute(insert(students), values)
-        return True
+        return record
 
     def promote(self, task: str, version: str, verdict: str, now: float) -> bool:
         """Let a student of ``task`` that has its files take over by hand at Unix time ``now``;
@@ -198,10 +209,16 @@ class Roster:
                 row.task: TaskState(**row._mapping) for row in connection.execute(select(tasks))
             }
 
-    def save_task_state(self, state: TaskState) -> None:
+    def put_off(self, task: str, answers: int, counted: float, now: float) -> None:
+        """Let a task wait from Unix time ``now`` on as if a student had been trained on so many
+        ``answers``, which were ``counted`` at that time; not where a demotion has put them out of
+        count since."""
         with self._engine.begin() as connection:
-            locked(connection, state.task)
-            _save(connection, state)
+            state = locked(connection, task)
+            if state.epoch <= counted:
+                tried = dataclasses.replace(state, trained_on=answers, trained_at=counted)
+                after = dataclasses.replace(_later(tried, state), trained_at=now)
+                _save(connection, after)
 
     def _students(self, *conditions: Any) -> list[StudentRecord]:
         query = select(students).where(*conditions).order_by(students.c.created)
@@ -250,6 +267,20 @@ def _install(connection: Connection, version: str, verdict: str, **gained: float
 
 def _replaced(version: str) -> str:
     return f"replaced by {version}"
+
+
+def _later(state: TaskState, now: TaskState) -> TaskState:
+    """The ``state`` that a run leaves, where others of its epoch may have led to ``now`` since it
+    began."""
+    after = dataclasses.replace(
+        state,
+        attempts=max(state.attempts, now.attempts),
+        tested_on=max(state.tested_on, now.tested_on),
+    )
+    if now.trained_at <= state.trained_at:
+        return after
+    trained_on = max(state.trained_on, now.trained_on)
+    return dataclasses.replace(after, trained_on=trained_on, trained_at=now.trained_at)
 
 
 def _save(connection: Connection, state: TaskState) -> None:

@@ -7,15 +7,16 @@ import pytest
 from sqlalchemy import delete
 
 from config.settings import LoopSettings, PolicySettings
-from distill import schedule
+from distill import registry, schedule
 from distill.data.dataset import build
+from distill.registry import UntestedError
 from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import retrain
 from distill.trainer import Trainer, TrainerSettings
 from policies.calibration import attempt_delta
-from telemetry import runs
+from telemetry import jobs, runs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.schema import students, tasks
 from telemetry.store import Store
@@ -238,6 +239,27 @@ def test_a_run_that_a_demotion_overtook_is_dropped(store):
     late = StudentRecord("v2", "support", 0.0, "students/v2", True, "passed", "{}")
     assert not store.roster.close_run(TaskState("support"), late)
     assert store.roster.serving() == []
+
+
+def test_a_student_that_was_tested_beside_another_does_not_serve(store, tmp_path, monkeypatch):
+    store.write(exchanges(stream(300)))
+
+    def run(task, *rest, **more):
+        other = StudentRecord("other", task, 0.0, "", False, "no threshold meets the bound", "{}")
+        assert store.roster.close_run(TaskState(task, attempts=1), other, other)
+        return retrain(task, *rest, **more)
+
+    monkeypatch.setattr("distill.trainer.retrain", run)
+    train_once(tmp_path)
+    assert store.roster.placed() == []
+    _, record = store.roster.students("support")
+    assert record.verdict.startswith("another student was tested meanwhile")
+    # Nor does a person take it for one that has passed.
+    with pytest.raises(UntestedError, match="another student was tested meanwhile"):
+        registry.promote(store, record.version, "I like it")
+    assert store.roster.task_states()["support"].attempts == 2
+    (over,) = jobs.page(store.engine, 5, None, {})
+    assert (over.status, over.student) == ("succeeded", record.version)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"PK\3\4", b"\xff" * 100])

@@ -274,7 +274,8 @@ def test_an_encoder_from_before_a_demotion_is_no_reason_to_train(asked, base, tm
     look(trainer, 1)
     assert len(asked) == 1
     # As a broken promise leaves it: all but twenty answers no longer count.
-    store.roster.save_task_state(TaskState("support", attempts=1, epoch=1580.0))
+    (record,) = store.roster.placed()
+    assert store.roster.demote("support", record.version, "audits broke the bound", now=1580.0)
     look(trainer, 1)
     assert store.roster.task_states()["support"].trained_at == 0
     assert len(store.roster.students("support")) == 1

@@ -102,7 +102,7 @@ def test_a_trainer_that_looked_before_another_had_finished_begins_nothing(
     looked = TaskState("t")
     job = jobs.begin(store.engine, looked, 10.0)
     assert job is not None
-    store.roster.save_task_state(TaskState("t", trained_on=200, trained_at=12.0))
+    store.roster.put_off("t", 200, 10.0, 12.0)
     assert jobs.finish(store.engine, job, "succeeded", 12.0, student="s")
     assert jobs.begin(store.engine, looked, 13.0) is None
     assert jobs.begin(store.engine, store.roster.task_states()["t"], 13.0) is not None

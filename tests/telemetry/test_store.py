@@ -132,7 +132,8 @@ def test_answers_are_counted_from_the_tasks_epoch(store: Store) -> None:
     store.write([exchange(f"e{second}", created=float(second)) for second in range(10)])
     store.write([exchange("other", task="other")])
     assert store.teacher_answer_counts() == {"t": 10, "other": 1}
-    store.roster.save_task_state(TaskState("t", epoch=7.0))
+    store.roster.close_run(TaskState("t"), student("v1"))
+    assert store.roster.demote("t", "v1", "audits disagree", now=7.0)
     assert store.teacher_answer_counts() == {"t": 3, "other": 1}
 
 
@@ -179,6 +180,47 @@ def test_a_demotion_starts_a_new_epoch(store: Store) -> None:
     assert not store.roster.demote("t", "v1", "again", now=300.0)
     assert [record.version for record in store.roster.serving()] == ["v3"]
     assert store.roster.task_states()["t"].epoch == 200.0
+
+
+def test_of_two_students_tested_at_once_the_first_has_the_place(store: Store) -> None:
+    """Both had the same part of the error budget, and each test is counted."""
+    label = TaskState("t", attempts=1, tested_on=500, trained_on=500, trained_at=50.0)
+    text = TaskState("t", attempts=1, tested_on=100, trained_on=400, trained_at=10.0)
+    refused = student("text", serving=False)
+    assert store.roster.close_run(label, student("label"), student("label", serving=False))
+    assert store.roster.close_run(text, student("text"), refused) == refused
+    assert [record.version for record in store.roster.serving()] == ["label"]
+    after = dataclasses.replace(label, attempts=2)
+    assert store.roster.task_states()["t"] == after
+    # One that was not tested spends nothing, and one that began later is not overtaken.
+    assert store.roster.close_run(text, student("untested", serving=False))
+    assert store.roster.task_states()["t"] == after
+    next_ = dataclasses.replace(after, attempts=3, trained_on=300, trained_at=60.0)
+    assert store.roster.close_run(next_, student("next"), student("next", serving=False))
+    assert [record.version for record in store.roster.serving()] == ["next"]
+    assert store.roster.task_states()["t"] == next_
+
+
+def test_a_test_that_a_demotion_overtook_is_counted(store: Store) -> None:
+    store.roster.close_run(TaskState("t", attempts=3), student("v1"))
+    assert store.roster.demote("t", "v1", "audits disagree", now=200.0)
+    late = student("v2"), student("v2", serving=False)
+    assert store.roster.close_run(TaskState("t", attempts=4), *late) is None
+    assert store.roster.task_states()["t"] == TaskState("t", epoch=200.0, attempts=4)
+
+
+def test_a_task_is_put_off_and_nothing_else_of_it_changed(store: Store) -> None:
+    began = TaskState("t", attempts=1, tested_on=90, trained_on=100, trained_at=20.0)
+    store.roster.close_run(began, student("v1"))
+    store.roster.put_off("t", 80, counted=30.0, now=40.0)
+    after = dataclasses.replace(began, trained_on=80, trained_at=40.0)
+    assert store.roster.task_states()["t"] == after
+    # Of a run that has begun since, more is known.
+    store.roster.put_off("t", 70, counted=30.0, now=50.0)
+    assert store.roster.task_states()["t"] == dataclasses.replace(after, trained_at=50.0)
+    assert store.roster.demote("t", "v1", "audits disagree", now=200.0)
+    store.roster.put_off("t", 110, counted=60.0, now=210.0)
+    assert store.roster.task_states()["t"] == TaskState("t", epoch=200.0, attempts=1)
 
 
 def test_many_threads_write_at_once(store: Store) -> None:
