@@ -3,7 +3,9 @@ has served is loaded again to be asked."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +27,10 @@ logger = logging.getLogger("protege.trainer")
 
 _STUDENTS = "students"
 """Their folder, below that of the data."""
+_CARD = "card.json"
+"""Written last: a folder without it is of a student that is not registered, or not yet."""
+_ABANDONED_S = 86400.0
+"""Whoever wrote to such a folder last so long ago was ended before the student was registered."""
 
 
 class Shelf:
@@ -83,7 +89,7 @@ class Shelf:
         self, task: str, version: str, run: Run, card: str, steps: RolloutSettings
     ) -> StudentRecord:
         """The student of a ``run``, to be rolled out in these ``steps`` if it was promoted. Its
-        files are written if there is any use for them."""
+        files are written if there is any use for them, all but its card."""
         path = Path(_STUDENTS) / version
         if run.hosted is not None:
             # In the shadow it has been already: that is what try-outs are.
@@ -91,9 +97,10 @@ class Shelf:
         stage = rollout.first(steps)
         if run.ladder is not None:
             folder = self._data / path
+            # A run that was killed before it registered its student may have left files here.
+            shutil.rmtree(folder, ignore_errors=True)
             run.ladder.save(folder)
             reach.save(folder, run.sure)
-            (folder / "card.json").write_text(card, encoding="utf-8")
         return StudentRecord(
             version=version,
             task=task,
@@ -104,3 +111,22 @@ class Shelf:
             card=card,
             stage=stage if run.verdict.promoted else None,
         )
+
+    def keep(self, record: StudentRecord) -> None:
+        """Complete the files of a student that has been registered."""
+        if record.path:
+            (self._data / record.path / _CARD).write_text(record.card, encoding="utf-8")
+
+    def drop(self, version: str) -> None:
+        """Delete the files of a student unless it has been registered."""
+        if self._store.roster.student(version) is None:
+            shutil.rmtree(self._data / _STUDENTS / version, ignore_errors=True)
+
+    def clear(self, now: float) -> None:
+        """Delete what runs have left that were ended, by Unix time ``now`` long ago, before they
+        registered their students."""
+        for folder in (self._data / _STUDENTS).glob("*"):
+            # Another trainer may be deleting it too.
+            with contextlib.suppress(FileNotFoundError):
+                if now - folder.stat().st_mtime > _ABANDONED_S and not (folder / _CARD).exists():
+                    self.drop(folder.name)

@@ -64,6 +64,8 @@ _PATIENCE = 20
 """Looking for work may take one part in this many of the time."""
 _FORGET_S = 60.0
 """How much longer than allowed texts may stay."""
+_CLEAR_S = 3600.0
+"""Time between two looks for files that nobody needs."""
 _AWAY_S = 5.0
 """Pause where the store cannot be read."""
 
@@ -121,6 +123,8 @@ class Trainer:
         """The last label run of each task."""
         self._forgotten = 0.0
         """Unix time before which no text is kept any more."""
+        self._cleared = 0.0
+        """Unix time at which what ended runs had left was deleted last."""
 
     def prepare_encoder(self) -> None:
         """Make the encoder ready; until it is, or if it cannot be, students read n-grams alone."""
@@ -135,6 +139,7 @@ class Trainer:
             started = time.monotonic()
             try:
                 self._forget()
+                self._clear()
                 worked = self._take_turn()
                 self._start_aside()
             except DBAPIError as error:
@@ -169,6 +174,13 @@ class Trainer:
             self._store.forget_before(horizon, self._forgotten)
             forget_before(self._encoders.folder, horizon)
             self._forgotten = horizon
+
+    def _clear(self) -> None:
+        """Delete, now and then, the files of students that were never registered."""
+        now = time.time()
+        if now - self._cleared > _CLEAR_S:
+            self._shelf.clear(now)
+            self._cleared = now
 
     def _next_turn(self) -> tuple[Job, int] | None:
         """The job to do next and its task's number of teacher answers: one that somebody has asked
@@ -446,6 +458,10 @@ class Trainer:
         overtaken = None if run.verdict.delta is None else registry.overtaken(record)
         after = run.advance(state, answers, started)
         kept = self._store.roster.close_run(after, record, overtaken)
+        if kept is None:
+            self._shelf.drop(version)
+        else:
+            self._shelf.keep(kept)
         registry.prune(self._store, task)
         verdict = "dropped: the task was demoted meanwhile" if kept is None else kept.verdict
         logger.info("%s: %s (%.1f s)", version, verdict, time.time() - started)

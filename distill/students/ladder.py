@@ -112,7 +112,6 @@ class Ladder:
 
     def save(self, folder: Path) -> None:
         """Write the ladder's files."""
-        # A run that was killed before it registered the ladder may have left it here.
         folder.mkdir(parents=True, exist_ok=True)
         for rung in self.rungs:
             assert isinstance(rung, LabelRung | ExtractionRung | TextRung | HostedRung), (

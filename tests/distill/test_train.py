@@ -1,6 +1,7 @@
 """Training runs: what earns traffic, what does not, and why."""
 
 import json
+import os
 import random
 
 import pytest
@@ -206,10 +207,44 @@ def test_what_a_killed_run_left_behind_is_in_nobodys_way(store, tmp_path):
         connection.execute(delete(students))
         connection.execute(delete(tasks))
     (tmp_path / record.path / "ladder.json").write_text("{", encoding="utf-8")
+    (tmp_path / record.path / "strata.json").write_text("{", encoding="utf-8")
     train_once(tmp_path)
     (again,) = store.roster.serving()
     assert again.path == record.path
     assert Ladder.load(tmp_path / again.path).version == record.version
+
+
+def test_files_of_students_that_were_never_registered_are_deleted(store, tmp_path):
+    names = ("ended", "busy", "registered", "complete")
+    for name in names:
+        (tmp_path / "students" / name).mkdir(parents=True)
+    # As in the folder of a student that is registered in another store.
+    (tmp_path / "students" / "complete" / "card.json").write_text("{}", encoding="utf-8")
+    for name in names:
+        if name != "busy":
+            os.utime(tmp_path / "students" / name, (0.0, 0.0))
+    record = StudentRecord("registered", "t", 0.0, "students/registered", False, "why", "{}")
+    assert store.roster.close_run(TaskState("t"), record)
+    train_once(tmp_path)
+    left = {folder.name for folder in (tmp_path / "students").iterdir()}
+    assert left == {"busy", "registered", "complete"}
+
+
+def test_a_run_that_a_demotion_overtook_leaves_no_files(store, tmp_path, monkeypatch):
+    store.write(exchanges(stream(300)))
+    first = StudentRecord("v1", "support", 0.0, "", True, "passed", "{}")
+    assert store.roster.close_run(TaskState("support"), first)
+
+    def run(*rest, **more):
+        store.roster.demote("support", "v1", "audits broke the bound", now=5000.0)
+        return retrain(*rest, **more)
+
+    monkeypatch.setattr("distill.trainer.retrain", run)
+    monkeypatch.setattr("distill.shelf.Shelf.champion", lambda *_: None)
+    train_once(tmp_path)
+    (over,) = jobs.page(store.engine, 5, None, {})
+    assert over.error == "dropped: the task was demoted meanwhile"
+    assert list((tmp_path / "students").iterdir()) == []
 
 
 def test_the_trainer_keeps_figures_of_what_fails(store, tmp_path):
