@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import xxhash
 from config.settings import PrivateData
 from distill.data import duplicates
 from distill.data.flaws import Flaw, flaw
-from distill.data.private import find, mask
+from distill.data.private import find, mask, mask_strange
 from policies.rules import needs_teacher
 from policies.tasks import read_prompt
 from telemetry.exchange import Exchange
@@ -181,18 +182,27 @@ def _body(request: str | None) -> Mapping[str, Any] | None:
 def _mask(read: Sequence[_Read]) -> list[_Read]:
     """The same with placeholders for private data. An answer has those of its text.
 
-    Of what an answer alone has nobody could know what to put back, so that it is not learnt; but an
-    answer that several requests have is nobody's own, and stays as it is.
+    Of what an answer alone has nobody could know what to put back, so that it is not learnt, and
+    its placeholders are those of no other answer: no student agrees with it. But an answer that
+    several requests have is nobody's own, and stays as it is.
     """
-    often = {answer for answer, count in Counter(one.answer for one in read).items() if count > 2}
+    counts = Counter(one.answer.strip() for one in read)
+    often = {answer for answer, times in counts.items() if times > 2}
+    numbers = count(1)
     masked = []
     for one in read:
         text = mask(one.text)
-        answer, flawed = text.hide(one.answer), one.flaw
-        if one.answer not in often and find(answer):
-            answer, flawed = mask(answer).text, flawed or "private"
-        repeats = tuple(map(text.hide, one.repeats))
-        masked.append(replace(one, text=text.text, answer=answer, flaw=flawed, repeats=repeats))
+        said = [one.answer, *one.repeats]
+        hidden = [text.hide(each) for each in said]
+        strange = mask_strange(hidden, numbers)
+        answer, *repeats = (
+            kept if each.strip() in often else own
+            for each, kept, own in zip(said, hidden, strange, strict=True)
+        )
+        flawed = one.flaw if answer == hidden[0] else one.flaw or "private"
+        masked.append(
+            replace(one, text=text.text, answer=answer, flaw=flawed, repeats=tuple(repeats))
+        )
     return masked
 
 

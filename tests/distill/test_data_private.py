@@ -1,6 +1,7 @@
 """Private data are found, hidden alike, and come back as they were."""
 
 import asyncio
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -105,7 +106,7 @@ def test_a_dataset_holds_no_private_data_where_they_are_masked():
     assert [e.answer.strip() for e in data.examples] == [
         *["[EMAIL_1]"] * 2,
         # Nobody could tell whose address it would be.
-        "ask [EMAIL_1]",
+        "ask [EMAIL_01]",
         *["help@example.com"] * 3,
     ]
     assert data.flaws == {"private": 1}
@@ -116,6 +117,22 @@ def test_a_dataset_holds_no_private_data_where_they_are_masked():
     assert build(rows, "detect").examples == build(rows).examples
     assert build(rows, "detect").private == data.private
     assert len({build(rows).version, data.version}) == 2
+
+
+def test_what_an_answer_alone_has_is_like_nothing_else():
+    said = '{"to": "agent@example.com", "for": "ann@example.com"}'
+    again = ["agent@example.com", "other@example.com", "ann@example.com", "help@example.com"]
+    rows = [
+        exchange(0, "ann@example.com", said, repeats=json.dumps(again)),
+        exchange(1, "bob@example.com", "agent@example.com"),
+        *(exchange(2 + i, f"whom do I ask? {i}", "help@example.com") for i in range(3)),
+    ]
+    first, second, *_ = build(rows, "mask").examples
+    assert first.answer == '{"to": "[EMAIL_01]", "for": "[EMAIL_1]"}'
+    # The teacher said the same again, or it did not.
+    assert first.repeats == ("[EMAIL_01]", "[EMAIL_02]", "[EMAIL_1]", "help@example.com")
+    assert second.answer not in {"agent@example.com", "[EMAIL_1]", *first.repeats}
+    assert (first.flaw, second.flaw) == ("private", "private")
 
 
 def mail_tasks(count, seed=0):
@@ -143,6 +160,16 @@ def test_a_student_of_masked_texts_answers_in_the_words_of_its_caller(tmp_path):
 
     prediction = asyncio.run(ask()).prediction
     assert prediction.answer == prediction.alternatives[0][0] == "ann@example.com"
+
+
+def test_no_student_agrees_with_an_address_that_its_caller_did_not_give():
+    pairs = [
+        (text, f"agent{i}@example.com" if i % 2 else own)
+        for i, (text, own) in enumerate(mail_tasks(250))
+    ]
+    data = build(exchanges(pairs), "mask")
+    run = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None)
+    assert not run.verdict.promoted
 
 
 def test_the_forecast_compares_what_callers_would_read():
