@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from distill.data.dataset import Dataset
+from distill.data.dataset import Dataset, Example
 from distill.students import forms
 from distill.students.extraction import answers as extraction
 from distill.students.extraction.answers import Found
@@ -53,8 +54,18 @@ def copied(data: Dataset, learnt: tuple[str, ...] | Form) -> Found | None:
     few = _form_cover(learnt, taught) if isinstance(learnt, Form) else _cover(learnt, taught)
     if few >= _WHOLE_COVER:
         return None
-    found = extraction.find(data.texts, data.answers)
+    found = standing(data.examples)
     return found if found is not None and found.cover > few else None
+
+
+def standing(examples: Sequence[Example]) -> Found | None:
+    """What of the answers of ``examples`` [n] stands in their requests. Flawed ones say nothing."""
+    sound = [each for each in examples if each.flaw is None]
+    found = extraction.find([each.text for each in sound], [each.answer for each in sound])
+    if found is None:
+        return None
+    values = iter(found.values)
+    return replace(found, values=[None if each.flaw else next(values) for each in examples])
 
 
 def closed_set(answers: Sequence[str]) -> tuple[str, ...]:

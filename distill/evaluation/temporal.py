@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distill.answers import learnable
+from distill.answers import learnable, standing
 from distill.data.dataset import Dataset, Example
 from distill.gate import Newest, Placed, numbered
 from distill.students import label
 from distill.students.base import Rung
-from distill.students.extraction import answers, training
+from distill.students.extraction import training
 from distill.students.extraction.rung import ExtractionRung
 from distill.students.label import LabelRung
 from policies.agreement import agree
@@ -83,7 +83,7 @@ def _of_older(
     groups = [each.group for each in old]
     # One that copies is tested alone.
     if any(isinstance(rung, ExtractionRung) for rung in rungs):
-        found = answers.find(texts, said)
+        found = standing(old)
         return [] if found is None else [training.train(texts, said, found, groups).rung]
     learnt = learnable([each.answer for each in old if each.flaw is None])
     if not learnt:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from config.settings import PolicySettings
 from distill.data.dataset import build
+from distill.evaluation.temporal import newest
 from distill.students.extraction.answers import find
 from distill.students.extraction.decoding import likeliest
 from distill.students.extraction.rung import ExtractionRung
@@ -224,6 +225,28 @@ def test_a_task_that_asks_for_what_stands_there_gets_a_student(tmp_path, make):
     more = build(exchanges(make(600)))
     again = retrain("support", "v2", more, student, TaskState("support"), PolicySettings(), None)
     assert "the champion" in again.verdict.reason
+
+
+def test_no_refusal_is_learnt():
+    refusal = "I'm sorry, but I can't assist with that."
+    pairs = [
+        (text.replace(answer, "a bomb"), refusal) if i % 4 == 0 else (text, answer)
+        for i, (text, answer) in enumerate(orders(400))
+    ]
+    data = build(exchanges(pairs))
+    result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
+    assert result.rungs == ("extraction",)
+    assert result.ladder is not None
+    (rung,) = result.ladder.rungs
+    assert isinstance(rung, ExtractionRung)
+    assert rung.extraction.fields == (Slot("plain", None, 1),)
+    # Nor by the student of older answers that the newest are put to.
+    late = newest(data, [rung], [refusal])
+    assert late is not None
+    assert (late.said < 0).all()
+    # They are evidence.
+    right = late.outcomes.agreed
+    assert 0.7 < right.mean() < 0.8
 
 
 def test_no_encoder_is_tuned_to_what_is_copied(tmp_path):

@@ -30,7 +30,7 @@ class Found:
 
     extraction: Extraction
     values: list[tuple[str, ...] | None]
-    """[n]: what each answer says in each field; None where it is of another form."""
+    """[n]: what each answer says in each field; None where it is of another form, or not learnt."""
     cover: float
     """Share of the answers of which all can be had."""
 

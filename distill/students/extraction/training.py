@@ -89,7 +89,7 @@ def train(
 
 
 def _values(found: Found, field: int) -> list[str]:
-    """What each answer says in a field; what is of another form says nothing that is known."""
+    """What each answer says in a field; what has no values says nothing that is known."""
     return ["" if one is None else one[field] for one in found.values]
 
 
