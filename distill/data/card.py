@@ -11,6 +11,7 @@ from typing import Any
 
 from distill.data.consistency import consistency
 from distill.data.dataset import Dataset
+from distill.students.base import LEAST_SUPPORT
 from telemetry.exchange import Exchange
 
 _MOST_LABELS = 64
@@ -25,6 +26,12 @@ def card(
     """
     times = [exchange.created for exchange in exchanges]
     labels = Counter(data.taught)
+    # Rare answers may be anybody's words, which a card must not keep.
+    listed = {
+        answer: times
+        for answer, times in labels.most_common(_MOST_LABELS)
+        if times >= LEAST_SUPPORT
+    }
     teachers = Counter(exchange.model for exchange in exchanges if exchange.route == "teacher")
     told = consistency(data)
     groups = {example.group for example in data.examples}
@@ -44,8 +51,8 @@ def card(
         "consistency": told and asdict(told),
         "private": dict(data.private),
         "masked": data.masked,
-        "answers_by_label": dict(labels.most_common(_MOST_LABELS)),
-        "other_answers": sum(labels.values()) - sum(n for _, n in labels.most_common(_MOST_LABELS)),
+        "answers_by_label": listed,
+        "other_answers": labels.total() - sum(listed.values()),
     }
 
 

@@ -13,6 +13,9 @@ HOSTED = "hosted"
 EXTRACTION = "extraction"
 """and of the one that copies its answers from the request."""
 
+LEAST_SUPPORT = 3
+"""Training answers a label needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

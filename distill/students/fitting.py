@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from distill.students import fields, forms
+from distill.students.base import LEAST_SUPPORT
 from distill.students.classifier import (
     SURE,
     Array,
@@ -37,8 +38,6 @@ from distill.students.forms import Form
 from policies.agreement import agree
 
 MOST_LABELS = 64
-LEAST_SUPPORT = 3
-"""Training answers a label needs."""
 
 _OTHER = -1
 _FOLDS = 5

@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from distill.data.dataset import Example
+from distill.students.base import LEAST_SUPPORT
 from telemetry.prices import Usage
 
 
@@ -22,7 +23,8 @@ class UsageModel:
     per_character: float
     """Prompt tokens for each character of the varying text."""
     completion: Mapping[str, float]
-    """Mean completion tokens of each answer."""
+    """Mean completion tokens of each frequent answer: rare ones may be anybody's words, which a
+    student must not keep."""
     error: float
     """Mean absolute error of the prompt tokens, as a share of their mean, on the examples."""
     longest: int | None = None
@@ -42,7 +44,11 @@ def fit(examples: Sequence[Example]) -> UsageModel:
     by_answer = defaultdict(list)
     for example in examples:
         by_answer[example.answer].append(example.completion_tokens)
-    completion = {answer: fmean(tokens) for answer, tokens in by_answer.items()}
+    completion = {
+        answer: fmean(tokens)
+        for answer, tokens in by_answer.items()
+        if len(tokens) >= LEAST_SUPPORT
+    }
     lengths = np.array([len(example.text) for example in examples], dtype=float)
     tokens = np.array([example.prompt_tokens for example in examples], dtype=float)
     if np.ptp(lengths) == 0:

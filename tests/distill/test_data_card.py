@@ -56,8 +56,8 @@ def test_the_card_tells_what_the_data_are():
         "consistency": None,
         "private": {},
         "masked": False,
-        "answers_by_label": {"a": 3, "c": 1},
-        "other_answers": 0,
+        "answers_by_label": {"a": 3},
+        "other_answers": 1,
     }
 
 

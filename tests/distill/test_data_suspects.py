@@ -11,7 +11,8 @@ from distill.data.dataset import build
 from distill.data.review import findings
 from distill.data.suspects import sieve, suspects
 from distill.students import label
-from distill.students.fitting import LEAST_SUPPORT, fit, frequent_labels
+from distill.students.base import LEAST_SUPPORT
+from distill.students.fitting import fit, frequent_labels
 from tests.distill.synthetic import WORDS, exchange, exchanges, stream
 
 

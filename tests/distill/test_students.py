@@ -204,3 +204,10 @@ def test_usage_is_learnt_from_the_teachers_own():
     assert estimate.completion_tokens == 3
     assert model.error < 0.02
     assert model.longest == 399
+
+
+def test_no_rare_answer_is_kept_for_its_usage():
+    said = ["Yes", "Yes", "Yes", "Call Ann", "Call Ann", "Call Bob"]
+    model = usage.fit([Example("text", answer, 40, 3) for answer in said])
+    assert model.completion == {"Yes": 3}
+    assert model.estimate("text", "Call Bob").completion_tokens == 2

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from distill.students import forms
+from distill.students.base import LEAST_SUPPORT
 from distill.students.extraction import listing
 from distill.students.extraction.marking import marks
 from distill.students.extraction.shape import Extraction, Kind, Series, Slot
 from distill.students.extraction.tokens import Tokens
-from distill.students.fitting import LEAST_SUPPORT, frequent_labels
+from distill.students.fitting import frequent_labels
 from distill.students.forms import Form
 
 _LEAST_COVER = 0.5

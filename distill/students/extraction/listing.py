@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from distill.students.base import LEAST_SUPPORT
 from distill.students.extraction.marking import marks
 from distill.students.extraction.shape import Series, strings_of
 from distill.students.extraction.tokens import Tokens
-from distill.students.fitting import LEAST_SUPPORT
 
 _STYLES = (
     ("", ", ", ""),
