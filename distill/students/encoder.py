@@ -129,7 +129,7 @@ def exported_name(folder: Path) -> str:
     elsewhere, or takes its place, is called otherwise."""
     files = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
     seen = [(name, about.st_size, about.st_mtime_ns) for name, about in files]
-    digits = xxhash.xxh3_64_hexdigest(repr((str(folder), seen)))
+    digits = xxhash.xxh3_64_hexdigest(repr((folder, seen)).encode())
     return f"{folder.parent.name}-{folder.name}-{digits[:8]}-int8.onnx"
 
 

@@ -65,10 +65,15 @@ def _settings(data: Path | None, config: Path | None) -> Settings:
 
 def ago(text: str, option: str, now: float) -> float:
     """The Unix time that was a length of time such as 12h before ``now``; 0 at the earliest."""
+    return max(now - seconds(text, option), 0.0)
+
+
+def seconds(text: str, option: str) -> int:
+    """A length of time such as 12h, in seconds."""
     given = re.fullmatch(r"(\d{1,9})([smhd])", text)
     if given is None:
         fail(f"{option}: expected a number and s, m, h or d, such as 30d (got {text!r})")
-    return max(now - int(given[1]) * _SECONDS[given[2]], 0.0)
+    return int(given[1]) * _SECONDS[given[2]]
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

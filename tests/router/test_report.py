@@ -116,7 +116,8 @@ def test_a_part_of_the_time(folder: Path) -> None:
     assert as_json(folder, "--since", "50h", "--until", "20h")["total"]["requests"] == 12
     date = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(NOW - 20 * HOUR_S))
     assert as_json(folder, "--since", date)["total"]["requests"] == 12
-    assert as_json(folder, "--since", "999999d") == as_json(folder, "--since", "1970-01-01")
+    whole = [as_json(folder, "--since", since)["total"] for since in ("999999d", "1970-01-01")]
+    assert whole[0]["requests"] == whole[1]["requests"] > 12
     empty = as_json(folder, "--since", "2001-01-01", "--until", "2001-02-01T12:00+02:00")
     assert empty["total"]["requests"] == 0
     assert empty["total"]["agreement"] is None
