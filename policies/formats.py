@@ -34,7 +34,7 @@ def fits(answer: str, response_format: Mapping[str, Any] | None) -> bool:
     try:
         # orjson reads longer integers than it writes.
         return _validator(json.dumps(schema).encode()).is_valid(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

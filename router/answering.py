@@ -73,6 +73,7 @@ class Answering:
         try:
             await self._answer(turn, models, receive, reply)
         finally:
+            await self.ledger.budgets.give_back_answer(turn)
             if not turn.audited:
                 await self.ledger.budgets.give_back_audit(turn)
 

@@ -161,9 +161,15 @@ class Budgets:
             hold = self._audits.pop(arrival.id, None)
             await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
 
+    async def give_back_answer(self, turn: Turn) -> None:
+        """Hold nothing any more for an answer that is settled, or that there will not be."""
+        await self._give_back(self._answers.pop(turn.arrival.id, None), turn)
+
     async def give_back_audit(self, turn: Turn) -> None:
-        """Hold nothing any more for an audit that is over, or that there will not be."""
-        hold = self._audits.pop(turn.arrival.id, None)
+        """As `give_back_answer`, for an audit."""
+        await self._give_back(self._audits.pop(turn.arrival.id, None), turn)
+
+    async def _give_back(self, hold: _Hold | None, turn: Turn) -> None:
         if hold is not None:
             await self._count(hold.account, -hold.amount, turn.arrival.created)
 
@@ -185,11 +191,14 @@ class Budgets:
         await self._spent(account, now)
         hold = _Hold(account, expected, math.ceil(expected * account.dearer))
         await self._count(account, hold.amount, now)
-        # Counted first, then looked at: others count at the same time.
-        if await self._spent(account, now) <= account.total:
-            return hold
-        await self._count(account, -hold.amount, now)
-        return None
+        fits = False
+        try:
+            # Counted first, then looked at: others count at the same time.
+            fits = await self._spent(account, now) <= account.total
+        finally:
+            if not fits:
+                await self._count(account, -hold.amount, now)
+        return hold if fits else None
 
     async def _count(self, account: Account, amount: int, created: float) -> None:
         try:

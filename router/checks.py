@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from router.errors import InvalidRequestError
 
 
@@ -42,6 +44,15 @@ def refuse_others(body: Mapping[str, Any], known: Collection[str]) -> None:
     for name in body:
         if name not in known:
             raise InvalidRequestError(f"Unknown parameter: '{name}'.", name)
+
+
+def written(value: Any) -> bytes:
+    """The JSON of what a caller sent. Raises InvalidRequestError: what is nested too deeply can be
+    read, and not be written."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise InvalidRequestError("The body of the request is nested too deeply.") from error
 
 
 def text_of(mapping: Mapping[str, Any], name: str, at: str) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import xxhash
 
+from router.checks import written
 from telemetry.exchange import Route
 
 SLOTS = 2**17
@@ -60,12 +60,12 @@ class Conversations:
 
 def turns(body: Mapping[str, Any], caller: str | None, task: str) -> tuple[int | None, int]:
     """Fingerprints of the turn that a valid request follows, None if it follows none, and of its
-    own. Both belong to the ``caller`` and the ``task``."""
+    own. Both belong to the ``caller`` and the ``task``. Raises InvalidRequestError."""
     digest = xxhash.xxh3_64(f"{caller}\0{task}\0".encode("utf-8", "surrogatepass"))
     metadata = body.get("metadata")
     named = metadata.get("conversation") if isinstance(metadata, Mapping) else None
     if named is not None:
-        digest.update(b"named\0" + orjson.dumps(named))
+        digest.update(b"named\0" + written(named))
         return digest.intdigest(), digest.intdigest()
     messages: Sequence[Mapping[str, Any]] = body["messages"]
     last = _last_answer(messages)
@@ -87,7 +87,7 @@ def _last_answer(messages: Sequence[Mapping[str, Any]]) -> int:
 
 def _said(message: Mapping[str, Any]) -> bytes:
     content = message.get("content")
-    text = content if isinstance(content, str) else orjson.dumps(content).decode()
+    text = content if isinstance(content, str) else written(content).decode()
     return f"{message['role']}\0{text}\0".encode("utf-8", "surrogatepass")
 
 

@@ -246,7 +246,6 @@ class Ledger:
         """The exchange of a turn; ``answered`` are the fields that tell what came of it."""
         arrival, opinion, request = turn.arrival, turn.opinion, turn.request
         decision = turn.decision
-        metadata = request.body.get("metadata")
         return Exchange(
             id=arrival.id,
             created=arrival.created,
@@ -265,7 +264,7 @@ class Ledger:
             dialect=request.dialect,
             request=request.text if request.store else None,
             original=request.original.decode() if request.original and request.store else None,
-            metadata=orjson.dumps(metadata).decode() if metadata and request.store else None,
+            metadata=request.metadata,
             attempts=turn.attempts,
             key=arrival.key_id,
             latency_s=arrival.elapsed_s(),

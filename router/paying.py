@@ -52,6 +52,11 @@ class Paying:
         turn.sampled = False
         turn.decision = replace(turn.decision or decision, propensity=0.0)
 
+    async def give_back(self, turn: Turn) -> None:
+        """Hold nothing any more for a request, which is not answered or is answered otherwise."""
+        await self.budgets.give_back_answer(turn)
+        await self.budgets.give_back_audit(turn)
+
     async def _hold_hosted(self, account: Account, turn: Turn, decision: Decision) -> bool:
         """Hold what a hosted model's answer may cost."""
         assert decision.student is not None, "a student's route has the student's score"

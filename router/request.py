@@ -27,6 +27,7 @@ from router.checks import (
     is_text,
     is_texts,
     require,
+    written,
 )
 from router.errors import InvalidRequestError
 from router.terms import Terms
@@ -53,6 +54,8 @@ class ChatRequest:
     """Whether the caller asked for usage at the end of the stream."""
     store: bool
     """False where the caller wants no text kept."""
+    metadata: str | None
+    """The JSON of the body's, where there is any and it may be kept."""
     top_logprobs: int | None
     """How many alternatives the caller wants to see; None without ``logprobs``."""
     terms: Terms
@@ -101,10 +104,12 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
         raise InvalidRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
     stream_options = body.get("stream_options") or {}
     is_chat = dialect == "chat"
-    text = raw.decode() if is_chat else orjson.dumps(body).decode()
+    text = raw.decode() if is_chat else written(body).decode()
     prompt = read_prompt(body, terms.task)
     expect(is_name(prompt.task), "metadata.task", A_NAME)
     stream = bool(body.get("stream"))
+    store = body.get("store") is not False
+    metadata = body.get("metadata")
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return ChatRequest(
         text=text,
@@ -113,7 +118,8 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
         prompt=prompt,
         stream=stream,
         include_usage=bool(stream_options.get("include_usage")),
-        store=body.get("store") is not False,
+        store=store,
+        metadata=written(metadata).decode() if metadata and store else None,
         top_logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         terms=terms,
         dialect=dialect,

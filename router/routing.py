@@ -102,10 +102,14 @@ class Routing:
         if able and isinstance(in_force.policy, Deadline):
             # Only where somebody else can answer: the caller has not asked for an error.
             turn.patience_s = in_force.policy.seconds
-        await self.paying.afford(turn, decision, in_force.account, options)
-        if canary is not None and opinion is not None:
-            self.rollouts.tried(canary, turn, opinion)
-        self.conversations.keep(this, turn.route)
+        try:
+            await self.paying.afford(turn, decision, in_force.account, options)
+            if canary is not None and opinion is not None:
+                self.rollouts.tried(canary, turn, opinion)
+            self.conversations.keep(this, turn.route)
+        except BaseException:
+            await self.paying.give_back(turn)
+            raise
         return turn
 
     def _rule(self, student: Student | None, request: ChatRequest) -> str | None:

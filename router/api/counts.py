@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from policies.scores import Ask, Scores
 from policies.tasks import read_prompt
 from router.api.wire import answered, body_of, object_of
+from router.checks import written
 from router.dialects.messages.request import chat_prompt
 from router.dialects.messages.schema import Prompt, check
 from router.dialects.responses.dialect import ResponsesDialect
@@ -38,12 +38,12 @@ def add_token_counts(
         model = target if isinstance(target, Model) else models.teacher
         task = read_prompt(body, read_terms(request.scope["headers"]).task).task
         media = [
-            orjson.dumps(part)
+            written(part)
             for message in body["messages"]
             for part in message["content"] or ()
             if isinstance(part, dict) and part["type"] != "text"
         ]
-        characters = len(orjson.dumps(body).decode()) - sum(len(part.decode()) for part in media)
+        characters = len(written(body).decode()) - sum(len(part.decode()) for part in media)
         tokens = scores.usage(Ask(task, characters), model.upstream.model).prompt_tokens
         return max(tokens, 1) + MEDIA_TOKENS * len(media)
 

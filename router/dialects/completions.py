@@ -11,7 +11,16 @@ from typing import Any
 
 import orjson
 
-from router.checks import Checks, check_given, expect, invalid, is_count, is_flag, require
+from router.checks import (
+    Checks,
+    check_given,
+    expect,
+    invalid,
+    is_count,
+    is_flag,
+    require,
+    written,
+)
 from router.completion import DONE, event
 from router.errors import InvalidRequestError, ProtegeError, Rendered, render
 from router.request import ChatRequest, read_object
@@ -157,6 +166,8 @@ def _several(body: Object, prompts: list[str]) -> SeveralRequestsError:
         usage = _summed([completion.get("usage") for completion in completions])
         return orjson.dumps({**completions[0], "choices": choices, "usage": usage})
 
+    # Before the first of them is answered.
+    written({**body, "prompt": ""})
     bodies = (orjson.dumps({**body, "prompt": prompt}) for prompt in prompts)
     return SeveralRequestsError(bodies, merge)
 

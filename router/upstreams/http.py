@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import orjson
-
+from router.checks import written
 from router.errors import (
     UpstreamBrokenError,
     UpstreamError,
@@ -112,7 +111,7 @@ class HttpUpstream:
         authorization = self._authorization or authorization
         if authorization:
             headers = {**headers, "authorization": authorization}
-        response = await self._connections.post(path, headers, orjson.dumps(body), silence_s)
+        response = await self._connections.post(path, headers, written(body), silence_s)
         if response.status == 200:
             return response
         with closing(response):

@@ -6,15 +6,25 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.settings import BudgetSettings
+from config.settings import BudgetSettings, PolicySettings, Settings
 from router.budgets import DEARER, Account, Budgets
+from router.conversations import Conversations
+from router.errors import StoreUnavailableError
 from router.keys.file import FileCounters
+from router.process import Process as Server
+from router.request import parse
+from router.terms import UNSAID
+from router.turn import Arrival
 from telemetry.spending import Payer
 from telemetry.store import Store
 from tests.telemetry.test_store import exchange
@@ -84,6 +94,49 @@ async def test_what_was_not_needed_is_given_back(store: Store, tmp_path: Path) -
         assert await process.hold(str(number), 400)
         assert not await process.hold("another", 400)
         await process.spend(str(number), 0)
+
+
+async def test_what_nobody_answers_is_given_back(store: Store, tmp_path: Path) -> None:
+    process = Process(store, tmp_path)
+    turn: Any = SimpleNamespace(arrival=Arrival(None))
+    for _ in range(100):
+        assert await process.hold(turn.arrival.id, 400)
+        await process.budgets.give_back_answer(turn)
+    # It is over once, however often that is said.
+    await process.budgets.give_back_answer(turn)
+    assert await process.budgets.left(process.account, time.time()) == TOTAL
+
+
+async def test_nothing_is_held_for_a_route_that_could_not_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = PolicySettings(name="budget", budget=BudgetSettings(usd=1))
+    routing = Server(Settings(data=tmp_path, policy=policy)).engine.routing
+    budgets = routing.paying.budgets
+    monkeypatch.setattr(Conversations, "keep", Mock(side_effect=BufferError))
+    body = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
+    with pytest.raises(BufferError):
+        await routing.choose(Arrival(None), parse(body, b"{}", UNSAID), None)
+    (account,) = budgets.accounts()
+    assert await budgets.left(account, time.time()) == account.total
+
+
+async def test_nothing_is_held_where_nobody_knows_what_is_left(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(store, tmp_path)
+    spent, asked = process.budgets._spent, count()
+
+    async def failing(account: Account, now: float) -> int:
+        if next(asked):
+            raise StoreUnavailableError("What has been spent cannot be read.")
+        return await spent(account, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process.budgets, "_spent", failing)
+        with pytest.raises(StoreUnavailableError):
+            await process.hold("a", 400)
+    assert await process.budgets.left(process.account, time.time()) == TOTAL
 
 
 async def test_an_answer_that_is_dearer_makes_the_next_one_hold_more(

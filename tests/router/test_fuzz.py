@@ -307,6 +307,10 @@ CONTENT_TYPES = (
 DEEP = 20_000
 
 
+UNWRITABLE = json.loads("[" * 300 + "]" * 300)
+"""It can be read, and not be written."""
+
+
 def test_every_endpoint_with_a_body_is_tried() -> None:
     assert set(VALID) == {path for method, path in OPERATIONS if method in ("POST", "PATCH")}
 
@@ -318,6 +322,22 @@ def test_the_beginning_is_valid(target: Target, path: str) -> None:
     # No response is under way, and nobody is an admin here.
     refused = path.endswith("/cancel") or path.startswith("/v1/keys")
     assert response.status_code == 200 or refused, response.text
+
+
+@pytest.mark.parametrize("path", VALID)
+@pytest.mark.parametrize("name", ["more", "metadata", "tools", "response_format", "messages"])
+def test_what_cannot_be_written_is_refused(target: Target, path: str, name: str) -> None:
+    value: Any = UNWRITABLE
+    if name == "metadata":
+        value = {"conversation": UNWRITABLE}
+    elif name == "tools":
+        value = [{"type": "function", "function": {"name": "f", "parameters": {"a": UNWRITABLE}}}]
+    elif name == "response_format":
+        value = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": UNWRITABLE}}}
+    elif name == "messages":
+        value = [{"role": "user", "content": [{"type": "text", "text": "a", "a": UNWRITABLE}]}]
+    body = {**VALID[path], "stream": False, name: value}
+    check(path, target.send(path, json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize("path", VALID)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from sqlalchemy import select
@@ -346,6 +348,25 @@ def test_a_task_with_a_budget_of_its_own(
         assert routes["refused"] == 20 - routes["teacher"]
         # Others have what is left of the budget for all.
         assert ask_many(server, "new", 3)["teacher"] == 3
+
+
+def test_a_request_that_fails_holds_nothing(
+    spenders: tuple[Path, list[str]], upstream: StubUpstream
+) -> None:
+    data, flags = spenders
+    # It can be read, and not be written.
+    deep = json.loads("[" * 300 + "]" * 300)
+    with Server(data, *flags, PROTEGE_POLICY__BUDGET__USD="1") as server:
+        with pytest.raises(openai.BadRequestError, match="nested too deeply"):
+            server.client().chat.completions.create(
+                model="auto",
+                messages=[{"role": "user", "content": "a cat"}],
+                metadata={"task": "new"},
+                extra_body={"x": deep},
+            )
+        metrics = httpx.get(server.url.replace("/v1", "/metrics")).text
+        left = re.findall(r"^protege_policy_budget_left_usd.* (\S+)$", metrics, re.MULTILINE)
+        assert sorted(map(float, left)) == [0.00001, 1]
 
 
 @pytest.mark.parametrize(

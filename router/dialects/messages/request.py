@@ -10,8 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from router.checks import written
 from router.dialects.messages.schema import (
     AnyChoice,
     AssistantTurn,
@@ -164,7 +163,7 @@ def _assistant_message(turn: AssistantTurn) -> Object:
 
 
 def _tool_call(use: ToolUse) -> Object:
-    function = {"name": use.name, "arguments": orjson.dumps(use.input).decode()}
+    function = {"name": use.name, "arguments": written(use.input).decode()}
     return {"id": use.id, "type": "function", "function": function}
 
 
