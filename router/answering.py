@@ -105,7 +105,8 @@ class Answering:
                 await self._ask(turn, asked, receive, reply)
         except UpstreamError as error:
             await self.ledger.record_failure(turn, asked[0], error)
-            await reply.error(error, turn.headers(asked[0].upstream.model, 0, 0))
+            cost = turn.opinion_cost
+            await reply.error(error, turn.headers(asked[0].upstream.model, cost, 0))
         except CallerGoneError:
             await self.ledger.record_hangup(turn, asked[0])
 

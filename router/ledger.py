@@ -91,7 +91,7 @@ class Ledger:
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens,
-            cost=model.price.cost(usage) + (turn.opinion.cost if turn.opinion else 0),
+            cost=model.price.cost(usage) + turn.opinion_cost,
             teacher_cost=self.teacher.price.cost(usage),
         )
         if failure is None and answer.finish_reason is not None:
@@ -145,7 +145,8 @@ class Ledger:
         return stored
 
     async def record_failure(self, turn: Turn, model: Model, failure: ProtegeError) -> None:
-        """Write down that nobody answered. Nothing is lost if that fails, so it is only logged."""
+        """Write down that nobody answered, and what that has cost. No answer is lost if that fails,
+        so it is only logged."""
         await self._record_nothing(turn, model, render(failure).status, code_of(failure))
 
     async def record_hangup(self, turn: Turn, model: Model) -> None:
@@ -155,7 +156,12 @@ class Ledger:
     async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
         try:
             exchange = self._exchange(
-                turn, model.upstream.model, status, student_answer=_said(turn), error=error
+                turn,
+                model.upstream.model,
+                status,
+                student_answer=_said(turn),
+                error=error,
+                cost=turn.opinion_cost,
             )
             await self.record(exchange, turn)
         except StoreUnavailableError:

@@ -122,6 +122,11 @@ class Turn:
     def task(self) -> str:
         return self.request.prompt.task
 
+    @property
+    def opinion_cost(self) -> int:
+        """Picodollars that the student has taken, and an answer that it cannot give."""
+        return self.opinion.cost if self.opinion else 0
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Count the time within as an upstream's."""

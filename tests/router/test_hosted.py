@@ -248,6 +248,19 @@ def test_an_answer_without_the_required_format_is_paid_for_and_not_given(
     assert answer.headers["x-protege-reason"] == "response_format"
 
 
+def test_an_answer_without_the_required_format_is_paid_for_where_the_teacher_fails(
+    server: Server, upstream: StubUpstream, small: StubUpstream
+) -> None:
+    plain = of(server, ask(server))
+    upstream.status = 500
+    with pytest.raises(openai.InternalServerError) as caught:
+        ask(server, response_format={"type": "json_object"})
+    exchange = of(server, caught.value.response)
+    assert (exchange.route, exchange.reason, exchange.status) == ("teacher", "hosted_down", 500)
+    assert exchange.cost == plain.cost
+    assert float(caught.value.response.headers["x-protege-cost"]) == plain.cost / PICO
+
+
 def test_rules_go_first(server: Server, small: StubUpstream) -> None:
     tools: Any = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     assert ask(server, tools=tools).headers["x-protege-reason"] == "tools"
