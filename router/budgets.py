@@ -156,10 +156,11 @@ class Budgets:
 
     async def spend_audit(self, turn: Turn, cost: int) -> None:
         """Count what an audit has cost, instead of what was held for it."""
-        if self._accounts:
-            arrival = turn.arrival
-            hold = self._audits.pop(arrival.id, None)
-            await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
+        await self._spend_beside(turn, cost, self._audits.pop(turn.arrival.id, None))
+
+    async def spend_tryout(self, turn: Turn, cost: int) -> None:
+        """Count what a tryout has cost, for which nothing is held."""
+        await self._spend_beside(turn, cost, None)
 
     async def give_back_answer(self, turn: Turn) -> None:
         """Hold nothing any more for an answer that is settled, or that there will not be."""
@@ -168,6 +169,10 @@ class Budgets:
     async def give_back_audit(self, turn: Turn) -> None:
         """As `give_back_answer`, for an audit."""
         await self._give_back(self._audits.pop(turn.arrival.id, None), turn)
+
+    async def _spend_beside(self, turn: Turn, cost: int, hold: _Hold | None) -> None:
+        arrival = turn.arrival
+        await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
 
     async def _give_back(self, hold: _Hold | None, turn: Turn) -> None:
         if hold is not None:

@@ -171,7 +171,8 @@ class Ledger:
         """Return once the audit is stored; raise what the database raised if it cannot be. For the
         same answer the teacher was ``predicted`` to take so many picodollars."""
         stored = self.writer.write(audit)
-        await self._spend_beside(turn, audit.audit_cost)
+        await self._limit(turn, audit.audit_cost)
+        await self.budgets.spend_audit(turn, audit.audit_cost)
         await stored
         self.metrics.audit(
             turn.task, agreed=audit.agreed, cost=audit.audit_cost, predicted=predicted
@@ -182,14 +183,16 @@ class Ledger:
         stored = self.writer.write(tryout)
         cost = tryout.cost if tryout.extra else 0
         if cost:
-            await self._spend_beside(turn, cost)
+            await self._limit(turn, cost)
+            await self.budgets.spend_tryout(turn, cost)
         await stored
         self.metrics.tryout(turn.task, tryout.model, agreed=tryout.agreed, cost=cost)
 
     async def record_repeat(self, turn: Turn, repeat: Repeat) -> None:
         """As `record_audit`, for answers that the teacher was asked for again."""
         stored = self.writer.write(repeat)
-        await self._spend_beside(turn, repeat.audit_cost)
+        await self._limit(turn, repeat.audit_cost)
+        await self.budgets.spend_audit(turn, repeat.audit_cost)
         await stored
         self.metrics.repeat(turn.task, repeat.audit_cost)
 
@@ -229,10 +232,9 @@ class Ledger:
         await self.limits.spend(exchange.key, tokens, exchange.cost, exchange.created)
         await self.budgets.spend(exchange)
 
-    async def _spend_beside(self, turn: Turn, cost: int) -> None:
-        """Count what was spent in picodollars beside a request's answer."""
+    async def _limit(self, turn: Turn, cost: int) -> None:
+        """Let the key's limits know what was spent in picodollars beside a request's answer."""
         await self.limits.spend(turn.arrival.key_id, 0, cost, turn.arrival.created)
-        await self.budgets.spend_audit(turn, cost)
 
     def _measure(self, exchange: Exchange, whole_s: float, turn: Waited) -> None:
         self.metrics.exchange(exchange, whole_s - turn.upstream_s, turn.upstream_s)
