@@ -27,6 +27,7 @@ from router.errors import (
 from router.hangup import CallerGoneError, WhileCallerWaits
 from router.ledger import Ledger
 from router.models import Model
+from router.paying import Paying
 from router.relay import Relay, drop_logprobs
 from router.reply import Reply
 from router.rollout import Rollouts
@@ -63,6 +64,7 @@ class Answering:
     auditor: Auditor
     rollouts: Rollouts
     tryouts: Tryouts
+    paying: Paying
     teacher_logprobs: int | None
     """Alternatives per token that the teacher is asked for, for the log."""
 
@@ -104,11 +106,14 @@ class Answering:
                 asked = (opinion.hosted,)
                 await self._ask(turn, asked, receive, reply)
         except UpstreamError as error:
-            await self.ledger.record_failure(turn, asked[0], error)
-            cost = turn.opinion_cost
-            await reply.error(error, turn.headers(asked[0].upstream.model, cost, 0))
+            await self._fail(turn, asked[0], error, reply)
         except CallerGoneError:
             await self.ledger.record_hangup(turn, asked[0])
+
+    async def _fail(self, turn: Turn, model: Model, error: ProtegeError, reply: Reply) -> None:
+        """Say that nobody answers, the last of whom would have been ``model``."""
+        await self.ledger.record_failure(turn, model, error)
+        await reply.error(error, turn.headers(model.upstream.model, turn.opinion_cost, 0))
 
     async def _ask(
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply
@@ -118,6 +123,7 @@ class Answering:
 
     async def _by_hosted(self, turn: Turn, model: Model, receive: Receive, reply: Reply) -> bool:
         """Let a hosted model answer; False where the teacher is to answer instead, since it failed.
+        Where the teacher cannot be paid the caller is told so.
 
         Raises UpstreamError where the caller wants no other, or CallerGoneError.
         """
@@ -126,6 +132,11 @@ class Answering:
         except UpstreamError as error:
             if turn.decision is None:
                 raise
+            try:
+                await self.paying.fall_back(turn, turn.decision)
+            except ProtegeError as refusal:
+                await self._fail(turn, model, refusal, reply)
+                return True
             _log.info("%s failed, and the teacher answers instead: %s", model.upstream.model, error)
             turn.route, turn.reason = "teacher", "hosted_down"
             # It has had its chance; and while it fails, the teacher is asked for certain.

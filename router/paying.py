@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from policies.decision import Decision
 from policies.policy import Options
+from policies.scores import RouteScore
 from router.budgets import Account, Budgets
 from router.errors import BudgetSpentError, TooDearError
 from router.turn import Turn, usd
@@ -33,8 +34,7 @@ class Paying:
         if account is None:
             return
         account.policy.saw(decision.teacher.cost, options)
-        # One answer in twenty is dearer than this: the account learns how much.
-        dearest = max(decision.teacher.cost, decision.teacher.cost_p95)
+        dearest = _dearest(decision.teacher)
         identifier = turn.arrival.id
         if turn.route == "teacher":
             if await self.budgets.hold_answer(account, identifier, dearest):
@@ -52,6 +52,22 @@ class Paying:
         turn.sampled = False
         turn.decision = replace(turn.decision or decision, propensity=0.0)
 
+    async def fall_back(self, turn: Turn, decision: Decision) -> None:
+        """Have the teacher paid for, since a hosted model has failed. Raises TooDearError or
+        BudgetSpentError where it cannot be."""
+        budget, teacher = turn.request.terms.budget, decision.teacher
+        # An answer that could not be given is paid for beside the teacher's.
+        if budget is not None and turn.opinion_cost + teacher.cost > budget:
+            raise _too_dear(decision)
+        account = turn.account
+        if account is None:
+            return
+        # There will be no audit either.
+        await self.give_back(turn)
+        most = turn.opinion_cost + _dearest(teacher)
+        if not await self.budgets.hold_answer(account, turn.arrival.id, most):
+            raise _spent(account)
+
     async def give_back(self, turn: Turn) -> None:
         """Hold nothing any more for a request, which is not answered or is answered otherwise."""
         await self.budgets.give_back_answer(turn)
@@ -60,8 +76,7 @@ class Paying:
     async def _hold_hosted(self, account: Account, turn: Turn, decision: Decision) -> bool:
         """Hold what a hosted model's answer may cost."""
         assert decision.student is not None, "a student's route has the student's score"
-        dearest = max(decision.student.cost, decision.student.cost_p95)
-        return await self.budgets.hold_answer(account, turn.arrival.id, dearest)
+        return await self.budgets.hold_answer(account, turn.arrival.id, _dearest(decision.student))
 
     def _within_terms(self, turn: Turn, decision: Decision) -> None:
         """Keep to what the caller wants to pay."""
@@ -70,12 +85,13 @@ class Paying:
             return
         # A hosted model is cheaper, but not always cheap enough.
         if not turn.may_fall_back or (decision.student and decision.student.cost > budget):
-            raise TooDearError(
-                f"The teacher is expected to cost {usd(decision.teacher.cost)} USD, more than the "
-                "request's budget, and there is no student to answer instead.",
-                "x-protege-budget",
-            )
+            raise _too_dear(decision)
         _to_student(turn, decision, self.audit_rate)
+
+
+def _dearest(score: RouteScore) -> int:
+    """Picodollars that an answer may cost. One in twenty is dearer: the account learns how much."""
+    return max(score.cost, score.cost_p95)
 
 
 def _costs(turn: Turn) -> bool:
@@ -86,6 +102,14 @@ def _costs(turn: Turn) -> bool:
 def _to_student(turn: Turn, decision: Decision, propensity: float) -> None:
     turn.route, turn.reason = "student", "budget"
     turn.decision = replace(decision, route="student", reason="budget", propensity=propensity)
+
+
+def _too_dear(decision: Decision) -> TooDearError:
+    return TooDearError(
+        f"The teacher is expected to cost {usd(decision.teacher.cost)} USD, more than the "
+        "request's budget, and there is no student to answer instead.",
+        "x-protege-budget",
+    )
 
 
 def _spent(account: Account) -> BudgetSpentError:

@@ -97,13 +97,14 @@ class Process:
             self.ledger,
             self._tryouts,
         )
+        paying = Paying(self._budgets, settings.policy.audit_rate)
         routing = Routing(
             models,
             settings.policy,
             Precedence(settings, self._budgets),
             bars,
             self._conversations,
-            Paying(self._budgets, settings.policy.audit_rate),
+            paying,
             self._students,
             self._rollouts,
             self.scores,
@@ -115,6 +116,7 @@ class Process:
             self._auditor,
             self._rollouts,
             self._tryouts,
+            paying,
             settings.teacher_logprobs,
         )
         largest_body = round(settings.limits.body_mb * 1e6)

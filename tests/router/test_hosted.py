@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from distill.students import hosted
 from distill.students.hosted import HostedRung
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
-from telemetry import tryouts
+from telemetry import spending, tryouts
 from telemetry.exchange import PICO, Exchange, StudentRecord, TaskState
 from telemetry.figures import sums
+from telemetry.spending import Payer
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
@@ -178,27 +179,62 @@ def test_the_teacher_answers_where_it_fails(
     assert json.loads(exchange.decision or "")["route"] == "teacher"
 
 
-def test_what_is_held_for_an_audit_that_there_is_not_is_given_back(
-    upstream: StubUpstream, small: StubUpstream, data: Path
-) -> None:
+@pytest.fixture
+def saving(upstream: StubUpstream, small: StubUpstream, data: Path) -> Callable[[float], Server]:
+    """Makes a server with a budget of so many USD, which audits all."""
     store = Store(data)
     promote(store, data)
-    policy = {"name": "budget", "budget": {"usd": 1, "period": "month"}, "audit_rate": 1}
-    with Server(
-        data,
-        *teacher_flags(upstream),
-        *configured(data, small, share=1e-9),
-        PROTEGE_POLICY=json.dumps(policy),
-    ) as server:
-        small.status = 500
-        # Less than the teacher is expected to cost: the hosted model is asked first.
-        answer = ask(server, extra_headers={"x-protege-budget": "0.0009"})
-        assert answer.headers["x-protege-reason"] == "hosted_down"
-        spent = sum(one.cost for one in sums(store.engine, 0.0, time.time())) / PICO
-        metrics = httpx.get(server.url.replace("/v1", "/metrics")).text
-        (left,) = re.findall(r"^protege_policy_budget_left_usd.* (\S+)$", metrics, re.MULTILINE)
-        assert float(left) == pytest.approx(1 - spent, abs=1e-12)
     store.close()
+    flags = (*teacher_flags(upstream), *configured(data, small, share=1e-9))
+
+    def make(usd: float) -> Server:
+        budget = {"usd": usd, "period": "month"}
+        policy = {"name": "budget", "budget": budget, "audit_rate": 1}
+        return Server(data, *flags, PROTEGE_POLICY=json.dumps(policy))
+
+    return make
+
+
+def left(server: Server) -> float:
+    """USD of the budget."""
+    metrics = httpx.get(server.url.replace("/v1", "/metrics")).text
+    (found,) = re.findall(r"^protege_policy_budget_left_usd.* (\S+)$", metrics, re.MULTILINE)
+    return float(found)
+
+
+def test_what_is_held_for_an_audit_that_there_is_not_is_given_back(
+    saving: Callable[[float], Server], small: StubUpstream
+) -> None:
+    with saving(1) as server:
+        # The hosted model is asked first, and again for what comes next.
+        named: Any = {"metadata": {"task": TASK, "conversation": "c"}}
+        answer = ask(server, extra_headers={"x-protege-budget": "0.0009"}, **named)
+        assert answer.headers["x-protege-route"] == "student"
+        small.status = 500
+        answer = ask(server, **named)
+        assert answer.headers["x-protege-reason"] == "hosted_down"
+        store = server.store()
+
+        def settled() -> bool:
+            spent = spending.spent(store.engine, Payer(), 0.0) / PICO
+            return left(server) == pytest.approx(1 - spent, abs=1e-12)
+
+        assert eventually(settled)
+        store.close()
+
+
+def test_the_teacher_does_not_answer_where_the_budget_cannot_pay_for_it(
+    saving: Callable[[float], Server], upstream: StubUpstream, small: StubUpstream
+) -> None:
+    with saving(0.002) as server:
+        small.status = 500
+        with pytest.raises(openai.RateLimitError) as caught:
+            ask(server)
+        assert caught.value.code == "insufficient_quota"
+        assert (len(small.requests), len(upstream.requests)) == (1, 0)
+        exchange = of(server, caught.value.response)
+        assert (exchange.route, exchange.error) == ("student", "insufficient_quota")
+        assert left(server) == pytest.approx(0.002 - exchange.cost / PICO, abs=1e-12)
 
 
 def test_nobody_answers_where_both_fail(
@@ -276,6 +312,24 @@ def test_it_costs_what_a_caller_may_not_want_to_pay(server: Server) -> None:
     assert caught.value.code == "budget_exceeded"
     with pytest.raises(openai.BadRequestError):
         ask(server, model="student", extra_headers={"x-protege-budget": "0.0000001"})
+
+
+def test_the_teacher_does_not_answer_where_it_costs_more_than_the_caller_allows(
+    server: Server, upstream: StubUpstream, small: StubUpstream
+) -> None:
+    plain = of(server, ask(server))
+    cheap: Any = {"extra_headers": {"x-protege-budget": "0.0001"}}
+    # Paid for all the same.
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, response_format={"type": "json_object"}, **cheap)
+    assert caught.value.code == "budget_exceeded"
+    exchange = of(server, caught.value.response)
+    assert (exchange.route, exchange.status, exchange.cost) == ("student", 400, plain.cost)
+    small.status = 500
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, **cheap)
+    assert caught.value.code == "budget_exceeded"
+    assert not upstream.requests
 
 
 def test_a_model_that_is_not_configured_any_more_answers_nothing(server: Server) -> None:
