@@ -75,7 +75,8 @@ class Auditor:
         ours = turn.route == "teacher" and turn.decision is not None and turn.request.store
         if not ours or random.random() >= self._repeats or needs_teacher(turn.request.body):
             return
-        self._under_way.begin(self._repeat(turn, said, expected))
+        # It gives back what it holds, which is no audit's: the teacher has answered.
+        turn.audited = self._under_way.begin(self._repeat(turn, said, expected))
 
     async def finish(self) -> None:
         """Wait for the audits under way, and give up those that take too long."""
@@ -104,6 +105,12 @@ class Auditor:
         budgets, identifier = self._ledger.budgets, turn.arrival.id
         if turn.account and not await budgets.hold_audit(turn.account, identifier, 2 * expected):
             return
+        try:
+            await self._ask_again(turn, said)
+        finally:
+            await budgets.give_back_audit(turn)
+
+    async def _ask_again(self, turn: Turn, said: str) -> None:
         texts: list[str] = []
         cost = 0
         async with self._slots:
@@ -122,7 +129,7 @@ class Auditor:
                 _log.exception("the teacher of task %s was not asked again", turn.task)
             repeats = orjson.dumps(texts).decode() if texts else None
             try:
-                await self._ledger.record_repeat(turn, Repeat(identifier, repeats, cost))
+                await self._ledger.record_repeat(turn, Repeat(turn.arrival.id, repeats, cost))
             except Exception as error:
                 _log.error("what the teacher said again could not be stored: %s", error)
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from config.settings import BudgetSettings, DatasetSettings, Settings
 from distill.data.dataset import build
 from distill.data.suspects import suspects
+from router import audit
+from router.turn import Arrival
 from telemetry.exchange import Exchange
+from telemetry.spending import Payer
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
+from tests.router.test_ledger import opened
 from tests.router.upstream import StubUpstream
 
 COST = 220_000_000
@@ -132,3 +141,30 @@ def test_what_was_said_again_is_forgotten_with_the_rest(server: Server) -> None:
     store.forget(identifier)
     store.close()
     assert server.exchange(identifier).repeats is None
+
+
+async def test_what_a_repeat_holds_is_given_back_where_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_of: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(audit, "ask_beside", hang)
+    monkeypatch.setattr(audit, "FINISH_S", 0.05)
+    store, ledger = opened(tmp_path)
+    account = ledger.budgets.open(BudgetSettings(usd=1), Payer())
+    others: Any = None
+    settings = Settings(dataset=DatasetSettings(repeats=1))
+    auditor = audit.Auditor((), settings, store, others, others, ledger, others)
+    request = SimpleNamespace(store=True, body={"messages": []})
+    turn: Any = SimpleNamespace(
+        arrival=Arrival(None), request=request, route="teacher", decision=True, account=account
+    )
+    auditor.repeat(turn, "cat", 400)
+    await asyncio.sleep(0.02)
+    assert await ledger.budgets.left(account, time.time()) < account.total
+    await auditor.finish()
+    await asyncio.sleep(0.02)
+    assert await ledger.budgets.left(account, time.time()) == account.total
+    await ledger.writer.close()
+    store.close()
