@@ -17,6 +17,10 @@ PAIR = "zz"
 
 DIGITS = 4
 
+EIGHT_BITS = 0.4
+"""Integers of 8 bits are not the same as the weights that they stand for: that much of a logarithm
+they may be off, the most on processors without VNNI, which add them up in 16 bits."""
+
 _STEPS = 100
 _BATCH = 64
 

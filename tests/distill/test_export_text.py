@@ -30,7 +30,7 @@ from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
 from policies.ngrams import count_ngrams
 from telemetry.exchange import StudentRecord
-from tests.distill.language_model import pairs
+from tests.distill.language_model import EIGHT_BITS, pairs
 from tests.distill.test_export import CARD, alone
 from tests.router.test_edge import alone as alone_served
 
@@ -110,13 +110,12 @@ def test_a_loaded_folder_is_as_sure_as_the_student(
     known = 0
     for text in TEXTS:
         (one,), (other,) = (rungs[-1].predict([text]) for rungs in (loaded.rungs, served.rungs))
-        # Integers of 8 bits are not the same as the weights that they stand for.
-        assert one.confidence == pytest.approx(other.confidence, abs=0.1)
+        assert one.confidence == pytest.approx(other.confidence, abs=EIGHT_BITS)
         if other.confidence > 0.5:
             assert one.answer == other.answer
             known += 1
         (first,), (second,) = loaded.predict([text]), served.predict([text])
-        assert (first.confidence >= 0.9) == (second.confidence >= 0.9)
+        assert first.confidence == pytest.approx(second.confidence, abs=EIGHT_BITS)
     assert known >= 10
     assert loaded.rungs[-1].predict(TEXTS[-1:])[0].confidence == 0.0
 
@@ -144,7 +143,7 @@ def test_a_text_student_is_served_alone_and_always_where_it_is_told_to(
             )
             reason = response.headers["x-protege-reason"]
             confidence = float(response.headers["x-protege-confidence"])
-            assert confidence == pytest.approx(expected.confidence, abs=0.1)
+            assert confidence == pytest.approx(expected.confidence, abs=EIGHT_BITS)
             assert reason == ("student_confident" if confidence >= 0.9 else "forced")
             if expected.confidence > 0.5:
                 assert response.parse().choices[0].message.content == expected.answer

@@ -39,7 +39,7 @@ from distill.trainer import Trainer, TrainerSettings
 from telemetry import jobs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
-from tests.distill.language_model import BEGIN, END, pairs
+from tests.distill.language_model import BEGIN, EIGHT_BITS, END, pairs
 from tests.distill.synthetic import AT_ONCE, exchange, messages
 from tests.router.server import Server
 
@@ -112,7 +112,7 @@ def test_what_serves_says_what_the_model_says(language_model, engine):
             for logits, token in zip(said.logits, tokens, strict=True)
         ]
         assert written.text == vocabulary.text(tokens.tolist())
-        assert written.logprobs == pytest.approx(logprobs, abs=0.1)
+        assert written.logprobs == pytest.approx(logprobs, abs=EIGHT_BITS)
 
 
 def test_questions_of_all_lengths_are_answered_as_if_alone(engine):

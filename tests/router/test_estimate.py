@@ -101,7 +101,7 @@ def test_it_says_what_would_have_been(finished: tuple[int, str, str]) -> None:
     code, output, errors = finished
     assert code == 0
     assert "label-the-message-as-" in output
-    assert "No student for add-the-numbers-" in output
+    assert "No student for [Add] $ and $^: " in output
     assert "Traceback" not in errors
 
 
