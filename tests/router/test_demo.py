@@ -49,6 +49,8 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     write_traffic(folder / "own.jsonl", 600)
     arguments = ["--data", str(folder / "own.jsonl"), "--json", str(folder / "figures.json")]
+    # Slowly enough for a training run to end before the stream does, on a busy machine too.
+    arguments += ["--concurrency", "24"]
     return folder, *run_demo(folder, *arguments, "--alpha", "0.1", "--requests", "700")
 
 
