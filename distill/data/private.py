@@ -86,18 +86,17 @@ def mask(text: str) -> Masked:
     present = set(_PLACEHOLDER.findall(text))
     numbers: Counter[str] = Counter()
     known: dict[tuple[str, str], str] = {}
-    parts, end = [], 0
-    for start, stop, kind in spans:
-        value = text[start:stop]
+
+    def named(kind: str, value: str) -> str:
         while (kind, value) not in known:
             numbers[kind] += 1
             placeholder = f"[{kind}_{numbers[kind]}]"
             if placeholder not in present:
                 known[kind, value] = placeholder
-        parts += [text[end:start], known[kind, value]]
-        end = stop
-    values = {placeholder: value for (_, value), placeholder in known.items()}
-    return Masked("".join([*parts, text[end:]]), values)
+        return known[kind, value]
+
+    masked = _renamed(text, spans, named)
+    return Masked(masked, {placeholder: value for (_, value), placeholder in known.items()})
 
 
 def mask_all(texts: Sequence[str]) -> tuple[list[str], Masked]:
@@ -115,17 +114,22 @@ def mask_strange(texts: Sequence[str], numbers: Iterator[int]) -> list[str]:
     ['Ask [EMAIL_01]', 'or [EMAIL_02]']
     """
     known: dict[str, str] = {}
-    hidden = []
-    for text in texts:
-        parts, end = [], 0
-        for start, stop, kind in find(text):
-            value = text[start:stop]
-            if value not in known:
-                known[value] = f"[{kind}_0{next(numbers)}]"
-            parts += [text[end:start], known[value]]
-            end = stop
-        hidden.append("".join([*parts, text[end:]]))
-    return hidden
+
+    def named(kind: str, value: str) -> str:
+        if value not in known:
+            known[value] = f"[{kind}_0{next(numbers)}]"
+        return known[value]
+
+    return [_renamed(text, find(text), named) for text in texts]
+
+
+def _renamed(text: str, spans: Sequence[Span], named: Callable[[str, str], str]) -> str:
+    """``text`` with what each datum in its ``spans`` is ``named``, by its kind and value."""
+    parts, end = [], 0
+    for start, stop, kind in spans:
+        parts += [text[end:start], named(kind, text[start:stop])]
+        end = stop
+    return "".join([*parts, text[end:]])
 
 
 def find(text: str) -> list[Span]:
