@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,8 +99,8 @@ def overtaken(record: StudentRecord) -> StudentRecord:
     if card["gate"]["threshold"] is None:
         return record
     card["gate"] |= {"promoted": False, "reason": _OVERTAKEN, "veto": _OVERTAKEN}
-    told = json.dumps(card, ensure_ascii=False, indent=1)
-    return replace(record, serving=False, stage=None, verdict=_OVERTAKEN, card=told)
+    text = card_text(card)
+    return replace(record, serving=False, stage=None, verdict=_OVERTAKEN, card=text)
 
 
 def prune(store: Store, task: str) -> None:
@@ -115,6 +116,11 @@ def prune(store: Store, task: str) -> None:
 
 def _earned(record: StudentRecord) -> float:
     return record.earned or 0.0
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """A student's card as it is kept."""
+    return json.dumps(card, ensure_ascii=False, indent=1)
 
 
 def read_card(record: StudentRecord) -> dict[str, Any]:

@@ -7,7 +7,6 @@ the environment variable ``PROTEGE_TRAINER``. It stops when the process that sta
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import re
@@ -512,7 +511,7 @@ def _card(
             "training_usd": expected.cost / PICO,
         },
     }
-    return json.dumps(card, ensure_ascii=False, indent=1)
+    return registry.card_text(card)
 
 
 def _cpu_s(job: Job) -> float:
