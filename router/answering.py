@@ -75,9 +75,7 @@ class Answering:
         try:
             await self._answer(turn, models, receive, reply)
         finally:
-            await self.ledger.budgets.give_back_answer(turn)
-            if not turn.audited:
-                await self.ledger.budgets.give_back_audit(turn)
+            await self.paying.give_back(turn)
 
     async def _answer(
         self, turn: Turn, models: Sequence[Model], receive: Receive, reply: Reply

@@ -69,9 +69,11 @@ class Paying:
             raise _spent(account)
 
     async def give_back(self, turn: Turn) -> None:
-        """Hold nothing any more for a request, which is not answered or is answered otherwise."""
+        """Hold nothing any more for a request that is over, or is answered otherwise. An audit that
+        has begun keeps what is held for it."""
         await self.budgets.give_back_answer(turn)
-        await self.budgets.give_back_audit(turn)
+        if not turn.audited:
+            await self.budgets.give_back_audit(turn)
 
     async def _hold_hosted(self, account: Account, turn: Turn, decision: Decision) -> bool:
         """Hold what a hosted model's answer may cost."""
