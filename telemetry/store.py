@@ -328,8 +328,10 @@ class Store:
 
     def judge(self, identifier: str, opinion: Mapping[str, float | str]) -> None:
         """Keep what a person thought of an exchange: some of ``score``, ``right_answer`` and
-        ``comment``. What it does not say stays as it was."""
-        self._change(identifier, **opinion)
+        ``comment``. A score, a right answer or both take the place of what there was of the two:
+        the last verdict counts. A comment that is not given stays as it was."""
+        former = {} if opinion.keys() <= {"comment"} else dict.fromkeys(("score", "right_answer"))
+        self._change(identifier, **{**former, **opinion})
 
     # Use
 

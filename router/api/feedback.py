@@ -1,7 +1,7 @@
 """``POST /v1/feedback``: what people and programs thought of an answer.
 
 A right answer outranks the teacher's as training data, and a teacher's answer with a score below
-0.5 is not trained on.
+0.5 is not trained on. Of a score and a right answer, what was said last counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DERIVED = re.compile(r"[a-z]+[_-](?:req_)?([0-9a-f]{32})")
 
 
 def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
-    """Keep what is said of an exchange. What a later request says replaces it, part by part."""
+    """Keep what is said of an exchange, as ``Store.judge`` does where something was said before."""
 
     @app.post("/v1/feedback")
     async def give(request: Request) -> Response:
@@ -45,13 +45,14 @@ def add_feedback(app: FastAPI, store: Store, metrics: Metrics) -> None:
 
         exchange = await exchange_of(look, identifier)
         await keep(store, metrics, exchange, opinion)
+        judged = await exchange_of(lambda: store.exchange(exchange.id), exchange.id)
         return answered(
             {
                 "object": "protege.feedback",
-                "exchange": exchange.id,
-                "score": opinion.get("score", exchange.score),
-                "answer": opinion.get("right_answer", exchange.right_answer),
-                "comment": opinion.get("comment", exchange.comment),
+                "exchange": judged.id,
+                "score": judged.score,
+                "answer": judged.right_answer,
+                "comment": judged.comment,
             }
         )
 

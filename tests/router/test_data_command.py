@@ -146,6 +146,19 @@ def test_review_lists_what_is_likely_wrong_and_keeps_what_a_person_says(store, t
     assert "support-901" not in kept
 
 
+def test_the_last_that_is_said_of_an_answer_counts(store, tmp_path):
+    store.write([exchange(0, "text", "billing")])
+
+    def taught(option, said):
+        ok("review", "support", option, said, "--data", tmp_path)
+        return [row.lesson for row in store.teacher_answers("support")]
+
+    assert taught("--correct", "support-0=outage") == ["outage"]
+    assert taught("--drop", "support-0") == []
+    assert taught("--correct", "support-0=outage") == ["outage"]
+    assert taught("--accept", "support-0") == ["billing"]
+
+
 def test_the_program_knows_the_command(store, tmp_path):
     process = run_cli("data", "card", "nothing", "--data", str(tmp_path))
     out, err = process.communicate(timeout=60)

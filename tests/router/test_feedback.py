@@ -79,11 +79,33 @@ def test_what_is_said_is_kept(
     assert metric(server, "protege_feedback_total", verdict) == before + 1
 
 
-def test_the_latest_word_counts(server: Server, exchange: Exchange) -> None:
-    give(server, exchange=exchange.id, thumb="up")
-    give(server, exchange=exchange.id, answer="dog")
-    last = give(server, exchange=exchange.id, thumb="down").json()
-    assert (last["score"], last["answer"]) == (0.0, "dog")
+@pytest.mark.parametrize(
+    ("said", "score", "answer", "taught"),
+    [
+        ([{"thumb": "down"}, {"answer": "dog"}], None, "dog", "dog"),
+        ([{"answer": "dog"}, {"thumb": "down"}], 0.0, None, None),
+        ([{"answer": "dog"}, {"thumb": "up"}], 1.0, None, "a cat"),
+        ([{"answer": "dog"}, {"thumb": "down"}, {"thumb": "up"}], 1.0, None, "a cat"),
+        ([{"thumb": "up"}, {"thumb": "down", "answer": "dog"}], 0.0, "dog", "dog"),
+        ([{"thumb": "down", "answer": "dog"}, {"comment": "hm"}], 0.0, "dog", "dog"),
+    ],
+)
+def test_the_last_verdict_counts(
+    server: Server,
+    said: list[dict[str, str]],
+    score: float | None,
+    answer: str | None,
+    taught: str | None,
+) -> None:
+    task = f"verdicts-{next(_numbers)}"
+    row = exchange_about(0, "a cat?", "a cat", task)
+    store = server.store()
+    store.write([row])
+    for each in said:
+        last = give(server, exchange=row.id, **each).json()
+    assert (last["score"], last["answer"]) == (score, answer)
+    assert [each.lesson for each in store.teacher_answers(task)] == ([taught] if taught else [])
+    store.close()
 
 
 @pytest.mark.parametrize("name", ["req_{}", "resp_{}", "msg_{}", "chatcmpl-req_{}"])

@@ -187,14 +187,20 @@ def test_what_people_say_decides_what_is_learnt(
     assert store.teacher_answer_counts() == ({} if lesson is None else {"t": 1})
 
 
-def test_an_opinion_replaces_what_it_speaks_of(store: Store) -> None:
+def test_the_last_verdict_replaces_the_one_before(store: Store) -> None:
     store.write([exchange()])
-    store.judge("e1", {"score": 0.0, "comment": "hm"})
-    store.judge("e1", {"right_answer": "no"})
-    store.judge("e1", {"score": 1.0})
-    found = store.exchange("e1")
-    assert found is not None
-    assert (found.score, found.right_answer, found.comment) == (1.0, "no", "hm")
+
+    def after(**opinion: float | str) -> tuple[float | None, str | None, str | None]:
+        store.judge("e1", opinion)
+        found = store.exchange("e1")
+        assert found is not None
+        return found.score, found.right_answer, found.comment
+
+    assert after(score=0.0, comment="hm") == (0.0, None, "hm")
+    assert after(right_answer="no") == (None, "no", "hm")
+    assert after(comment="well") == (None, "no", "well")
+    assert after(score=1.0) == (1.0, None, "well")
+    assert after(score=0.0, right_answer="no") == (0.0, "no", "well")
 
 
 def test_the_use_of_tasks(store: Store) -> None:

@@ -340,8 +340,12 @@ def test_feedback(page: Page, site: Site) -> None:
     exchange = site.server.exchange("req_support-triage-5-0")
     assert (exchange.score, exchange.right_answer, exchange.comment) == (0.0, "returns <b>", None)
     expect(page.locator(".talk .judged")).to_contain_text("returns <b>")
+    # A comment does not take the answer back.
+    page.get_by_label("Comment").fill("late")
     page.get_by_role("button", name="Give feedback").click()
-    expect(page.get_by_role("status")).to_contain_text("Thank you")
+    expect(page.get_by_text("Said before: late")).to_be_visible()
+    exchange = site.server.exchange("req_support-triage-5-0")
+    assert (exchange.score, exchange.right_answer, exchange.comment) == (0.0, "returns <b>", "late")
 
 
 def test_keys_are_made_and_revoked(page: Page, site: Site, axe: str) -> None:
