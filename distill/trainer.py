@@ -170,7 +170,8 @@ class Trainer:
         """Delete the texts that have become too old, and what is remembered of them."""
         horizon = self._settings.dataset.horizon(time.time())
         if horizon - self._forgotten > _FORGET_S:
-            self._store.forget_before(horizon, self._forgotten)
+            # What was being written when it was looked for last is found now.
+            self._store.forget_before(horizon, self._forgotten - _FORGET_S)
             forget_before(self._encoders.folder, horizon)
             self._forgotten = horizon
 

@@ -64,5 +64,6 @@ def _parquet_rows(path: Path) -> Iterator[Logged | Bad]:
 
 
 def _exchange(row: Logged, answer: str, task: str, now: float) -> Exchange:
-    created = now if row.created is None else row.created
+    # What has not been yet would outlast dataset.retention_days.
+    created = now if row.created is None else min(max(row.created, 0.0), now)
     return imported(row.body, answer, task, created, row.usage)

@@ -244,13 +244,23 @@ class Store:
         with self.engine.connect() as connection:
             return {row.task: row.answers for row in connection.execute(query)}
 
-    def imported(self, task: str) -> int:
-        """How many pairs of a prompt and its answer were imported for ``task``."""
-        query = select(func.count()).where(
-            exchanges.c.task == task, exchanges.c.route == "imported"
+    def import_pairs(self, pairs: Sequence[Exchange], since: float) -> int:
+        """Add imported pairs, made from Unix time ``since`` on, in one transaction; how many.
+
+        One that is there already stays as it is, unless its text is forgotten or it was made before
+        ``since``: it is added anew. What people thought of it stays in any case.
+        """
+        if not pairs:
+            return 0
+        of, new = exchanges.c, upsert(self.engine, exchanges)
+        statement = new.on_conflict_do_update(
+            index_elements=[of.id],
+            set_={name: new.excluded[name] for name in ("created", "request", "teacher_answer")},
+            where=or_(of.request.is_(None), of.created < since),
         )
-        with self.engine.connect() as connection:
-            return int(connection.scalar(query) or 0)
+        with self.engine.begin() as connection:
+            counting = connection.execution_options(preserve_rowcount=True)
+            return counting.execute(statement, [_row(pair) for pair in pairs]).rowcount
 
     def audit_blocks(self, version: str) -> AuditBlocks:
         """The audits of a student, in order. Those of what it answered because it was sure: what

@@ -29,7 +29,7 @@ from router.imported import imported
 from router.lookup import is_searchable
 from router.training_file import read_pairs
 from telemetry import files, jobs
-from telemetry.exchange import StudentRecord
+from telemetry.exchange import StudentRecord, TaskState
 from telemetry.jobs import Event, Job
 from telemetry.store import Store
 
@@ -158,7 +158,7 @@ def shown(job: Job) -> dict[str, Any]:
 def _begin(store: Store, job: Job) -> Job:
     """Let the task learn from the job's file too, and hand the job to the trainer. Blocks.
 
-    Examples that are there already stay as they are.
+    Examples that are there already stay as they are, unless they teach no more.
     """
     message = "Created on the task's answers alone."
     if job.file is not None:
@@ -167,10 +167,11 @@ def _begin(store: Store, job: Job) -> Job:
             imported({"messages": pair.messages}, pair.answer, job.task, job.created)
             for pair in pairs
         ]
-        before = store.imported(job.task)
-        for start in range(0, len(examples), _AT_ONCE):
-            store.write(examples[start : start + _AT_ONCE])
-        added = store.imported(job.task) - before
+        epoch = store.roster.task_states().get(job.task, TaskState(job.task)).epoch
+        added = sum(
+            store.import_pairs(examples[start : start + _AT_ONCE], epoch)
+            for start in range(0, len(examples), _AT_ONCE)
+        )
         message = f"Added {added} of the {len(pairs)} examples of {job.file} to the task's answers."
     jobs.add(store.engine, job, message)
     return job

@@ -88,23 +88,30 @@ def import_seed(
     config: Config = None,
 ) -> None:
     """Add pairs that were made elsewhere to what a task's students learn from. They teach, but are
-    no evidence for the promise. Pairs that are there already stay as they are."""
+    no evidence for the promise. Pairs that are there already stay as they are; those that are too
+    old to teach are left out."""
     skipped: list[Bad] = []
-    with _told(made(data, config)) as (_, store):
-        before = store.imported(task)
-        read = 0
+    added = known = 0
+    old = Counter[str]()
+    with _told(made(data, config)) as (settings, store):
         rows = _good(seeds.read(file, task), skipped)
         while batch := list(islice(rows, _AT_ONCE)):
-            store.write(batch)
-            read += len(batch)
-        added = store.imported(task) - before
+            since = _Since.now(settings, store, task)
+            reasons = [since.too_old(pair) for pair in batch]
+            old.update(reason for reason in reasons if reason)
+            fresh = [pair for pair, reason in zip(batch, reasons, strict=True) if not reason]
+            new = store.import_pairs(fresh, since.time)
+            added += new
+            known += len(fresh) - new
     for bad in skipped[:_SHOWN]:
         typer.echo(f"protege: {bad.where}: {bad.reason}", err=True)
-    if not read:
+    if not added + known + old.total():
         fail(f"{file}: no pair in it that can be used")
-    again = f", {read - added} were there already" if read > added else ""
-    left = f", {len(skipped)} rows cannot be used" if skipped else ""
-    typer.echo(f"{added} pairs added to {task}{again}{left}")
+    told = [f"{added} pairs added to {task}"]
+    told += [f"{known} were there already"] if known else []
+    told += [f"{count} are {reason}" for reason, count in old.items()]
+    told += [f"{len(skipped)} rows cannot be used"] if skipped else []
+    typer.echo(", ".join(told))
 
 
 @data_app.command()
@@ -177,15 +184,36 @@ class _Opened:
     data: Dataset
 
 
+@dataclass(frozen=True, slots=True)
+class _Since:
+    """From when on a task's answers teach. In Unix time."""
+
+    epoch: float
+    horizon: float
+
+    @classmethod
+    def now(cls, settings: Settings, store: Store, task: str) -> _Since:
+        state = store.roster.task_states().get(task, TaskState(task))
+        return cls(state.epoch, settings.dataset.horizon(time.time()))
+
+    @property
+    def time(self) -> float:
+        return max(self.epoch, self.horizon)
+
+    def too_old(self, pair: Exchange) -> str | None:
+        """Why a pair does not teach, if its age is the reason."""
+        if pair.created < self.horizon:
+            return "older than dataset.retention_days"
+        return "from before the task's last demotion" if pair.created < self.epoch else None
+
+
 @contextmanager
 def learning(task: str, data: Path | None, config: Path | None) -> Generator[_Opened, None, None]:
     """What the students of a task would learn from now. What is wrong is told in one line."""
     with _told(opened(data, config)) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()
-        state = store.roster.task_states().get(task, TaskState(task))
-        since = max(state.epoch, settings.dataset.horizon(time.time()))
-        exchanges = store.teacher_answers(task, since)
+        exchanges = store.teacher_answers(task, _Since.now(settings, store, task).time)
         if not exchanges:
             fail(f"there is no answer of the teacher to learn from in the task {task}")
         yield _Opened(settings, store, exchanges, build(exchanges, settings.dataset.private))

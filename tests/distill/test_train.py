@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import time
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import delete
 
-from config.settings import LoopSettings, PolicySettings
+from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import registry, schedule
 from distill.data.dataset import build
 from distill.registry import UntestedError
@@ -228,6 +230,26 @@ def test_files_of_students_that_were_never_registered_are_deleted(store, tmp_pat
     train_once(tmp_path)
     left = {folder.name for folder in (tmp_path / "students").iterdir()}
     assert left == {"busy", "registered", "complete"}
+
+
+def test_texts_that_were_being_written_when_others_were_forgotten_are_forgotten_too(
+    store, tmp_path, monkeypatch
+):
+    dataset = DatasetSettings(retention_days=1)
+    trainer = Trainer(TrainerSettings(data=tmp_path, policy=POLICY, loop=LOOP, dataset=dataset))
+    now = time.time()
+
+    def look(at):
+        clock = SimpleNamespace(time=lambda: at, monotonic=time.monotonic, sleep=time.sleep)
+        monkeypatch.setattr("distill.trainer.time", clock)
+        looks = iter([False])
+        trainer.run(lambda: next(looks, True))
+
+    look(now)
+    # It was not too old when its import began.
+    store.write([exchange(0, "text", "a", created=now - 86400 - 1.0)])
+    look(now + 61.0)
+    assert store.teacher_answers("support") == []
 
 
 def test_a_run_that_a_demotion_overtook_leaves_no_files(store, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from config.settings import LoopSettings, PolicySettings
 from distill.students.encoder import FOLDER, text_key
 from distill.trainer import Trainer, TrainerSettings
 from router.commands.data import data_app
+from telemetry.exchange import StudentRecord, TaskState
 from telemetry.figures import sums
 from telemetry.store import Store
 from tests.distill import sentence_encoder
@@ -81,6 +82,46 @@ def test_a_seed_teaches_but_is_no_evidence(store, tmp_path):
     told = json.loads(record.card)["data"]
     assert (told["answers"], told["imported"], told["evidence"]) == (300, 300, 0)
     assert set(told["answers_by_label"]) == set(WORDS)
+
+
+def test_a_seed_that_teaches_no_more_is_added_again(store, tmp_path):
+    file = tmp_path / "seed.csv"
+    file.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in stream(3)))
+
+    def brought_in():
+        told = ok("import", file, "--task", "support", "--data", tmp_path)
+        epoch = store.roster.task_states().get("support", TaskState("support")).epoch
+        assert len(store.teacher_answers("support", epoch)) == 3
+        return told
+
+    assert brought_in() == "3 pairs added to support\n"
+    store.forget_before(time.time())
+    assert brought_in() == "3 pairs added to support\n"
+    student = StudentRecord("v1", "support", 1.0, "", True, "passed", "{}")
+    assert store.roster.close_run(TaskState("support"), student)
+    assert store.roster.demote("support", "v1", "audits disagree", time.time())
+    assert brought_in() == "3 pairs added to support\n"
+    assert brought_in() == "0 pairs added to support, 3 were there already\n"
+
+
+def test_pairs_that_are_too_old_to_teach_are_left_out(store, tmp_path):
+    now = time.time()
+    times = (now - 10 * 86400, now - 2 * 86400, now - 86400, now, now + 86400)
+    store.write([exchange(i, f"text {i}", "a", created=each) for i, each in enumerate(times)])
+    file = tmp_path / "out.parquet"
+    ok("export", "support", "--output", file, "--data", tmp_path)
+    student = StudentRecord("v1", "seeded", 1.0, "", True, "passed", "{}")
+    assert store.roster.close_run(TaskState("seeded"), student)
+    assert store.roster.demote("seeded", "v1", "audits disagree", now - 1.5 * 86400)
+    arguments = ("import", file, "--task", "seeded", "--data", tmp_path)
+    assert ok(*arguments, PROTEGE_DATASET__RETENTION_DAYS="7") == (
+        "3 pairs added to seeded, 1 are older than dataset.retention_days, "
+        "1 are from before the task's last demotion\n"
+    )
+    rows = store.teacher_answers("seeded")
+    assert [row.created for row in rows[:2]] == pytest.approx(times[2:4])
+    # What is dated in the future is forgotten when all else is.
+    assert now <= rows[2].created <= time.time()
 
 
 def test_openai_lines_go_out_and_come_in(store, tmp_path):

@@ -138,10 +138,16 @@ def test_examples_of_a_file_teach_but_are_no_evidence(learning: Server) -> None:
     with pytest.raises(UntestedError):
         promote(store, student.version, "for a try")
     promote(store, student.version, "for a try", force=True)
-    store.close()
 
     more = started(client, "seeded", file, model="ngrams")
     assert words(client, more.id)[0].startswith("Added 0 of the 200 examples")
+    over(client, more.id)
+    # After a demotion the examples count no more, until they are given again.
+    assert store.roster.demote("seeded", student.version, "it was a try", time.time())
+    again = started(client, "seeded", file, model="ngrams")
+    assert words(client, again.id)[0].startswith("Added 200 of the 200 examples")
+    assert store.teacher_answer_counts()["seeded"] == 200
+    store.close()
 
 
 def test_a_task_that_cannot_be_learnt_fails_its_job(learning: Server) -> None:

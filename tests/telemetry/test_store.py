@@ -81,6 +81,25 @@ def test_what_is_written_again_stays_as_it_is(store: Store) -> None:
     assert store.exchange("f") == exchange("f")
 
 
+def test_pairs_that_teach_no_more_are_imported_anew(store: Store) -> None:
+    def pair(identifier: str, created: float = 100.0) -> Exchange:
+        return exchange(identifier, created=created, route="imported", answer=None)
+
+    assert store.import_pairs([], since=50.0) == 0
+    assert store.import_pairs([pair("a"), pair("b"), pair("a"), pair("c")], since=50.0) == 3
+    store.judge("b", {"score": 0.0})
+    assert store.import_pairs([pair("a", 101.0), pair("d")], since=50.0) == 1
+    assert store.exchange("a") == pair("a")
+    store.forget("c")
+    assert store.import_pairs([pair(each, 110.0) for each in "abcd"], since=50.0) == 1
+    assert store.exchange("c") == pair("c", 110.0)
+    # As after a demotion at Unix time 105.
+    assert store.import_pairs([pair(each, 120.0) for each in "abcd"], since=105.0) == 3
+    assert store.exchange("b") == dataclasses.replace(pair("b", 120.0), score=0.0)
+    taught = store.teacher_answers("t", since=105.0)
+    assert {row.id: row.created for row in taught} == {"a": 120.0, "c": 110.0, "d": 120.0}
+
+
 def test_an_unknown_exchange(store: Store) -> None:
     assert store.exchange("nothing") is None
 
