@@ -69,7 +69,8 @@ _AWAY_S = 5.0
 """Pause where the store cannot be read."""
 
 MOST_ANSWERS = 20_000
-"""A training run reads the newest so many: enough for a label student, and bounded in memory."""
+"""A training run reads the newest so many: enough for a label student, and bounded in memory. No
+more than half of the places are for imported pairs."""
 
 _RECENT_S = 7 * 86400.0
 """The traffic that tells what a run could save."""

@@ -17,7 +17,7 @@ from router.jsonl import fields_of
 from router.request import check_messages
 
 MOST_EXAMPLES = 10_000
-"""Half of what a training run reads, so that a file leaves room for the evidence."""
+"""A training run reads no more imported pairs, so that there is room for the evidence."""
 
 _PARAM = "file"
 

@@ -36,6 +36,7 @@ from sqlalchemy.exc import DBAPIError
 from telemetry import migrations, sqlite, tryouts
 from telemetry.audits import NO_AUDITS, AuditBlocks, blocks_by_version
 from telemetry.exchange import Exchange
+from telemetry.measures import REQUESTS
 from telemetry.pairs import has_pair
 from telemetry.rollup import corrected, late
 from telemetry.roster import Roster
@@ -207,12 +208,16 @@ class Store:
         self, task: str, since: float = 0.0, most: int | None = None
     ) -> list[Exchange]:
         """Exchanges of ``task`` from Unix time ``since`` on whose teacher answer is complete and
-        stored, oldest first; the newest ``most`` of them."""
+        stored, oldest first; the newest ``most`` of them, where imported pairs have no more than
+        half of the places."""
         ours = (exchanges.c.task == task, exchanges.c.created >= since)
         query = select(exchanges).where(*USABLE, *ours).order_by(exchanges.c.created.desc())
+        asked = query.where(REQUESTS).limit(most)
+        imported = query.where(not_(REQUESTS)).limit(None if most is None else most // 2)
         with self.engine.connect() as connection:
-            newest = connection.execute(query.limit(most))
-            return [Exchange(**row._mapping) for row in newest][::-1]
+            newest = [*connection.execute(asked), *connection.execute(imported)]
+        newest.sort(key=attrgetter("created"), reverse=True)
+        return [Exchange(**row._mapping) for row in newest[:most]][::-1]
 
     def left_out(self, task: str, since: float = 0.0) -> dict[str, int]:
         """Answers to ``task`` from Unix time ``since`` on that are not among the teacher's that can

@@ -200,6 +200,18 @@ def test_the_trainer_registers_what_passes(store, tmp_path):
     assert store.roster.task_states()["support"].trained_on == 300
 
 
+def test_imported_pairs_do_not_take_the_places_of_the_evidence(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.trainer.MOST_ANSWERS", 400)
+    store.write(exchanges(stream(300)))
+    pairs = enumerate(stream(600, seed=1), start=300)
+    rows = [exchange(i, text, answer, route="imported") for i, (text, answer) in pairs]
+    store.import_pairs(rows, since=0.0)
+    train_once(tmp_path)
+    (record,) = store.roster.students("support")
+    told = json.loads(record.card)["data"]
+    assert (told["answers"], told["imported"], told["evidence"]) == (400, 200, 200)
+
+
 def test_what_a_killed_run_left_behind_is_in_nobodys_way(store, tmp_path):
     store.write(exchanges(stream(300)))
     train_once(tmp_path)

@@ -128,6 +128,23 @@ def test_the_newest_answers_oldest_first(store: Store) -> None:
     assert [row.id for row in store.teacher_answers("t", most=3)] == ["e7", "e8", "e9"]
 
 
+@pytest.mark.parametrize(
+    ("most", "read"),
+    [
+        (None, "e0 e1 e2 p3 p4 p5 p6 p7"),
+        (8, "e0 e1 e2 p4 p5 p6 p7"),
+        (6, "e0 e1 e2 p5 p6 p7"),
+        (4, "e1 e2 p6 p7"),
+        (1, "e2"),
+    ],
+)
+def test_imported_pairs_leave_half_of_the_places(store: Store, most: int | None, read: str) -> None:
+    store.write([exchange(f"e{second}", created=float(second)) for second in range(3)])
+    pairs = [exchange(f"p{each}", created=float(each), route="imported") for each in range(3, 8)]
+    store.import_pairs(pairs, since=0.0)
+    assert " ".join(row.id for row in store.teacher_answers("t", most=most)) == read
+
+
 def test_counting_reads_only_what_teaches(store: Store) -> None:
     plans: list[str] = []
 
