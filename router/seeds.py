@@ -15,7 +15,7 @@ import orjson
 
 from distill.data.lessons import LessonError, read_parquet
 from router.estimate.files import read_file
-from router.estimate.logged import Bad, EstimateError, Logged, logged
+from router.estimate.logged import Bad, EstimateError, Logged, logged, seconds
 from router.imported import imported
 from telemetry.exchange import Exchange
 
@@ -58,7 +58,8 @@ def _parquet_rows(path: Path) -> Iterator[Logged | Bad]:
             messages = orjson.loads(row["messages"] or "")
             if not isinstance(row["answer"], str):
                 raise ValueError("no answer")
-            yield logged({"messages": messages}, row["answer"], created=row["created"])
+            created = seconds(row["created"])
+            yield logged({"messages": messages}, row["answer"], created=created)
         except ValueError as error:
             yield Bad(f"{path}:{number}", str(error))
 

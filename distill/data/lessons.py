@@ -24,6 +24,9 @@ Format = Literal["parquet", "openai"]
 _AT_ONCE = 1000
 """Rows that are turned into Parquet at once."""
 
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Of Arrow's units of time."""
+
 
 class LessonError(Exception):
     """Lessons cannot be read or written. In one line."""
@@ -89,26 +92,37 @@ def write(rows: Iterable[Lesson], path: Path, form: Format) -> int:
 
 def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file that ``write`` wrote, with ``messages``, ``answer`` and ``created`` (Unix
-    time). Raises LessonError where it is none, or OSError."""
+    time, however far from now; None where it has none). Raises LessonError where it is none, or
+    OSError."""
     parquet = _parquet()
     import pyarrow
 
     try:
         with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
-            missing = {"messages", "answer"} - set(file.schema_arrow.names)
+            names = set(file.schema_arrow.names)
+            missing = {"messages", "answer"} - names
             if missing:
                 raise LessonError(f"{path}: no column {' and no column '.join(sorted(missing))}")
-            for batch in file.iter_batches(_AT_ONCE):
-                for row in batch.to_pylist():
-                    yield _row(row)
+            used = names & {"messages", "answer", "created"}
+            for batch in file.iter_batches(_AT_ONCE, columns=sorted(used)):
+                times = _times(batch["created"]) if "created" in used else [None] * len(batch)
+                rows = batch.select(["messages", "answer"]).to_pylist()
+                for row, created in zip(rows, times, strict=True):
+                    yield {**row, "created": created}
     except pyarrow.ArrowInvalid as error:
         raise LessonError(f"{path}: not valid Parquet: {' '.join(str(error).split())}") from error
 
 
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    created = row.get("created")
-    time = created.timestamp() if isinstance(created, datetime) else None
-    return {"messages": row["messages"], "answer": row["answer"], "created": time}
+def _times(column: Any) -> list[float | None]:
+    """Timestamps of any unit in Unix time; None for what is none. Those of Python have no
+    nanoseconds, and end with the year 9999."""
+    import pyarrow
+
+    if not pyarrow.types.is_timestamp(column.type):
+        return [None] * len(column)
+    per_second = _PER_SECOND[column.type.unit]
+    counts = column.cast(pyarrow.int64()).to_pylist()
+    return [None if count is None else count / per_second for count in counts]
 
 
 def _write_openai(rows: Iterable[Lesson], path: Path) -> int:
@@ -139,7 +153,8 @@ def _write_parquet(rows: Iterable[Lesson], path: Path) -> int:
     )
     count = 0
     remaining = iter(rows)
-    with parquet.ParquetWriter(path, schema) as writer:
+    # Opened here, the error of a path that cannot be written names it.
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(remaining, _AT_ONCE)):
             table = [{name: _cell(one, name) for name in schema.names} for one in batch]
             writer.write_table(pyarrow.Table.from_pylist(table, schema))

@@ -6,7 +6,9 @@ import json
 import time
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from config.settings import LoopSettings, PolicySettings
@@ -122,6 +124,42 @@ def test_pairs_that_are_too_old_to_teach_are_left_out(store, tmp_path):
     assert [row.created for row in rows[:2]] == pytest.approx(times[2:4])
     # What is dated in the future is forgotten when all else is.
     assert now <= rows[2].created <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "created"),
+    [
+        (("s", None), 1_700_000_000, 1_700_000_000.0),
+        (("ms", "Europe/Berlin"), 1_700_000_000_500, 1_700_000_000.5),
+        (("us", "UTC"), 1_700_000_000_250_000, 1_700_000_000.25),
+        (("ns", None), 1_700_000_000_123_456_789, 1_700_000_000.123456789),
+        (("us", None), -1, 0.0),
+    ],
+)
+def test_times_of_any_unit_come_in(store, tmp_path, kind, count, created):
+    arguments = import_dated(tmp_path, pyarrow.timestamp(*kind), count)
+    assert ok(*arguments) == "2 pairs added to dated\n"
+    dated = store.teacher_answers("dated")[0]
+    assert (dated.teacher_answer, dated.created) == ("dated", pytest.approx(created, abs=1e-6))
+
+
+@pytest.mark.parametrize(("unit", "count"), [("s", 10**12), ("us", -(10**18))])
+def test_times_that_cannot_be_are_told_by_row(store, tmp_path, unit, count):
+    done = cli(*import_dated(tmp_path, pyarrow.timestamp(unit), count))
+    assert done.stdout == "1 pairs added to dated, 1 rows cannot be used\n"
+    (line,) = done.stderr.splitlines()
+    assert "times.parquet:1: the time " in line
+
+
+def import_dated(folder, kind, count):
+    """The arguments that import a pair of this time, and one without."""
+    asked = [json.dumps(messages(text)) for text in ("one", "two")]
+    times = pyarrow.array([count, None], pyarrow.int64()).cast(kind)
+    columns = {"messages": asked, "answer": ["dated", "undated"], "created": times}
+    # What nobody reads may be anything.
+    table = pyarrow.table({**columns, "noted": times})
+    parquet.write_table(table, folder / "times.parquet")
+    return ("import", folder / "times.parquet", "--task", "dated", "--data", folder)
 
 
 def test_openai_lines_go_out_and_come_in(store, tmp_path):
@@ -242,6 +280,7 @@ def test_texts_are_forgotten_without_a_server(store, tmp_path):
     [
         (("export", "nothing", "--output", "x.parquet"), "no answer of the teacher"),
         (("export", "support", "--output", "x", "--format", "xml"), "--format: expected parquet"),
+        (("export", "support", "--output", "no/x.parquet"), "x.parquet.partial: No such file"),
         (("import", "missing.jsonl", "--task", "t"), "missing.jsonl: No such file"),
         (("import", "missing.parquet", "--task", "t"), "missing.parquet: No such file"),
         (("import", "broken.parquet", "--task", "t"), "broken.parquet: not valid Parquet"),
