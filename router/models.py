@@ -12,6 +12,7 @@ from typing import Literal
 
 from config.settings import ConfigError, ModelSettings, Settings
 from router.errors import ModelNotFoundError
+from router.upstreams import proxies
 from router.upstreams.base import Timeouts, Upstream
 from router.upstreams.breaker import Breaker
 from router.upstreams.http import OPENAI, HttpUpstream
@@ -55,6 +56,13 @@ def check_names(settings: Settings) -> None:
     taken = [name for name in RESERVED if name in settings.models]
     if taken:
         raise ConfigError([f"models.{name}: this name is the router's own" for name in taken])
+
+
+def check_proxies(settings: Settings) -> None:
+    """Raises ConfigError if a model is behind a proxy that cannot be used."""
+    # It takes a while to find out whose models they are.
+    if not proxies.are_usable():
+        Models(settings)
 
 
 class Models:

@@ -7,8 +7,7 @@ import copy
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
 
 from router.checks import written
 from router.errors import (
@@ -22,6 +21,7 @@ from router.errors import (
 from router.upstreams.base import Timeouts
 from router.upstreams.connections import ConnectError, Connections, CutError, Origin, Response
 from router.upstreams.hints import without_hints
+from router.upstreams.proxies import proxy_of
 from router.upstreams.sse import EventSplitter
 
 OPENAI = "https://api.openai.com/v1"
@@ -37,7 +37,10 @@ _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
 class HttpUpstream:
-    """A model behind an OpenAI-compatible API at ``base_url``."""
+    """A model behind an OpenAI-compatible API at ``base_url``.
+
+    Raises ConfigError where the environment names a proxy before it that cannot be used.
+    """
 
     gives_logprobs = True
 
@@ -49,7 +52,7 @@ class HttpUpstream:
         self._chat = url.path + "/chat/completions"
         self._embeddings = url.path + "/embeddings"
         self._takes_hints = url.hostname not in _STRICT
-        self._connections = Connections(Origin.of(base_url, _proxy(url)), timeouts.connect)
+        self._connections = Connections(Origin.of(base_url, proxy_of(url)), timeouts.connect)
 
     def serving(self, model: str) -> HttpUpstream:
         """Another model of the same API, over the same connections."""
@@ -123,12 +126,6 @@ class HttpUpstream:
             name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers
         }
         raise UpstreamRefusedError(response.status if response.status >= 400 else 502, said, retry)
-
-
-def _proxy(url: SplitResult) -> str | None:
-    """The proxy that the environment names for ``url``."""
-    proxy = getproxies().get(url.scheme)
-    return None if proxy is None or proxy_bypass(url.hostname or "") else proxy
 
 
 def _translated(error: OSError, timeout_s: float) -> UpstreamError:
