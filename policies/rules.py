@@ -19,6 +19,8 @@ def needs_teacher(body: Mapping[str, Any]) -> str | None:
         return "modality"
     if (body.get("n") or 1) > 1:
         return "n"
+    if body.get("logit_bias"):
+        return "logit_bias"
     return None
 
 

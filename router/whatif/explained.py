@@ -30,6 +30,7 @@ _REASONS = {
     "tools": "rule: the request has tools",
     "modality": "rule: the request is not text alone",
     "n": "rule: the request wants several answers",
+    "logit_bias": "rule: the request makes some tokens likelier than others",
     "bound": "rule: the request wants a stricter bound than the student was tested for",
     "stop": "rule: the student's answer has a stop sequence in it",
     "max_tokens": "rule: the student's answer is longer than the request allows",

@@ -25,6 +25,8 @@ from policies.rules import breaks_limits, needs_teacher
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}, None),
         ({"modalities": ["text", "audio"]}, "modality"),
         ({"n": 2}, "n"),
+        ({"logit_bias": {}}, None),
+        ({"logit_bias": {"1734": -100}}, "logit_bias"),
         ({"response_format": {"type": "json_schema"}}, None),
     ],
 )

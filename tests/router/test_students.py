@@ -141,6 +141,7 @@ def test_logprobs(server: Server) -> None:
     [
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
         ({"n": 2}, "n"),
+        ({"logit_bias": {"1734": -100}}, "logit_bias"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"max_tokens": COMPLETION_TOKENS - 1}, "max_tokens"),
         ({"max_completion_tokens": 1}, "max_tokens"),
