@@ -26,6 +26,7 @@ QUESTION: dict[str, Any] = {
     "model": "gpt-5.4",
     "messages": [{"role": "user", "content": "is it a cat?"}],
 }
+SAID: Any = {"role": "user", "content": "is it a cat?"}
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +211,10 @@ def test_what_protege_alone_can_answer_is_not_asked_of_others(
         lambda: caller.responses.create(
             model=TEACHER, input="and a dog?", previous_response_id="resp_1"
         ),
+        lambda: caller.responses.create(
+            model=TEACHER, input=[SAID, {"type": "item_reference", "id": "msg_1"}]
+        ),
+        lambda: caller.responses.create(model=TEACHER, input=[SAID, {"id": "msg_1"}]),
     ):
         with pytest.raises(openai.APIConnectionError):
             call()

@@ -111,7 +111,7 @@ class Fallback:
     def _content(self, content: bytes) -> bytes | None:
         """The body without what is meant for Protege; None if Protege alone can answer it."""
         body: dict[str, Any] = json.loads(content)
-        if body.get("previous_response_id"):
+        if body.get("previous_response_id") or _refers(body.get("input")):
             return None
         if body.get("model") in _ROUTES:
             if not self._model:
@@ -127,6 +127,19 @@ def mark(response: httpx2.Response) -> httpx2.Response:
     """The provider's ``response``, which now says that it is."""
     response.headers[ROUTE_HEADER] = DIRECT
     return response
+
+
+def _refers(given: object) -> bool:
+    """Whether a response's input refers to items that Protege alone has stored."""
+    return isinstance(given, list) and any(map(_is_reference, given))
+
+
+def _is_reference(item: object) -> bool:
+    """A reference need not say what it is, nor need a message."""
+    if not isinstance(item, dict):
+        return False
+    kind = item.get("type") or ("message" if {"role", "content"} & item.keys() else None)
+    return kind in (None, "item_reference")
 
 
 def _setting(argument: str | None, name: str) -> str | None:
