@@ -19,6 +19,7 @@ AT_ONCE = 8
 """So many of them are under way at a time, or one caller would keep all others waiting."""
 
 _ID = b"x-request-id"
+_ROUTE = b"x-protege-route"
 _SUMS = (b"x-protege-cost", b"x-protege-saved")
 _LENGTH = b"content-length"
 
@@ -94,13 +95,15 @@ def _after(body: bytes, receive: Receive) -> Receive:
 
 
 def _merged(headers: list[Headers]) -> Headers:
-    """What is the same in all, or can be summed up; the first one's id, and that of each."""
+    """What is the same in all, or can be summed up; whether the route is not; the first one's id,
+    and that of each."""
     first, *others = map(dict, headers)
     merged = {
         name: value
         for name, value in first.items()
         if all(other.get(name) == value for other in others)
     }
+    merged.setdefault(_ROUTE, b"mixed")
     for name in _SUMS:
         total = sum(Decimal(each[name].decode()) for each in (first, *others))
         merged[name] = f"{total:f}".encode()

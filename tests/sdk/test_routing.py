@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, assert_type
 
 import openai
@@ -15,8 +16,10 @@ from openai.types.responses import Response
 
 import protege
 from protege import options
-from tests.router.conftest import TEACHER
+from telemetry.store import Store
+from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server
+from tests.router.students import SENTENCES, TASK, promote
 from tests.router.upstream import StubUpstream
 
 QUESTION: dict[str, Any] = {
@@ -54,6 +57,70 @@ def test_streams_say_it_before_their_first_chunk(upstream: StubUpstream) -> None
         assert protege.routing(stream).route == "teacher"
     with client.chat.completions.stream(**QUESTION) as helper:
         assert protege.routing(helper).route == "teacher"
+    with client.beta.chat.completions.stream(**QUESTION) as helper:
+        assert protege.routing(helper).route == "teacher"
+
+
+def test_what_helps_with_streams_says_it_and_so_does_its_answer(server: Server) -> None:
+    client = protege.OpenAI()
+    with client.chat.completions.stream(**QUESTION, bound=0.1) as chat:
+        made: Any = chat
+        assert made.protege.route == "teacher"
+        completion: Any = chat.get_final_completion()
+    assert completion.protege is made.protege
+    assert "protege" not in completion.to_dict()
+    with client.responses.stream(model="auto", input="is it a cat?") as responses:
+        made = responses
+        assert made.protege.route == "teacher"
+        response: Any = responses.get_final_response()
+    assert response.protege is made.protege
+    for answer in (chat, completion, responses, response):
+        client.feedback(answer, score=0.25)
+        exchange = server.store().exchange(protege.routing(answer).exchange or "")
+        assert exchange is not None
+        assert exchange.score == 0.25
+
+
+async def test_async_helpers_and_their_answers_say_it() -> None:
+    async with protege.AsyncOpenAI() as client:
+        async with client.chat.completions.stream(**QUESTION) as chat:
+            made: Any = chat
+            assert made.protege.route == "teacher"
+            completion = await chat.get_final_completion()
+        async with client.responses.stream(model="auto", input="is it a cat?") as responses:
+            made = responses
+            assert made.protege.route == "teacher"
+            response = await responses.get_final_response()
+        for answer in (chat, completion, responses, response):
+            assert (await client.feedback(answer, thumb="up")).score == 1
+
+
+def test_helpers_with_servers_that_say_nothing(upstream: StubUpstream) -> None:
+    client = protege.OpenAI(base_url=upstream.url)
+    with client.chat.completions.stream(**{**QUESTION, "model": TEACHER}) as helper:
+        assert helper.get_final_completion().choices[0].message.content == "cat"
+        assert not hasattr(helper, "protege")
+
+
+def test_several_prompts_say_how_all_of_them_were_made(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    store = Store(data)
+    promote(store, data, "v1")
+    store.close()
+    quiet = {"PROTEGE_LOOP__ENABLED": "false"}
+    with Server(data, *teacher_flags(upstream), **quiet) as server:
+        client = protege.OpenAI(base_url=server.url).task(TASK)
+        several = client.completions.create(model="auto", prompt=[SENTENCES[0], "zzz qqq wwww"])
+        made = protege.routing(several)
+        assert made.route == "mixed"
+        assert made.exchange == made.exchanges[0]
+        routes = [server.exchange_soon(exchange).route for exchange in made.exchanges]
+        assert routes == ["student", "teacher"]
+        assert client.feedback(several, thumb="up").exchange == made.exchange
+        one = client.completions.create(model="auto", prompt=SENTENCES[0])
+        assert protege.routing(one).exchanges == ()
 
 
 def test_raw_and_parsed_answers_say_it(upstream: StubUpstream) -> None:

@@ -13,16 +13,21 @@ import openai
 DIRECT = "direct"
 ROUTE_HEADER = "x-protege-route"
 
+_TOLD = (openai.BaseModel, openai.Stream, openai.AsyncStream)
+
 
 @dataclass(frozen=True)
 class Routing:
     """How one answer was made. What the server did not say is None."""
 
     route: str
-    """``teacher``, ``student``, ``model`` (another, asked for by name), or ``direct`` (the provider
-    was asked, for Protege could not be reached)."""
+    """``teacher``, ``student``, ``model`` (another, asked for by name), ``mixed`` (several prompts
+    that went different ways), or ``direct`` (the provider was asked, for Protege could not be
+    reached)."""
     exchange: str | None = None
     """Id of the exchange in Protege's store, the one that feedback is for."""
+    exchanges: tuple[str, ...] = ()
+    """That of each prompt, if there were several; ``exchange`` is the first one's."""
     task: str | None = None
     model: str | None = None
     reason: str | None = None
@@ -43,12 +48,18 @@ def routing(answer: object) -> Routing:
     ``answer`` is a completion, a response, embeddings, or a stream. Raises TypeError where it is
     nothing that a model was asked for.
     """
-    # What the .stream() helpers give wraps the stream itself.
+    # What client.beta's .stream() gives is openai's own, and wraps the stream itself.
     for found in (answer, getattr(answer, "_raw_stream", None)):
         made = getattr(found, "protege", None)
         if isinstance(made, Routing):
             return made
     raise TypeError(f"{type(answer).__name__} is not an answer of a model")
+
+
+def tell(answer: object, made: Routing) -> None:
+    """Give ``answer`` its ``protege``."""
+    # Past pydantic, to which it would be one more field of the answer's JSON.
+    object.__setattr__(answer, "protege", made)
 
 
 def read(headers: Mapping[str, str]) -> Routing | None:
@@ -67,9 +78,11 @@ def read(headers: Mapping[str, str]) -> Routing | None:
         value = headers.get(f"x-protege-{name}")
         return None if value is None else Decimal(value)
 
+    several = headers.get("x-protege-exchanges")
     return Routing(
         route=route,
         exchange=headers.get("x-request-id"),
+        exchanges=tuple(several.split(", ")) if several else (),
         task=text("task"),
         model=text("model"),
         reason=text("reason"),
@@ -86,11 +99,8 @@ def attached(
 
     def parse(parsed: Any) -> Any:
         answer = parsed if isinstance(parser, openai.NotGiven) else parser(parsed)
-        if made is not None and isinstance(answer, openai.BaseModel):
-            # Past pydantic, to which it would be one more field of the answer's JSON.
-            object.__setattr__(answer, "protege", made)
-        elif made is not None and isinstance(answer, openai.Stream | openai.AsyncStream):
-            answer.protege = made  # type: ignore[union-attr]
+        if made is not None and isinstance(answer, _TOLD):
+            tell(answer, made)
         return answer
 
     return parse

@@ -16,6 +16,7 @@ from openai.resources import chat, responses
 from openai.resources.chat import completions
 
 from protege.scope import limited
+from protege.streaming import told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +86,7 @@ class Completions(completions.Completions):
     else:
         create = limited(completions.Completions.create)
         parse = limited(completions.Completions.parse)
-        stream = limited(completions.Completions.stream)
+        stream = told(limited(completions.Completions.stream))
 
 
 class AsyncCompletions(completions.AsyncCompletions):
@@ -111,7 +112,7 @@ class AsyncCompletions(completions.AsyncCompletions):
     else:
         create = limited(completions.AsyncCompletions.create)
         parse = limited(completions.AsyncCompletions.parse)
-        stream = limited(completions.AsyncCompletions.stream)
+        stream = told(limited(completions.AsyncCompletions.stream))
 
 
 class Responses(responses.Responses):
@@ -133,7 +134,7 @@ class Responses(responses.Responses):
     else:
         create = limited(responses.Responses.create)
         parse = limited(responses.Responses.parse)
-        stream = limited(responses.Responses.stream)
+        stream = told(limited(responses.Responses.stream))
 
 
 class AsyncResponses(responses.AsyncResponses):
@@ -159,7 +160,7 @@ class AsyncResponses(responses.AsyncResponses):
     else:
         create = limited(responses.AsyncResponses.create)
         parse = limited(responses.AsyncResponses.parse)
-        stream = limited(responses.AsyncResponses.stream)
+        stream = told(limited(responses.AsyncResponses.stream))
 
 
 class Chat(chat.Chat):
