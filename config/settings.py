@@ -67,7 +67,8 @@ class ModelSettings(_Section):
     """A litellm model name (``gpt-5.4``, ``anthropic/claude-haiku-4-5``), or, with ``base_url``,
     the name that the OpenAI-compatible server there knows it by."""
     base_url: Annotated[str, AfterValidator(_http_url)] | None = None
-    """Root of an OpenAI-compatible API, for example ``http://localhost:8000/v1``."""
+    """Root of an OpenAI-compatible API, for example ``http://localhost:8000/v1``. A query goes with
+    each request."""
     api_key: SecretStr | None = None
     """Without a key, the caller's own ``Authorization`` header goes to the upstream."""
     connect_timeout_s: float = Field(default=5.0, gt=0)

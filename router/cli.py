@@ -164,10 +164,11 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _serve(settings: Settings) -> None:
     from distill.data.private import check_installed
-    from router.models import check_names, check_proxies
+    from router.models import check_names, check_proxies, check_urls
     from router.supervise import serve as run
 
     check_names(settings)
+    check_urls(settings)
     check_proxies(settings)
     if settings.dataset.private != "off":
         check_installed()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
+from urllib.parse import urlsplit
 
 from config.settings import ConfigError, ModelSettings, Settings
 from router.errors import ModelNotFoundError
@@ -25,6 +26,9 @@ _OWN_DIALECTS = (
     *("ollama/", "ollama_chat/", "replicate/", "sagemaker/", "vertex_ai/", "watsonx/"),
 )
 """litellm's prefixes of providers that speak no OpenAI, not even at a ``base_url``."""
+
+_WITHOUT_QUERY = tuple(prefix for prefix in _OWN_DIALECTS if prefix != "azure_ai/")
+"""Those before which litellm takes a ``base_url``'s query for part of the path, or drops it."""
 
 Forced = Literal["teacher", "student"]
 
@@ -56,6 +60,24 @@ def check_names(settings: Settings) -> None:
     taken = [name for name in RESERVED if name in settings.models]
     if taken:
         raise ConfigError([f"models.{name}: this name is the router's own" for name in taken])
+
+
+def check_urls(settings: Settings) -> None:
+    """Raises ConfigError if a ``base_url`` has a query that would not reach its provider whole."""
+    models = {
+        "teacher": settings.teacher,
+        **{f"fallbacks.{index}": model for index, model in enumerate(settings.fallbacks)},
+        **{f"hosted.models.{index}": model for index, model in enumerate(settings.hosted.models)},
+        **{f"models.{name}": model for name, model in settings.models.items()},
+    }
+    lost = [
+        name
+        for name, model in models.items()
+        if urlsplit(model.base_url or "").query and model.model.startswith(_WITHOUT_QUERY)
+    ]
+    if lost:
+        said = "its query can be kept only for OpenAI-compatible servers"
+        raise ConfigError([f"{name}.base_url: {said}" for name in lost])
 
 
 def check_proxies(settings: Settings) -> None:

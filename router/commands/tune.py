@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 import openai
 import typer
@@ -109,4 +110,5 @@ def _client(settings: Settings, model: str) -> openai.OpenAI:
     key = key or os.environ.get("OPENAI_API_KEY")
     if not key:
         fail("no key: set OPENAI_API_KEY, or api_key of the model in hosted.models")
-    return openai.OpenAI(api_key=key, base_url=(found and found.base_url) or OPENAI)
+    root, _, query = ((found and found.base_url) or OPENAI).partition("?")
+    return openai.OpenAI(api_key=key, base_url=root, default_query=dict(parse_qsl(query)))

@@ -37,7 +37,7 @@ _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
 class HttpUpstream:
-    """A model behind an OpenAI-compatible API at ``base_url``.
+    """A model behind an OpenAI-compatible API at ``base_url``, whose query goes with each request.
 
     Raises ConfigError where the environment names a proxy before it that cannot be used.
     """
@@ -48,9 +48,11 @@ class HttpUpstream:
         self.model = model
         self.timeouts = timeouts
         self._authorization = f"Bearer {api_key}" if api_key else None
-        url = urlsplit(base_url.rstrip("/"))
-        self._chat = url.path + "/chat/completions"
-        self._embeddings = url.path + "/embeddings"
+        url = urlsplit(base_url)
+        root = url.path.rstrip("/")
+        query = f"?{url.query}" if url.query else ""
+        self._chat = f"{root}/chat/completions{query}"
+        self._embeddings = f"{root}/embeddings{query}"
         self._takes_hints = url.hostname not in _STRICT
         self._connections = Connections(Origin.of(base_url, proxy_of(url)), timeouts.connect)
 

@@ -26,6 +26,8 @@ class FineTuning(Threaded):
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     """What jobs were asked for."""
+    queries: list[str] = field(default_factory=list)
+    """And with which queries."""
     port: int = 0
 
     @property
@@ -62,6 +64,7 @@ class FineTuning(Threaded):
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked.append(body)
+        self.queries.append(request.query_string)
         if body["model"] == "unknown":
             error = {"message": "The model does not exist.", "type": "invalid_request_error"}
             return web.json_response(

@@ -44,6 +44,7 @@ def flags(provider: FineTuning, data: Path) -> list[str]:
     models = [
         {"model": name, "base_url": provider.url, "api_key": "k"} for name in (BASE, "unknown")
     ]
+    models.append({"model": "queried", "base_url": f"{provider.url}?a=1&b=2", "api_key": "k"})
     config.write_text(json.dumps({"hosted": {"models": models}}))
     return ["--data", str(data), "--config", str(config), "--poll-s", "0.01"]
 
@@ -96,6 +97,12 @@ def test_a_model_comes_back(flags: list[str], provider: FineTuning, data: Path) 
     ]
     # Nothing is left of it: the next one begins anew.
     assert not [path for path in (data / "tuning").rglob("*") if path.is_file()]
+
+
+def test_the_query_of_its_base_url_is_kept(flags: list[str], provider: FineTuning) -> None:
+    code, _, err = ran(flags, "--most-usd", "1", model="queried")
+    assert (code, err) == (0, "")
+    assert provider.queries == ["a=1&b=2"]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])

@@ -35,6 +35,7 @@ class Received:
 
     body: dict[str, Any]
     headers: dict[str, str]
+    query: str
 
 
 @dataclass
@@ -128,7 +129,8 @@ class StubUpstream(Threaded):
 
     async def _receive(self, request: web.Request, body: dict[str, Any]) -> web.Response | None:
         """Note a request; the answer if it is not to have what it asks for."""
-        self.requests.append(Received(body, {k.lower(): v for k, v in request.headers.items()}))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.requests.append(Received(body, headers, request.query_string))
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
         if body["model"] in UNKNOWN:
