@@ -98,6 +98,36 @@ def test_an_answer_without_log_probabilities_has_all():
     assert found == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        {"content": [{"token": "billing", "logprob": None, "top_logprobs": []}]},
+        {
+            "content": [
+                {
+                    "token": "billing",
+                    "logprob": -0.1,
+                    "top_logprobs": [{"token": "outage", "logprob": None}],
+                }
+            ]
+        },
+        {"content": [{"token": "billing", "logprob": 1e9}]},
+        {"content": [{"token": "billing", "logprob": math.nan}]},
+        {"content": [{"token": "billing"}]},
+        {"content": [{"token": None, "logprob": -0.1}]},
+        {"content": ["billing"]},
+        ["billing"],
+    ],
+)
+def test_log_probabilities_that_are_none_are_as_if_there_were_none(logprobs):
+    rows = [exchange(i, *pair) for i, pair in enumerate(stream(3))]
+    message = {"role": "assistant", "content": "billing"}
+    rows[0] = exchange(
+        0, "a", "billing", choices=json.dumps([{"message": message, "logprobs": logprobs}])
+    )
+    assert soft.shares(build(rows), LABELS) is None
+
+
 def test_a_student_learns_how_sure_its_teacher_was():
     rows = [
         exchange(i, text, said, choices=unsure(said, 0.8))

@@ -15,6 +15,9 @@ Told = Sequence[tuple[str, Mapping[str, float]]]
 """The tokens of an answer, each with the log-probabilities (nats) of the likeliest in its place, by
 their texts."""
 
+_ROUNDED = 1e-3
+"""What is certain may be said to be a little more than that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -41,9 +44,9 @@ def lesson(text: str, answer: str, request: str | None, choices: str | None) -> 
     message = given.get("message") or {}
     if message.get("content") != answer:
         return Lesson(text, answer, messages=messages)
-    told = [_token(each) for each in (given.get("logprobs") or {}).get("content") or ()]
+    told = _told(given.get("logprobs"))
     if "".join(token for token, _ in told) != answer:
-        told = []
+        told = ()
     trace = message.get("reasoning_content")
     return Lesson(text, answer, told, trace if isinstance(trace, str) else "", messages)
 
@@ -51,6 +54,18 @@ def lesson(text: str, answer: str, request: str | None, choices: str | None) -> 
 def _first(choices: str | None) -> Mapping[str, Any]:
     read = json.loads(choices or "[]")
     return read[0] if read else {}
+
+
+def _told(logprobs: Any) -> Told:
+    """What the log-probabilities of an answer say; nothing where any of them is none: an upstream
+    that speaks OpenAI's API may leave null in their place, or something of its own."""
+    try:
+        told = [_token(each) for each in (logprobs or {}).get("content") or ()]
+        likeliest = [each for _, of in told for each in of.items()]
+        sound = all(isinstance(text, str) and logprob < _ROUNDED for text, logprob in likeliest)
+    except (AttributeError, KeyError, TypeError):
+        return ()
+    return told if sound else ()
 
 
 def _token(token: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
