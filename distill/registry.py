@@ -53,7 +53,7 @@ def promote(store: Store, version: str, reason: str, *, force: bool = False) -> 
         raise RegistryError(f"{version} serves already")
     if not record.path:
         raise RegistryError(f"{version} has no files: {record.verdict}")
-    if not (store.data / record.path).is_dir():
+    if _is_gone(store, record):
         raise RegistryError(f"the files of {version} are gone: {store.data / record.path}")
     doubt = untested(record, store.roster.task_states().get(record.task, TaskState(record.task)))
     if doubt is not None and not force:
@@ -71,14 +71,20 @@ def rollback(store: Store, task: str, reason: str = "no reason given") -> Studen
 
     A student that is on its way into service goes first: then the one that serves stays, and is
     returned.
-    None where there is none from before that has kept its place: the teacher answers then. The one
-    that is rolled back comes into service again by hand alone; a later one must pass the gate on
-    more evidence. Raises RegistryError where no student serves the task.
+    None where there is none from before that has kept its place, and its files: the teacher answers
+    then. The one that is rolled back comes into service again by hand alone; a later one must pass
+    the gate on more evidence. Raises RegistryError where no student serves the task.
     """
-    found = store.roster.roll_back(task, f"rolled back: {reason}")
+    gone = [each.version for each in store.roster.students(task) if _is_gone(store, each)]
+    found = store.roster.roll_back(task, f"rolled back: {reason}", gone)
     if not found:
         raise RegistryError(f"no student serves the task {task!r}")
     return found[1]
+
+
+def _is_gone(store: Store, record: StudentRecord) -> bool:
+    """Whether the files of a student are not where they should be."""
+    return not (store.data / record.path).is_dir()
 
 
 def untested(record: StudentRecord, state: TaskState) -> str | None:

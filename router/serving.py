@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from distill.students.ladder import Ladder
 
 POLL_S = 0.25
+RETRY_S = 10.0
+"""Seconds until a student whose files could not be read is tried again."""
 BATCH = 32
 """Most texts that a rung is asked about at once."""
 
@@ -184,7 +186,8 @@ class Students:
         self._coming: dict[str, Coming] = {}
         self._places: frozenset[tuple[str, Stage | None]] = frozenset()
         """What the store said last."""
-        self._unusable: set[str] = set()
+        self._again: dict[str, float] = {}
+        """By version: when one that could not be loaded is tried again, by ``time.monotonic``."""
         self._refreshing = asyncio.Lock()
         self._poll = Background()
 
@@ -210,48 +213,51 @@ class Students:
         """Take over what the store says now. Requests under way keep the student they have."""
         async with self._refreshing:
             places = await asyncio.to_thread(self._store.roster.places)
-            if places != self._places:
+            due = min(self._again.values(), default=math.inf) <= time.monotonic()
+            if places != self._places or due:
                 self._serving, self._coming = await asyncio.to_thread(self._load)
                 self._places = places
 
     def _load(self) -> tuple[dict[str, Student], dict[str, Coming]]:
         placed = self._store.roster.placed()
+        versions = {record.version for record in placed}
+        self._again = {version: at for version, at in self._again.items() if version in versions}
         serving = {
             record.task: student
             for record in placed
-            if record.serving
-            and (student := self._student(record, self._serving.get(record.task))) is not None
+            if record.serving and (student := self._student(record)) is not None
         }
         coming = {
             record.task: Coming(student, record)
             for record in placed
-            if record.stage is not None and (student := self._student(record, None)) is not None
+            if record.stage is not None and (student := self._student(record)) is not None
         }
         return serving, coming
 
-    def _student(self, record: StudentRecord, before: Student | None) -> Student | None:
-        """The student of ``record``; the one ``before`` if it cannot be loaded."""
-        for known in (before, *(each.student for each in self._coming.values())):
-            if known is not None and known.version == record.version:
+    def _student(self, record: StudentRecord) -> Student | None:
+        """The student of ``record``. None, and its requests are the teacher's, if it cannot be
+        loaded: whoever it replaced is watched by nobody any more."""
+        version = record.version
+        served = self._serving.get(record.task)
+        for known in (served, *(each.student for each in self._coming.values())):
+            if known is not None and known.version == version:
                 return known
-        if record.version in self._unusable:
-            return before
+        if time.monotonic() < self._again.get(version, 0.0):
+            return None
         try:
             ladder = _ladders().load(self._data / record.path)
         except Exception:
-            _log.exception("student %s of task %s cannot be loaded", record.version, record.task)
-            self._unusable.add(record.version)
-            self._store.roster.turn_back(
-                record.task, record.version, "turned back: it cannot be loaded"
-            )
-            return before
+            if version not in self._again:
+                _log.exception("student %s of task %s cannot be loaded", version, record.task)
+            self._again[version] = time.monotonic() + RETRY_S
+            self._store.roster.turn_back(record.task, version, "turned back: it cannot be loaded")
+            return None
         # Without one of its rungs it would be another student, that nobody has tested.
         if ladder.hosted is not None and ladder.hosted not in self._hosted:
-            _log.error(
-                "student %s cannot serve: no model %s is configured", record.version, ladder.hosted
-            )
-            self._unusable.add(record.version)
-            return before
+            _log.error("student %s cannot serve: no model %s is configured", version, ladder.hosted)
+            self._again[version] = math.inf
+            return None
+        self._again.pop(version, None)
         return Student(ladder, self._executor, self._writer)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import (
@@ -106,12 +107,15 @@ class Roster:
                 changes.note(connection, task, "rolled_back", "loop", time.time())
         return turned
 
-    def roll_back(self, task: str, verdict: str) -> tuple[StudentRecord | None, ...]:
+    def roll_back(
+        self, task: str, verdict: str, gone: Collection[str] = ()
+    ) -> tuple[StudentRecord | None, ...]:
         """Take the student of ``task`` out of service, and let the one that served before it take
         over; both, as they were, or nothing where none serves.
 
-        Without one from before that has kept its place, the task is the teacher's again. A student
-        that is on its way into service goes first: the one that serves then stays.
+        Without one from before that has kept its place, the task is the teacher's again; those
+        whose files are ``gone``, by their versions, are passed over. A student that is on its way
+        into service goes first: the one that serves then stays.
         """
         with self._engine.begin() as connection:
             epoch = locked(connection, task).epoch
@@ -129,6 +133,7 @@ class Roster:
                 # What was learnt before a demotion does not count any more.
                 students.c.earned >= epoch,
                 students.c.path != "",
+                students.c.version.not_in(gone),
             )
             before = connection.execute(earlier.order_by(students.c.earned.desc()).limit(1)).first()
             _retire(connection, students.c.version == now.version, verdict, earned=None)

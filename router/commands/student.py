@@ -127,7 +127,7 @@ def rollback(
     with _store(data, config) as store:
         before = registry.rollback(store, task, reason)
     if before is None:
-        typer.echo(f"No student served {task} before: its teacher answers.")
+        typer.echo(f"No student that has its files served {task} before: its teacher answers.")
     else:
         typer.echo(f"{before.version} serves the task {task} again.")
 

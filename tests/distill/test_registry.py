@@ -69,6 +69,18 @@ def test_rollback_passes_over_who_was_demoted_and_what_was_learnt_before(store):
     assert registry.rollback(store, "t") is None
 
 
+def test_rollback_passes_over_who_has_no_files_any_more(store):
+    for created, version in enumerate(["a", "b", "c"]):
+        add(store, version, float(created))
+    (store.data / "students" / "b").rmdir()
+    assert back(store) == "a"
+    assert serving(store) == ["a"]
+    registry.promote(store, "c", "it was not its fault")
+    (store.data / "students" / "a").rmdir()
+    assert registry.rollback(store, "t") is None
+    assert serving(store) == []
+
+
 def test_a_rolled_back_student_may_be_promoted_by_hand_and_rolled_back_again(store):
     add(store, "a", 1.0)
     add(store, "b", 2.0)

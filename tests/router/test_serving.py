@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,10 @@ import pytest
 from distill.students.base import TEXT, Prediction
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
-from router.serving import Student
+from router import serving
+from router.serving import Student, Students
+from telemetry.store import Store
+from tests.router.students import TASK, promote
 
 WORK_S = 0.05
 
@@ -50,3 +56,34 @@ async def test_computing_is_counted_wherever_it_is_done(name: str, elsewhere: bo
         asked = await Student(ladder, executor, writer).predict("the cat sleeps")
     assert asked.prediction.answer == "cat"
     assert asked.compute_s >= 0.9 * WORK_S
+
+
+async def test_whoever_was_replaced_does_not_answer_for_one_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    students = Students(store, tmp_path)
+
+    async def serves() -> str | None:
+        await students.refresh()
+        student = students.of(TASK)
+        return None if student is None else student.version
+
+    promote(store, tmp_path, "animals-1")
+    assert await serves() == "animals-1"
+    promote(store, tmp_path, "animals-2")
+    manifest = tmp_path / "students" / "animals-2" / "ladder.json"
+    text = manifest.read_text()
+    manifest.write_text("")
+    monkeypatch.setattr(serving, "RETRY_S", 1.0)
+    assert await serves() is None
+    await asyncio.sleep(1.1)
+    assert await serves() is None
+    manifest.write_text(text)
+    # It is not tried with every look at the store.
+    assert await serves() is None
+    await asyncio.sleep(1.1)
+    assert await serves() == "animals-2"
+    assert [each.levelno for each in caplog.records] == [logging.ERROR]
+    await students.stop()
+    store.close()

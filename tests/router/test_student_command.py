@@ -72,7 +72,7 @@ def test_a_server_follows_within_a_second(server: Server) -> None:
     assert eventually(lambda: answers(server) == "animals-2", WITHIN_S)
     for _ in range(2):
         code, out, _ = run(server.data, "rollback", TASK)
-    assert out == f"No student served {TASK} before: its teacher answers.\n"
+    assert out == f"No student that has its files served {TASK} before: its teacher answers.\n"
     assert eventually(lambda: answers(server) not in ("animals-1", "animals-2"), WITHIN_S)
 
 
