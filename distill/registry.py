@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from policies.promise import Promise
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 
@@ -41,12 +42,14 @@ def find(store: Store, version: str) -> StudentRecord:
     return record
 
 
-def promote(store: Store, version: str, reason: str, *, force: bool = False) -> StudentRecord:
+def promote(
+    store: Store, version: str, reason: str, promise: Promise, *, force: bool = False
+) -> StudentRecord:
     """Let a student take over its task, and return it as it is then.
 
     It answers all that it is sure of at once, whatever ``loop.rollout`` says of the loop's own.
-    Raises RegistryError where it cannot serve, UntestedError where no test of its answers holds and
-    nobody insists (``force``).
+    Raises RegistryError where it cannot serve, UntestedError where no test says that its answers
+    keep the ``promise`` and nobody insists (``force``).
     """
     record = find(store, version)
     if record.serving:
@@ -55,7 +58,8 @@ def promote(store: Store, version: str, reason: str, *, force: bool = False) -> 
         raise RegistryError(f"{version} has no files: {record.verdict}")
     if _is_gone(store, record):
         raise RegistryError(f"the files of {version} are gone: {store.data / record.path}")
-    doubt = untested(record, store.roster.task_states().get(record.task, TaskState(record.task)))
+    state = store.roster.task_states().get(record.task, TaskState(record.task))
+    doubt = untested(record, state, promise)
     if doubt is not None and not force:
         raise UntestedError(f"{version} {doubt}: its answers are not promised to be right")
     verdict = f"promoted by hand: {reason}"
@@ -87,15 +91,25 @@ def _is_gone(store: Store, record: StudentRecord) -> bool:
     return not (store.data / record.path).is_dir()
 
 
-def untested(record: StudentRecord, state: TaskState) -> str | None:
-    """Why no test says that a student keeps the promise; None where one does."""
+def untested(record: StudentRecord, state: TaskState, promise: Promise | None = None) -> str | None:
+    """Why no test says that a student keeps the ``promise``, by default the one that it was tested
+    for; None where one does."""
     card = read_card(record)
     gate = card.get("gate", {})
     if gate.get("threshold") is None or gate.get("veto"):
         return f"has not passed the gate ({gate.get('reason') or record.verdict})"
     if card.get("data", {}).get("since", state.epoch) < state.epoch:
         return "was tested on answers from before the task's last demotion"
+    tested = tested_for(record)
+    if promise is not None and tested is not None and not tested.covers(promise):
+        return f"was tested for less ({tested}) than is promised now ({promise})"
     return None
+
+
+def tested_for(record: StudentRecord) -> Promise | None:
+    """The promise that a student was tested for; None where nobody noted it."""
+    noted = read_card(record).get("promise")
+    return Promise(**noted) if noted else None
 
 
 def overtaken(record: StudentRecord) -> StudentRecord:

@@ -33,6 +33,7 @@ from distill.students.label import LabelRung, Trained
 from distill.students.ladder import Ladder
 from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta
+from policies.promise import Promise
 from telemetry.exchange import TaskState
 
 NEW_EVIDENCE = 1.2
@@ -206,7 +207,7 @@ def _made(
     )
     if threshold is None:
         return run
-    ladder = ladder_of(task, version, data, best.rungs, used, examined.divided)
+    ladder = ladder_of(task, version, data, best.rungs, used, examined.divided, policy)
     tested = [example.id for example in data.tested]
     sure = dict(zip(tested, given.answered.tolist(), strict=True))
     return replace(run, ladder=ladder, latency=measure(ladder, data.texts), sure=sure)
@@ -260,9 +261,11 @@ def divide(policy: PolicySettings, texts: Sequence[str]) -> Division:
 
 
 def to_beat(champion: Ladder | None, policy: PolicySettings) -> float:
-    """What a challenger must save more than: nothing where the champion's slices need not keep the
-    promise that the challenger's must."""
+    """What a challenger must save more than: nothing where the champion was tested for less than
+    the promise that the challenger must keep, or its slices need not keep it each on its own."""
     if champion is None:
+        return 0.0
+    if champion.promise is not None and not champion.promise.covers(Promise.of(policy)):
         return 0.0
     kind = None if champion.floors is None else champion.floors.strata.kind
     return champion.worth if policy.by_slice in {None, kind} else 0.0
@@ -275,9 +278,10 @@ def ladder_of(
     rungs: tuple[Rung, ...],
     verdict: Verdict,
     divided: Division = Division(),
+    policy: PolicySettings | None = None,
 ) -> Ladder:
-    """The ``rungs`` as the student that was tested on ``data``, which ``verdict`` gives a
-    threshold."""
+    """The ``rungs`` as the student that was tested on ``data`` for the promise of ``policy``, and
+    that ``verdict`` gives a threshold."""
     assert verdict.threshold is not None, "a student without a threshold cannot answer"
     return Ladder(
         version,
@@ -291,6 +295,7 @@ def ladder_of(
         verdict.barred,
         max(example.created for example in data.examples),
         floors=divided.floors(verdict),
+        promise=None if policy is None else Promise.of(policy),
     )
 
 

@@ -198,7 +198,7 @@ def retrain(
         smooth, given, verdict.threshold, best.parts.slices, contradicted, policy.alpha
     )
     p50, p95 = np.quantile([1000 * tryout.latency_s for tryout in tryouts], (0.5, 0.95)).tolist()
-    ladder = ladder_of(task, version, data, best.rungs, verdict, divided)
+    ladder = ladder_of(task, version, data, best.rungs, verdict, divided, policy)
     ladder = replace(ladder, saves=best.saves)
     return Run(verdict, labels, names, ladder, figures, Latency(p50, p95), hosted=about)
 

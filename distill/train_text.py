@@ -199,7 +199,8 @@ class _Test:
         if threshold is None:
             return Run(verdict, labels, names)
         used = replace(verdict, threshold=threshold)
-        ladder = ladder_of(self.task, self.version, data, rungs, used, self.divided)
+        policy = self.policy
+        ladder = ladder_of(self.task, self.version, data, rungs, used, self.divided, policy)
         # The teacher's texts are no part of a student's files.
         ladder = replace(ladder, usage=replace(ladder.usage, completion={}))
         given = outcomes.smoothed().given(used.at(self.strata))

@@ -496,11 +496,13 @@ def _card(
 ) -> str:
     """The student's card as JSON."""
     usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
+    promise = run.ladder and run.ladder.promise
     card = {
         "data": data | {"since": state.epoch, "suspects": run.suspects},
         "labels": list(run.labels),
         "rungs": list(run.rungs),
         "gate": dataclasses.asdict(run.verdict),
+        "promise": promise and dataclasses.asdict(promise),
         "hosted": run.hosted and dict(run.hosted),
         "again": run.again,
         "usage": usage,

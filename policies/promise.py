@@ -20,8 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, fsum, lgamma, log, log1p
+from typing import TYPE_CHECKING
 
 from telemetry.audits import AuditBlocks, Blocks
+
+if TYPE_CHECKING:
+    from config.settings import PolicySettings
 
 _HALVINGS = 40
 
@@ -32,6 +36,26 @@ _NEGLIGIBLE = -50.0
 """Logarithm of a probability that is none beside 1, be it that of a thousand events."""
 
 _EPSILON = 1e-17
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Of the answers that students give, at most ``alpha`` disagree with the teacher's, with
+    confidence ``1 - delta``."""
+
+    alpha: float
+    delta: float
+
+    @classmethod
+    def of(cls, policy: PolicySettings) -> Promise:
+        return cls(policy.alpha, policy.delta)
+
+    def covers(self, other: Promise) -> bool:
+        """Whether who keeps it keeps the ``other`` too."""
+        return self.alpha <= other.alpha and self.delta <= other.delta
+
+    def __str__(self) -> str:
+        return f"alpha {self.alpha:g} and delta {self.delta:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,12 +117,17 @@ class Routing:
         if self.barred(request.prompt.task):
             return "barred"
         bound = request.terms.bound
-        # Its threshold was found for alpha, and says nothing of a stricter bound.
-        if bound is not None and bound < self.policy.alpha:
+        if bound is not None and bound < self._least_bound(student):
             return "bound"
         if student is not None and student.is_too_long(request.prompt.text):
             return "length"
         return needs_teacher(request.body)
+
+    def _least_bound(self, student: Student | None) -> float:
+        """The strictest bound that a student's answers keep: its threshold was found for the one
+        that it was tested for, and audits watch over ``policy.alpha``."""
+        tested = None if student is None else student.promise
+        return max(self.policy.alpha, 0.0 if tested is None else tested.alpha)
 
     def _options(self, request: ChatRequest, opinion: Opinion) -> Options:
         return Options(

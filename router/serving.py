@@ -121,6 +121,8 @@ class Student:
         """The least confidence at which an answer may be given."""
         self.strata = ladder.strata
         """How many slices must keep the promise each on its own."""
+        self.promise = ladder.promise
+        """What it was tested for; None where nobody noted it."""
         self._ladder = ladder
         self._rungs = [
             _Batched(rung, writer if rung.name == TEXT else executor) for rung in ladder.rungs

@@ -12,22 +12,22 @@ from typing import Any
 from distill.export.folder import Manifest, RungManifest
 from distill.students.extraction.shape import Series, Slot
 from policies.binomial import clopper_pearson
+from policies.promise import Promise
 from telemetry.exchange import StudentRecord
 
 _LEVEL = 0.95
 """Of intervals."""
 
 
-def card(manifest: Manifest, record: StudentRecord, alpha: float, delta: float) -> str:
-    """The card as Markdown. Of what a student promised to answer, at most ``alpha`` is wrong with
-    confidence ``1 - delta``."""
+def card(manifest: Manifest, record: StudentRecord, promise: Promise) -> str:
+    """The card, as Markdown, of a student that was tested for that ``promise``."""
     about = json.loads(record.card)
     parts = [
         _front_matter(manifest),
         f"# {manifest.version}",
         _summary(manifest, record),
         "## Promise",
-        _promise(about.get("gate", {}), alpha, delta),
+        _promise(about.get("gate", {}), promise),
         "## Evaluation",
         _evaluation(about),
         "## How to run it",
@@ -97,7 +97,7 @@ def _thresholds(manifest: Manifest) -> list[tuple[str, str]]:
     return [*rows, (f"threshold, any other {manifest.floors.kind}", "none: the teacher answers")]
 
 
-def _promise(gate: Mapping[str, Any], alpha: float, delta: float) -> str:
+def _promise(gate: Mapping[str, Any], promise: Promise) -> str:
     if gate.get("threshold") is None or gate.get("veto"):
         return f"None: {gate.get('veto') or gate.get('reason') or 'it was not tested'}."
     upper = gate.get("upper")
@@ -107,10 +107,10 @@ def _promise(gate: Mapping[str, Any], alpha: float, delta: float) -> str:
     if gate.get("floors"):
         reaches = "each slice's answers whose confidence is the slice's threshold or more"
     return (
-        f"Of {reaches}, at most {alpha:.3g} "
-        f"disagree with the teacher's, with confidence {1 - delta:.3g}; on its test it was at most "
-        f"{upper:.4f}. It is about requests like those of its test: nobody watches whether they "
-        "still are."
+        f"Of {reaches}, at most {promise.alpha:.3g} "
+        f"disagree with the teacher's, with confidence {1 - promise.delta:.3g}; on its test it was "
+        f"at most {upper:.4f}. It is about requests like those of its test: nobody watches whether "
+        "they still are."
     )
 
 

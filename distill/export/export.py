@@ -34,6 +34,7 @@ from distill.export.folder import (
     seal,
 )
 from distill.export.licence import Licence
+from distill.registry import tested_for
 from distill.students.base import TEXT, Rung
 from distill.students.damaged import DamagedError
 from distill.students.encoder import MOST_TOKENS, EncoderError
@@ -47,6 +48,7 @@ from distill.students.text.language import LanguageModelError
 from distill.students.text.language import find as find_language_model
 from distill.students.text.rung import TextRung
 from policies import hashing
+from policies.promise import Promise
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 
@@ -142,8 +144,8 @@ def _write(
     manifest.write(folder)
     if started_from.text is not None:
         (folder / "LICENSE").write_text(started_from.text, encoding="utf-8")
-    policy = settings.policy
-    text = card(manifest, record, policy.alpha, policy.delta)
+    promise = tested_for(record) or Promise.of(settings.policy)
+    text = card(manifest, record, promise)
     (folder / "README.md").write_text(text, encoding="utf-8")
     seal(folder)
 

@@ -21,6 +21,7 @@ from distill.students.hosted import HostedRung
 from distill.students.label import LabelRung
 from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
+from policies.promise import Promise
 
 _MANIFEST = "ladder.json"
 
@@ -49,6 +50,8 @@ class Ladder:
     next to nothing, so that it is the share of the requests."""
     floors: Floors | None = None
     """Thresholds of slices that keep the promise each on its own; ``threshold`` is the least."""
+    promise: Promise | None = None
+    """What it was tested for; None where it was not tested, or nobody noted it."""
 
     @property
     def worth(self) -> float:
@@ -133,6 +136,7 @@ class Ladder:
             "barred": self.barred,
             "saves": self.saves,
             "trained": self.trained if math.isfinite(self.trained) else None,
+            "promise": self.promise and dataclasses.asdict(self.promise),
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
@@ -176,6 +180,7 @@ class Ladder:
             math.inf if manifest.get("trained") is None else manifest["trained"],
             manifest.get("saves"),
             Floors.load(folder),
+            None if manifest.get("promise") is None else Promise(**manifest["promise"]),
         )
 
 

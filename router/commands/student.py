@@ -17,6 +17,7 @@ from rich.table import Table
 from distill import registry
 from distill.export.folder import ExportError, Format
 from distill.registry import RegistryError, UntestedError
+from policies.promise import Promise
 from router.commands.listening import address_of, listen
 from router.commands.opened import Config, Data, fail, opened
 from router.commands.printed import Json, print_json
@@ -108,11 +109,14 @@ def promote(
     config: Config = None,
 ) -> None:
     """Let a student take over its task."""
-    with _store(data, config) as store:
+    with opened(data, config) as (settings, store):
+        promise = Promise.of(settings.policy)
         try:
-            record = registry.promote(store, version, reason, force=force)
+            record = registry.promote(store, version, reason, promise, force=force)
         except UntestedError as error:
             fail(f"{error}; --force promotes it all the same")
+        except RegistryError as error:
+            fail(str(error))
     typer.echo(f"{version} serves the task {record.task}: {record.verdict}")
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from distill import registry
 from distill.registry import RegistryError, UntestedError
+from policies.promise import Promise
 from router.console.page import Page
 from router.console.tasks import slices_of
 from router.errors import InvalidRequestError, NotFoundError
@@ -34,7 +35,8 @@ async def show_all(page: Page) -> Response:
 
 async def show_one(page: Page) -> Response:
     version = page.asked("version")
-    record, doubt, compared = await asyncio.to_thread(_look, page.parts.store, version)
+    promise = Promise.of(page.parts.settings.policy)
+    record, doubt, compared = await asyncio.to_thread(_look, page.parts.store, version, promise)
     return page.render(
         "student.html",
         student=registry.summary(record),
@@ -51,9 +53,10 @@ async def promote(page: Page, form: FormData) -> Response:
     version = str(form.get("version", ""))
     force = form.get("force") == "yes"
     reason = _reason(page, form)
+    promise = Promise.of(page.parts.settings.policy)
     try:
         record = await asyncio.to_thread(
-            registry.promote, page.parts.store, version, reason, force=force
+            registry.promote, page.parts.store, version, reason, promise, force=force
         )
     except UntestedError as error:
         raise InvalidRequestError(f"{error}. Tick the box to promote it all the same.") from error
@@ -79,15 +82,18 @@ async def roll_back(page: Page, form: FormData) -> Response:
     return page.back("/student", "rolled-back", version=version)
 
 
-def _look(store: Store, version: str) -> tuple[StudentRecord, str | None, dict[str, Any] | None]:
-    """A student, why it is untested if it is, and the figures of the one that serves instead."""
+def _look(
+    store: Store, version: str, promise: Promise
+) -> tuple[StudentRecord, str | None, dict[str, Any] | None]:
+    """A student, why no test says that it keeps the ``promise`` if none does, and the figures of
+    the one that serves instead."""
     record = store.roster.student(version)
     if record is None:
         raise NotFoundError("There is no such student.")
     state = store.roster.task_states().get(record.task, TaskState(record.task))
     others = (each for each in store.roster.serving() if each.task == record.task)
     champion = next((each for each in others if each.version != version), None)
-    doubt = registry.untested(record, state)
+    doubt = registry.untested(record, state, promise)
     return record, doubt, registry.summary(champion) if champion else None
 
 

@@ -410,6 +410,14 @@ def test_the_card_tells_what_the_student_is_worth(rich):
     assert manifest.teachers == ("gpt-5.4",)
 
 
+def test_the_card_states_what_the_student_was_tested_for(data, tmp_path):
+    card = json.dumps(CARD | {"promise": {"alpha": 0.1, "delta": 0.2}})
+    record = StudentRecord("lax", "lax", 1.0, "students/cheap", False, "kept", card)
+    export(Settings(data=data), record, "onnx", tmp_path / "lax")
+    told = (tmp_path / "lax" / "README.md").read_text()
+    assert "at most 0.1 disagree with the teacher's, with confidence 0.8" in told
+
+
 def test_the_manifest_has_the_answers(cheap, fields):
     (labels,) = Manifest.read(cheap).rungs[0].fields
     assert set(labels) == {answer for _, answer in stream(90, noise=0.1)}

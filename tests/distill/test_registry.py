@@ -6,10 +6,12 @@ import pytest
 
 from distill import registry
 from distill.registry import RegistryError, UntestedError
+from policies.promise import Promise
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 
 PASSED = {"threshold": 0.9, "reason": "passed", "answered": 200, "wrong": 2, "share": 0.5}
+TODAY = Promise(0.05, 0.05)
 FAILED = {"threshold": None, "reason": "no threshold meets the bound"}
 
 
@@ -20,11 +22,21 @@ def store(tmp_path):
     store.close()
 
 
-def add(store, version, created, gate=PASSED, serving=True, task="t", since=0.0, files=True):
+def add(
+    store,
+    version,
+    created,
+    gate=PASSED,
+    serving=True,
+    task="t",
+    since=0.0,
+    files=True,
+    promise=None,
+):
     """A training run's student, as the loop leaves it."""
     if files:
         (store.data / "students" / version).mkdir(parents=True)
-    card = json.dumps({"gate": gate, "data": {"since": since}})
+    card = json.dumps({"gate": gate, "data": {"since": since}, "promise": promise})
     path = f"students/{version}" if files else ""
     record = StudentRecord(version, task, created, path, serving, "as the gate said", card)
     state = store.roster.task_states().get(task, TaskState(task))
@@ -75,7 +87,7 @@ def test_rollback_passes_over_who_has_no_files_any_more(store):
     (store.data / "students" / "b").rmdir()
     assert back(store) == "a"
     assert serving(store) == ["a"]
-    registry.promote(store, "c", "it was not its fault")
+    registry.promote(store, "c", "it was not its fault", TODAY)
     (store.data / "students" / "a").rmdir()
     assert registry.rollback(store, "t") is None
     assert serving(store) == []
@@ -85,7 +97,7 @@ def test_a_rolled_back_student_may_be_promoted_by_hand_and_rolled_back_again(sto
     add(store, "a", 1.0)
     add(store, "b", 2.0)
     registry.rollback(store, "t")
-    again = registry.promote(store, "b", "the fault was elsewhere")
+    again = registry.promote(store, "b", "the fault was elsewhere", TODAY)
     assert again.serving
     assert again.verdict == "promoted by hand: the fault was elsewhere"
     assert store.roster.student("a").verdict == "replaced by b"
@@ -95,7 +107,7 @@ def test_a_rolled_back_student_may_be_promoted_by_hand_and_rolled_back_again(sto
 def test_promotion_goes_on_from_who_served_last(store):
     add(store, "a", 1.0)
     add(store, "b", 2.0)
-    registry.promote(store, "a", "b is slow")
+    registry.promote(store, "a", "b is slow", TODAY)
     assert serving(store) == ["a"]
     assert back(store) == "b"
 
@@ -105,6 +117,12 @@ def test_promotion_goes_on_from_who_served_last(store):
     [
         ({"gate": FAILED}, False, r"has not passed the gate \(no threshold meets the bound\)"),
         ({"since": 0.0}, True, "before the task's last demotion"),
+        (
+            {"promise": {"alpha": 0.1, "delta": 0.05}},
+            False,
+            r"tested for less \(alpha 0.1 and delta 0.05\) than is promised now \(alpha 0.05 and",
+        ),
+        ({"promise": {"alpha": 0.01, "delta": 0.1}}, False, "tested for less"),
     ],
 )
 def test_what_was_not_tested_is_promoted_by_force_alone(store, fields, demoted, why):
@@ -113,11 +131,18 @@ def test_what_was_not_tested_is_promoted_by_force_alone(store, fields, demoted, 
     if demoted:
         store.roster.demote("t", "old", "audits broke the bound", now=3.0)
     with pytest.raises(UntestedError, match=why):
-        registry.promote(store, "new", "I know better")
+        registry.promote(store, "new", "I know better", TODAY)
     assert "new" not in serving(store)
-    registry.promote(store, "new", "I know better", force=True)
+    registry.promote(store, "new", "I know better", TODAY, force=True)
     assert serving(store) == ["new"]
     assert "untested" in store.roster.student("new").verdict
+
+
+def test_who_was_tested_for_as_much_or_more_is_promoted(store):
+    add(store, "as-much", 1.0, serving=False, promise={"alpha": 0.05, "delta": 0.05})
+    add(store, "more", 2.0, serving=False, promise={"alpha": 0.01, "delta": 0.05})
+    for version in ("as-much", "more"):
+        assert registry.promote(store, version, "it is fast", TODAY).serving
 
 
 def test_who_cannot_serve(store):
@@ -132,7 +157,7 @@ def test_who_cannot_serve(store):
         ("gone", "are gone"),
     ):
         with pytest.raises(RegistryError, match=why):
-            registry.promote(store, version, "try", force=True)
+            registry.promote(store, version, "try", TODAY, force=True)
     assert serving(store) == ["serves"]
 
 
@@ -156,7 +181,7 @@ def test_a_summary_says_what_is_known(store):
 def test_a_student_that_a_slice_speaks_against_is_promoted_by_force_alone(store):
     add(store, "a", 1.0, gate=PASSED | {"veto": "too many are wrong"}, serving=False)
     with pytest.raises(UntestedError):
-        registry.promote(store, "a", "I know better")
+        registry.promote(store, "a", "I know better", TODAY)
 
 
 def test_files_are_kept_of_those_alone_that_somebody_may_go_back_to(store):

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,9 +17,10 @@ from distill.registry import UntestedError
 from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
-from distill.train import retrain
+from distill.train import retrain, to_beat
 from distill.trainer import Trainer, TrainerSettings
 from policies.calibration import attempt_delta
+from policies.promise import Promise
 from telemetry import jobs, runs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.schema import students, tasks
@@ -301,6 +303,28 @@ def test_evidence_from_before_a_demotion_does_not_count(store, tmp_path):
     assert store.roster.serving() == []
 
 
+def test_what_a_student_was_tested_for_is_kept_with_it(store, tmp_path):
+    store.write(exchanges(stream(300)))
+    train_once(tmp_path)
+    (record,) = store.roster.serving()
+    assert registry.tested_for(record) == Promise.of(POLICY)
+    assert Ladder.load(tmp_path / record.path).promise == Promise.of(POLICY)
+
+
+def test_a_champion_that_was_tested_for_less_is_no_measure():
+    rows = exchanges([*stream(240), *strange(160)])
+    lax = PolicySettings(alpha=0.4)
+    champion = retrain("support", "v", build(rows), None, TaskState("support"), lax, None).ladder
+    assert champion is not None
+    stricter = run(rows, champion, attempts=1)
+    assert stricter.verdict.promoted
+    assert stricter.verdict.share < champion.share
+    assert to_beat(champion, lax) == champion.worth
+    assert to_beat(champion, PolicySettings(alpha=0.4, delta=0.01)) == 0.0
+    # What nobody noted is taken for what is promised now.
+    assert to_beat(replace(champion, promise=None), POLICY) == champion.worth
+
+
 def test_a_run_that_a_demotion_overtook_is_dropped(store):
     record = StudentRecord("v1", "support", 0.0, "students/v1", True, "passed", "{}")
     assert store.roster.close_run(TaskState("support"), record)
@@ -325,7 +349,7 @@ def test_a_student_that_was_tested_beside_another_does_not_serve(store, tmp_path
     assert record.verdict.startswith("another student was tested meanwhile")
     # Nor does a person take it for one that has passed.
     with pytest.raises(UntestedError, match="another student was tested meanwhile"):
-        registry.promote(store, record.version, "I like it")
+        registry.promote(store, record.version, "I like it", Promise.of(POLICY))
     assert store.roster.task_states()["support"].attempts == 2
     (over,) = jobs.page(store.engine, 5, None, {})
     assert (over.status, over.student) == ("succeeded", record.version)

@@ -15,6 +15,7 @@ from distill.students.base import Rung
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
+from policies.promise import Promise
 from telemetry import runs
 from telemetry.exchange import Stage, StudentRecord, TaskState
 from telemetry.runs import TrainingRun
@@ -56,12 +57,13 @@ def promote(
     stage: Stage | None = None,
     floors: Floors | None = None,
     rungs: tuple[Rung, ...] = (),
+    promise: Promise | None = None,
 ) -> None:
     """Put a student of ``teacher`` into service, or on its way there, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
     rungs = rungs or (_rung(teacher),)
-    ladder = Ladder(version, task, threshold, 0.9, "", rungs, usage, floors=floors)
+    ladder = Ladder(version, task, threshold, 0.9, "", rungs, usage, floors=floors, promise=promise)
     path = f"students/{version}"
     ladder.save(data / path)
     card = card or json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from config.settings import Settings
 from distill import registry
 from distill.registry import summary
+from policies.promise import Promise
 from router import rollout
 from router.rollout import SETTLE_S, Rollouts
 from router.serving import Students
@@ -197,7 +198,7 @@ def test_a_rollback_and_a_promotion_by_hand(server: Server, store: Store) -> Non
     assert stays is not None
     assert stays.version == "hand-0"
     assert student(store, "hand-1").verdict == "rolled back: looks odd"
-    registry.promote(store, "hand-1", "looks fine")
+    registry.promote(store, "hand-1", "looks fine", Promise(0.05, 0.05))
     ask_until(server, "hand", "hand-1")
 
 

@@ -180,6 +180,24 @@ def test_an_untested_student_needs_force(data: Path) -> None:
     assert "untested" in out
 
 
+def test_a_student_that_was_tested_for_less_needs_force(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(data)
+    gate = {"threshold": 0.5, "reason": "passed its test"}
+    card = json.dumps({"gate": gate, "promise": {"alpha": 0.05, "delta": 0.05}})
+    record = StudentRecord("old", TASK, 1.0, "students/animals-1", False, "kept", card)
+    assert store.roster.close_run(store.roster.task_states()[TASK], record)
+    store.close()
+    monkeypatch.setenv("PROTEGE_POLICY__ALPHA", "0.01")
+    code, _, (line,) = run(data, "promote", "old")
+    assert code == 1
+    assert "tested for less (alpha 0.05 and delta 0.05) than is promised now (alpha 0.01" in line
+    assert "--force" in line
+    monkeypatch.delenv("PROTEGE_POLICY__ALPHA")
+    assert run(data, "promote", "old")[0] == 0
+
+
 def test_it_is_a_command_of_the_program(data: Path) -> None:
     process = run_cli("student", "list", "--json", "--data", str(data))
     out, _ = process.communicate(timeout=60)

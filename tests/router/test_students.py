@@ -20,6 +20,7 @@ import pytest
 from distill.evaluation.strata import Floors, Strata
 from distill.students.extraction.answers import find
 from distill.students.extraction.training import train
+from policies.promise import Promise
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 from tests.router.conftest import teacher_flags
@@ -55,6 +56,8 @@ def running(
     promote(store, data, "animals-1")
     promote(store, data, "doubtful-1", task="doubtful", threshold=1.01)
     promote(store, data, "objects-1", task="objects", teacher=as_json)
+    promote(store, data, "lax-1", task="lax", promise=Promise(0.1, 0.05))
+    promote(store, data, "strict-1", task="strict", promise=Promise(0.01, 0.05))
     store.close()
     environment = {
         "PROTEGE_LOOP__ENABLED": "false",
@@ -200,6 +203,17 @@ def test_a_student_is_not_trusted_beyond_the_bound_it_was_tested_for(server: Ser
     answer = ask(server, **terms(bound=0.01))
     assert answer.headers["x-protege-route"] == "teacher"
     assert answer.headers["x-protege-reason"] == "bound"
+
+
+def test_a_student_that_was_tested_for_less_than_is_promised_now(server: Server) -> None:
+    lax: Any = {"metadata": {"task": "lax"}}
+    assert ask(server, **lax).headers["x-protege-route"] == "student"
+    assert ask(server, **lax, **terms(bound=0.1)).headers["x-protege-route"] == "student"
+    assert ask(server, **lax, **terms(bound=0.07)).headers["x-protege-reason"] == "bound"
+    # Audits do not watch over what it was tested for where that is more.
+    strict: Any = {"metadata": {"task": "strict"}}
+    assert ask(server, **strict, **terms(bound=0.05)).headers["x-protege-route"] == "student"
+    assert ask(server, **strict, **terms(bound=0.01)).headers["x-protege-reason"] == "bound"
 
 
 @pytest.mark.parametrize("stream", [False, True])
