@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,14 @@ from distill.students.text.language import LanguageModelError
 from distill.students.text.lesson import Lesson
 from distill.students.text.objective import objective
 from distill.students.text.rung import confidences
+from distill.students.text.shortlist import shortlist
 from distill.students.text.student import Start
 from distill.students.usage import UsageModel
 from distill.trainer import Trainer, TrainerSettings
 from telemetry import jobs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
-from tests.distill.language_model import BEGIN, EIGHT_BITS, END, pairs
+from tests.distill.language_model import BEGIN, EIGHT_BITS, END, PAIR, pairs
 from tests.distill.synthetic import AT_ONCE, exchange, messages
 from tests.router.server import Server
 
@@ -140,6 +142,38 @@ def test_answers_are_drawn_at_random_where_that_is_asked_for(engine):
     assert len({one.text for one in engine.write(texts, Sampling(8, temperature=1.5))}) > 1
     narrow = engine.write(texts, Sampling(8, temperature=1.5, top_p=1e-6))
     assert len({one.text for one in narrow}) == 1
+
+
+def test_a_student_whose_answers_are_of_few_tokens_writes_no_others(engine, trained):
+    def found(engine):
+        """Whether the pair is ever written, of tokens that are all as likely."""
+        written = engine.write(["abc 1234"] * 64, Sampling(64, temperature=1000.0))
+        return PAIR in "".join(one.text for one in written)
+
+    own = Engine(trained.rung.folder / ENGINE)
+    assert (found(engine), found(own)) == (True, False)
+    texts = [text for text, _ in pairs(10, seed=2)]
+    for one in own.write([*texts, PAIR], Sampling(12)):
+        assert one.finished
+    # What it cannot write it reads.
+    assert own.write([f"{PAIR} 1234"], Sampling(12))[0].text == "1234"
+
+
+@given(st.lists(st.lists(st.integers(2, 257), max_size=8), max_size=300))
+def test_answers_that_want_new_tokens_now_and_then_may_have_any(language_model, answers):
+    vocabulary = language.vocabulary(language_model)
+    chosen = shortlist(answers, vocabulary)
+    alone = [
+        answer
+        for i, answer in enumerate(answers)
+        if set(answer) - set(chain.from_iterable(answers[:i] + answers[i + 1 :]))
+    ]
+    assert (chosen is None) == (len(alone) > len(answers) / 200)
+    # Each of two has what it needs.
+    twice = shortlist(answers * 2, vocabulary)
+    assert twice is not None
+    assert set(chain.from_iterable(answers)) <= set(twice)
+    assert set(vocabulary.answer("\x00Any word.")[:-1]) <= set(twice)
 
 
 def test_a_student_is_tested_on_what_it_was_not_trained_on(made):

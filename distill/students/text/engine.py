@@ -102,15 +102,19 @@ class Engine:
         drafts: Sequence[_Draft],
         sampling: Sampling,
     ) -> None:
+        # Not by way of the engine: a thread of its own may let go of this last, and end it.
+        vocabulary = self._vocabulary
+
         def take(step: Any) -> bool:
-            return drafts[batch[step.batch_id]].add(step.token_id, step.log_prob)
+            # By its name: which place it has among the engine's tokens is the engine's business.
+            return drafts[batch[step.batch_id]].add(vocabulary.id_of(step.token), step.log_prob)
 
         random = sampling.temperature > 0
         self._generator.generate_batch(
             [self._vocabulary.tokens(questions[i]) for i in batch],
             max_length=sampling.most_tokens,
             include_prompt_in_result=False,
-            end_token=[self._vocabulary.end],
+            end_token=self._vocabulary.tokens([self._vocabulary.end]),
             return_end_token=True,
             return_scores=True,
             sampling_topk=0 if random else 1,
@@ -132,13 +136,35 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def convert(model: Path, vocabulary: Vocabulary, target: Path) -> None:
-    """Write the Hugging Face model in folder ``model`` to ``target`` as ``Engine`` reads it.
+def convert(
+    model: Path, vocabulary: Vocabulary, target: Path, written: Sequence[int] | None = None
+) -> None:
+    """Write the Hugging Face model in folder ``model`` to ``target`` as ``Engine`` reads it. It can
+    write the tokens ``written`` alone; None stands for all.
 
     Raises ValueError for a kind of model that the engine does not know.
     """
     from ctranslate2.converters import TransformersConverter
 
-    converter = TransformersConverter(str(model))
-    converter.convert(str(target), quantization=_QUANTISATION, force=True)
+    class Converter(TransformersConverter):
+        def _load(self) -> Any:
+            read = super()._load()
+            if written is not None:
+                _restrict(read, written)
+            return read
+
+    Converter(str(model)).convert(str(target), quantization=_QUANTISATION, force=True)
     vocabulary.save(target)
+
+
+def _restrict(model: Any, written: Sequence[int]) -> None:
+    """Have an engine's ``model`` write these tokens alone. They come first: what its output layer
+    gives the highest value to is a place among the tokens."""
+    names, chosen = model._vocabulary, set(written)
+    order = [*written, *(id_ for id_ in range(len(names)) if id_ not in chosen)]
+    read, output = model.decoder.embeddings, model.decoder.projection
+    read.weight = read.weight.detach()[order]
+    output.weight = output.weight.detach()[list(written)]
+    if output.has_bias():
+        output.bias = output.bias.detach()[list(written)]
+    model.register_vocabulary([names[id_] for id_ in order])

@@ -35,6 +35,7 @@ from distill.students.text.examples import MOST_TOKENS, Example, examples_of, re
 from distill.students.text.job import ADAPTER, ENGINE, Job, Recipe, Report
 from distill.students.text.objective import objective
 from distill.students.text.scorer import Scorer
+from distill.students.text.shortlist import shortlist
 
 _AT_ONCE = 2048
 """Tokens, padding included, that go through the model together: bounds the memory that it takes."""
@@ -77,7 +78,8 @@ def train(job: Job) -> Report:
         adapted.merge_and_unload().save_pretrained(merged)
         for file in base.glob("tokenizer*.json"):
             shutil.copy(file, merged)
-        engine.convert(Path(merged), vocabulary, target / ENGINE)
+        said = [example.ids[-example.answer :] for example in (*examples, *reasons)]
+        engine.convert(Path(merged), vocabulary, target / ENGINE, shortlist(said, vocabulary))
     return report
 
 

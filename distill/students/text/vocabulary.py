@@ -9,6 +9,7 @@ and Zhong 2022).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILE = "tokenizer.json"
 MARKS_FILE = "marks.json"
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+"""What tokenizers without an alphabet of bytes call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,15 @@ class Vocabulary:
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The names of tokens, as engines want them."""
         return [str(self.tokenizer.id_to_token(id_)) for id_ in ids]
+
+    def id_of(self, token: str) -> int:
+        """The id of the token of that name."""
+        return int(self.tokenizer.token_to_id(token))
+
+    def characters(self) -> list[int]:
+        """Ids of the tokens that are a single character, or a byte of one."""
+        names = self.tokenizer.get_vocab(with_added_tokens=False)
+        return [id_ for name, id_ in names.items() if len(name) == 1 or _BYTE.fullmatch(name)]
 
     def _encode(self, text: str) -> list[int]:
         # Half a surrogate pair has no UTF-8.
