@@ -7,8 +7,9 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from config.settings import RolloutSettings
 from distill.data import reach
@@ -85,42 +86,54 @@ class Shelf:
             formers[version].forget_others(exchanges)
         return weighted(data, list(formers.values()), without_student(engine, task, since))
 
-    def put(
+    def record(
         self, task: str, version: str, run: Run, card: str, steps: RolloutSettings
     ) -> StudentRecord:
-        """The student of a ``run``, to be rolled out in these ``steps`` if it was promoted. Its
-        files are written if there is any use for them, all but its card."""
-        path = Path(_STUDENTS) / version
+        """The student of a ``run``, to be rolled out in these ``steps`` if it was promoted."""
         if run.hosted is not None:
             # In the shadow it has been already: that is what try-outs are.
             steps = steps.model_copy(update={"shadow": 0})
         stage = rollout.first(steps)
-        if run.ladder is not None:
-            folder = self._data / path
-            # A run that was killed before it registered its student may have left files here.
-            shutil.rmtree(folder, ignore_errors=True)
-            run.ladder.save(folder)
-            reach.save(folder, run.sure)
         return StudentRecord(
             version=version,
             task=task,
             created=time.time(),
-            path=str(path) if run.ladder else "",
+            path=str(Path(_STUDENTS) / version) if run.ladder else "",
             serving=run.verdict.promoted and stage is None,
             verdict=run.verdict.reason,
             card=card,
             stage=stage if run.verdict.promoted else None,
         )
 
+    @contextlib.contextmanager
+    def written(self, version: str, run: Run) -> Iterator[Callable[[], None]]:
+        """The files of a ``run``, all but its card, if there is any use for them.
+
+        What is yielded puts them in their place: for who registers the student alone, as another
+        run may have made the same. Where it is not called, they are gone afterwards.
+        """
+        if run.ladder is None:
+            yield lambda: None
+            return
+        folder = self._data / _STUDENTS / version
+        scratch = folder.with_name(f".{version}-{token_hex(4)}")
+
+        def place() -> None:
+            # A run that was killed before it registered its student may have left files here.
+            shutil.rmtree(folder, ignore_errors=True)
+            scratch.rename(folder)
+
+        try:
+            run.ladder.save(scratch)
+            reach.save(scratch, run.sure)
+            yield place
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
     def keep(self, record: StudentRecord) -> None:
         """Complete the files of a student that has been registered."""
         if record.path:
             (self._data / record.path / _CARD).write_text(record.card, encoding="utf-8")
-
-    def drop(self, version: str) -> None:
-        """Delete the files of a student unless it has been registered."""
-        if self._store.roster.student(version) is None:
-            shutil.rmtree(self._data / _STUDENTS / version, ignore_errors=True)
 
     def clear(self, now: float) -> None:
         """Delete what runs have left that were ended, by Unix time ``now`` long ago, before they
@@ -129,4 +142,9 @@ class Shelf:
             # Another trainer may be deleting it too.
             with contextlib.suppress(FileNotFoundError):
                 if now - folder.stat().st_mtime > _ABANDONED_S and not (folder / _CARD).exists():
-                    self.drop(folder.name)
+                    self._drop(folder)
+
+    def _drop(self, folder: Path) -> None:
+        """Delete the files of a student unless it has been registered."""
+        if self._store.roster.student(folder.name) is None:
+            shutil.rmtree(folder, ignore_errors=True)

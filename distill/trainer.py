@@ -48,7 +48,7 @@ from distill.train import Run, retrain
 from distill.train_hosted import Evidence
 from distill.worth import Worth, worth
 from telemetry import jobs, runs, trials, tryouts
-from telemetry.exchange import PICO, Exchange, TaskState
+from telemetry.exchange import PICO, Exchange, StudentRecord, TaskState
 from telemetry.jobs import Job
 from telemetry.logs import configure
 from telemetry.runs import Outcome, TrainingRun
@@ -437,11 +437,7 @@ class Trainer:
         version = f"{_slug(task)}-{data.version[:8]}{suffix}"
         known = self._store.roster.student(version)
         if known is not None:
-            # The same answers make the same student.
-            progress.tell(f"{version} has been trained on these answers already.")
-            progress.close(known)
-            self._put_off(progress.job, answers)
-            return "kept"
+            return self._end_as(known, progress, answers)
         data = self._shelf.weighted(task, data, exchanges, oldest)
         progress.tell(f"Training on {len(data)} answers, {data.evidence} of them evidence.")
         if not self._pays(progress, expected):
@@ -455,13 +451,14 @@ class Trainer:
         if run.hope is not None:
             self._last[task] = dataclasses.replace(self._last[task], hope=run.hope)
         card = _card(about, run, state, started, expected)
-        record = self._shelf.put(task, version, run, card, self._settings.loop.rollout)
+        record = self._shelf.record(task, version, run, card, self._settings.loop.rollout)
         overtaken = None if run.verdict.delta is None else registry.overtaken(record)
         after = run.advance(state, answers, started)
-        kept = self._store.roster.close_run(after, record, overtaken)
-        if kept is None:
-            self._shelf.drop(version)
-        else:
+        with self._shelf.written(version, run) as place:
+            kept = self._store.roster.close_run(after, record, overtaken, place)
+        if kept is None and (made := self._store.roster.student(version)) is not None:
+            return self._end_as(made, progress, answers)
+        if kept is not None:
             self._shelf.keep(kept)
         registry.prune(self._store, task)
         verdict = "dropped: the task was demoted meanwhile" if kept is None else kept.verdict
@@ -473,6 +470,13 @@ class Trainer:
             trials.forget(self._store.engine, task, version)
         progress.close(kept)
         return "promoted" if kept.placed else "kept"
+
+    def _end_as(self, made: StudentRecord, progress: Progress, answers: int) -> Outcome:
+        """End a job whose student there is already: the same answers make the same."""
+        progress.tell(f"{made.version} has been trained on these answers already.")
+        progress.close(made)
+        self._put_off(progress.job, answers)
+        return "kept"
 
     def _worth(self, job: Job) -> Worth | None:
         """What the run is worth, if it is known what it costs. A label student's first run tells;

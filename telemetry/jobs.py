@@ -115,10 +115,8 @@ def begin(engine: Engine, state: TaskState, now: float, model: Base = "auto") ->
     """
     task = state.task
     job = Job(new_id(), now, task, "loop", model, status="running", attempts=1, **_claim(now))
-    same = jobs.c.model == model if model in ASIDE else jobs.c.model.not_in(ASIDE)
-    others = (jobs.c.task == task, jobs.c.finished.is_(None), jobs.c.claimed_until >= now, same)
     with engine.begin() as connection:
-        if locked(connection, task) != state or _first(connection, *others) is not None:
+        if locked(connection, task) != state or _is_under_way(connection, job, now):
             return None
         _add(connection, job, "The learning loop began to train.")
     return job
@@ -147,8 +145,9 @@ def page(engine: Engine, limit: int, after: Job | None, metadata: Mapping[str, s
 def claim(engine: Engine, now: float) -> Job | None:
     """The oldest job that somebody has asked for and no trainer has, claimed; None without one.
 
-    Jobs that cannot be taken up again end here: the loop's own, which it begins anew by itself, and
-    those that no trainer survives.
+    One waits while a trainer is at another job of its task, for as long as that claim is renewed:
+    both would learn the same. Jobs that cannot be taken up again end here: the loop's own, which it
+    begins anew by itself, and those that no trainer survives.
     """
     lost = and_(jobs.c.status == "running", jobs.c.claimed_until < now)
     free = and_(jobs.c.finished.is_(None), or_(jobs.c.status == "queued", lost))
@@ -157,19 +156,22 @@ def claim(engine: Engine, now: float) -> Job | None:
             Job(**row._mapping)
             for row in connection.execute(select(jobs).where(free).order_by(jobs.c.created))
         ]
-    for job in waiting:
-        if job.origin == "loop" or job.attempts >= MOST_ATTEMPTS:
-            finish(engine, job, "failed", now, error="The trainer ended before the job did.")
-            continue
+    spent = [job for job in waiting if job.origin == "loop" or job.attempts >= MOST_ATTEMPTS]
+    for job in spent:
+        finish(engine, job, "failed", now, error="The trainer ended before the job did.")
+    for job in (job for job in waiting if job not in spent):
         taken = {"status": "running", "attempts": job.attempts + 1, **_claim(now)}
-        if _change(engine, job, **taken):
-            return replace(job, **taken)
+        with engine.begin() as connection:
+            locked(connection, job.task)
+            if not _is_under_way(connection, job, now) and _change(connection, job, **taken):
+                return replace(job, **taken)
     return None
 
 
 def renew(engine: Engine, job: Job, now: float) -> bool:
     """Hold a job's claim for longer; False where it was cancelled or is another trainer's."""
-    return _change(engine, job, claimed_until=now + CLAIM_S)
+    with engine.begin() as connection:
+        return _change(connection, job, claimed_until=now + CLAIM_S)
 
 
 def tell(
@@ -197,7 +199,8 @@ def finish(
 ) -> bool:
     """End a job; False, and nothing changed, where it was cancelled or is another trainer's."""
     end = {"status": status, "finished": now, "student": student, "error": error}
-    return _change(engine, job, **end)
+    with engine.begin() as connection:
+        return _change(connection, job, **end)
 
 
 def discard(engine: Engine, job: Job) -> None:
@@ -247,12 +250,19 @@ def _first(connection: Connection, *which: ColumnElement[bool]) -> Job | None:
     return None if row is None else Job(**row._mapping)
 
 
-def _change(engine: Engine, job: Job, **values: Any) -> bool:
+def _is_under_way(connection: Connection, job: Job, now: float) -> bool:
+    """Whether a trainer is at another job of the task of ``job`` that one of its kind waits for."""
+    kind = jobs.c.model == job.model if job.model in ASIDE else jobs.c.model.not_in(ASIDE)
+    ours = (jobs.c.task == job.task, jobs.c.id != job.id, kind)
+    held = (jobs.c.finished.is_(None), jobs.c.claimed_until >= now)
+    return _first(connection, *ours, *held) is not None
+
+
+def _change(connection: Connection, job: Job, **values: Any) -> bool:
     """Change a job that is as its claimant, or nobody, has left it."""
     same = (jobs.c.status == job.status, jobs.c.claim.is_not_distinct_from(job.claim))
-    with engine.begin() as connection:
-        changing = update(jobs).where(jobs.c.id == job.id, *same).values(values)
-        return connection.execute(changing).rowcount > 0
+    changing = update(jobs).where(jobs.c.id == job.id, *same).values(values)
+    return connection.execute(changing).rowcount > 0
 
 
 def _tell(

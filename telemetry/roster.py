@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import (
@@ -40,7 +40,11 @@ class Roster:
         self._engine = engine
 
     def close_run(
-        self, state: TaskState, record: StudentRecord, overtaken: StudentRecord | None = None
+        self,
+        state: TaskState,
+        record: StudentRecord,
+        overtaken: StudentRecord | None = None,
+        place: Callable[[], None] = lambda: None,
     ) -> StudentRecord | None:
         """Keep what a training run came to: the task's new state and its student, which is
         returned.
@@ -48,8 +52,9 @@ class Roster:
         A student that is ``serving`` takes over its task, one that is on its way there takes the
         place of any other that is. One that was put to the test is kept as ``overtaken`` where
         another was since the run began: both had the same part of the error budget. Each test is
-        counted. All in one transaction; None, and no student kept, where the task's epoch has moved
-        on since the run began.
+        counted. The files of a student that is kept are put in their ``place`` before anyone sees
+        it. All in one transaction; None, and no student kept, where the task's epoch has moved on
+        since the run began, or another run has made the same student.
         """
         with self._engine.begin() as connection:
             now = locked(connection, state.task)
@@ -57,7 +62,8 @@ class Roster:
                 if now.attempts >= state.attempts:
                     record = overtaken
                 now = dataclasses.replace(now, attempts=now.attempts + 1)
-            if now.epoch != state.epoch:
+            made = select(students.c.version).where(students.c.version == record.version)
+            if now.epoch != state.epoch or connection.execute(made).first() is not None:
                 _save(connection, now)
                 return None
             _save(connection, _later(state, now))
@@ -69,6 +75,7 @@ class Roster:
                 changes.note(connection, record.task, "promoted", "loop", record.created)
             values = {**dataclasses.asdict(record), "earned": earned}
             connection.execute(insert(students), values)
+            place()
         return record
 
     def promote(self, task: str, version: str, verdict: str, now: float) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from config.settings import LoopSettings, PolicySettings
 from distill import trainer as trainers
@@ -14,6 +15,7 @@ from distill.train import retrain
 from distill.trainer import Trainer, TrainerSettings
 from telemetry import jobs, runs
 from telemetry.jobs import Job
+from telemetry.schema import jobs as table
 from telemetry.store import Store
 from tests.distill.synthetic import AT_ONCE, exchanges, stream
 
@@ -103,3 +105,67 @@ def test_two_trainers_of_a_store_share_what_is_due(
     pass_once(store)
     assert trained == ["first", "second"]
     assert len(jobs.page(store.engine, 9, None, {})) == 2
+
+
+def test_what_is_asked_for_waits_for_the_loops_own_run_of_the_task(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def beside(task: str, *arguments: Any, **options: Any) -> Any:
+        trained.append(task)
+        if len(trained) == 1:
+            jobs.add(store.engine, Job("ftjob-asked", 1.0, task, "caller"), "created")
+            pass_once(store)
+        return retrain(task, *arguments, **options)
+
+    monkeypatch.setattr(trainers, "retrain", beside)
+    store.write(exchanges(stream(300)))
+    pass_once(store)
+    asked = jobs.find(store.engine, "ftjob-asked")
+    assert asked is not None
+    assert (trained, asked.status) == (["support"], "queued")
+    (student,) = store.roster.serving()
+    # Then it finds that the same answers were learnt.
+    pass_once(store)
+    asked = jobs.find(store.engine, "ftjob-asked")
+    assert asked is not None
+    assert (trained, asked.status, asked.student) == (["support"], "succeeded", student.version)
+    assert store.roster.every_student() == [student]
+
+
+def test_a_run_that_another_has_overtaken_leaves_its_student_as_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer that slept until another had its task goes on where it was: about to register."""
+    card = trainers._card
+    slept: list[bool] = []
+    files: dict[str, tuple[int, int]] = {}
+
+    def late(*arguments: Any) -> str:
+        if not slept:
+            slept.append(True)
+            with store.engine.begin() as connection:
+                connection.execute(update(table).values(claimed_until=0.0))
+            pass_once(store)
+            (made,) = store.roster.serving()
+            files.update(written(store.data / made.path))
+        return card(*arguments)
+
+    monkeypatch.setattr(trainers, "_card", late)
+    store.write(exchanges(stream(300)))
+    pass_once(store)
+    (student,) = store.roster.serving()
+    assert store.roster.every_student() == [student]
+    assert "ladder.json" in files
+    assert written(store.data / student.path) == files
+    assert [folder.name for folder in (store.data / "students").iterdir()] == [student.version]
+    assert {tally.outcome for tally in runs.tallies(store.engine)} == {"kept", "promoted"}
+    # The time to learn more has not come for that.
+    pass_once(store)
+    assert len(jobs.page(store.engine, 9, None, {})) == 2
+
+
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each of the files there was last written, and where it lies."""
+    return {file.name: (file.stat().st_mtime_ns, file.stat().st_ino) for file in folder.iterdir()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 from pydantic import SecretStr
@@ -22,8 +23,8 @@ def engine(tmp_path: Path, database: SecretStr | None) -> Iterator[Engine]:
     store.close()
 
 
-def wanted(engine: Engine, created: float = 1.0, metadata: str = "{}") -> Job:
-    job = Job(jobs.new_id(), created, "t", "caller", metadata=metadata)
+def wanted(engine: Engine, created: float = 1.0, metadata: str = "{}", *, task: str = "t") -> Job:
+    job = Job(jobs.new_id(), created, task, "caller", metadata=metadata)
     jobs.add(engine, job, "created")
     return job
 
@@ -35,7 +36,7 @@ def status(engine: Engine, job: Job) -> str:
 
 
 def test_the_oldest_comes_first_and_to_one_trainer_alone(engine: Engine) -> None:
-    second, first = wanted(engine, 2.0), wanted(engine, 1.0)
+    second, first = wanted(engine, 2.0, task="b"), wanted(engine, 1.0, task="a")
     claimed = [jobs.claim(engine, 10.0) for _ in range(3)]
     assert [job and job.id for job in claimed] == [first.id, second.id, None]
 
@@ -93,6 +94,56 @@ def test_what_somebody_has_asked_for_is_not_begun_beside_it(engine: Engine) -> N
     assert jobs.begin(engine, TaskState("t"), 11.0) is None
     assert jobs.finish(engine, asked, "succeeded", 12.0, student="s")
     assert jobs.begin(engine, TaskState("t"), 13.0) is not None
+
+
+def test_what_somebody_has_asked_for_waits_while_its_task_is_trained(engine: Engine) -> None:
+    own = jobs.begin(engine, TaskState("t"), 10.0)
+    assert own is not None
+    asked, other = wanted(engine, 1.0), wanted(engine, 2.0, task="other")
+    first = jobs.claim(engine, 11.0)
+    assert first is not None
+    assert first.id == other.id
+    assert jobs.claim(engine, 11.0) is None
+    assert status(engine, asked) == "queued"
+    assert jobs.finish(engine, own, "succeeded", 12.0, student="s")
+    second = jobs.claim(engine, 12.0)
+    assert second is not None
+    assert second.id == asked.id
+
+
+def test_nobody_waits_for_a_trainer_that_was_killed(engine: Engine) -> None:
+    own = jobs.begin(engine, TaskState("t"), 10.0)
+    assert own is not None
+    asked = wanted(engine)
+    assert jobs.claim(engine, 10.0 + CLAIM_S) is None
+    taken = jobs.claim(engine, 10.0 + CLAIM_S + 1)
+    assert taken is not None
+    assert taken.id == asked.id
+    assert status(engine, own) == "failed"
+
+
+def test_of_two_jobs_of_a_task_one_is_claimed_however_many_claim_at_once(engine: Engine) -> None:
+    for n in range(4):
+        wanted(engine, float(n))
+    together, claimed = Barrier(4), []
+
+    def claim() -> None:
+        together.wait()
+        claimed.append(jobs.claim(engine, 10.0))
+
+    trainers = [Thread(target=claim) for _ in range(4)]
+    for trainer in trainers:
+        trainer.start()
+    for trainer in trainers:
+        trainer.join()
+    assert len([job for job in claimed if job is not None]) == 1
+    assert len(claimed) == 4
+
+
+def test_texts_are_learnt_beside_what_somebody_has_asked_for(engine: Engine) -> None:
+    assert jobs.begin(engine, TaskState("t"), 10.0, "text") is not None
+    wanted(engine)
+    assert jobs.claim(engine, 11.0) is not None
 
 
 def test_a_trainer_that_looked_before_another_had_finished_begins_nothing(

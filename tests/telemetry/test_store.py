@@ -245,6 +245,36 @@ def test_a_test_that_a_demotion_overtook_is_counted(store: Store) -> None:
     assert store.roster.task_states()["t"] == TaskState("t", epoch=200.0, attempts=4)
 
 
+def test_of_runs_that_made_the_same_student_one_registers_it(store: Store) -> None:
+    together, ended, placed = threading.Barrier(4), [], []
+
+    def close(number: int) -> None:
+        together.wait()
+        kept = store.roster.close_run(
+            TaskState("t"), student("v1"), place=lambda: placed.append(number)
+        )
+        ended.append((number, kept))
+
+    runs = [threading.Thread(target=close, args=(number,)) for number in range(4)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    (first,) = placed
+    assert dict(ended) == {n: student("v1") if n == first else None for n in range(4)}
+    assert [record.version for record in store.roster.serving()] == ["v1"]
+
+
+def test_a_student_whose_files_cannot_be_put_in_place_is_not_registered(store: Store) -> None:
+    def place() -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        store.roster.close_run(TaskState("t", attempts=1), student("v1"), place=place)
+    assert store.roster.every_student() == []
+    assert store.roster.task_states() == {}
+
+
 def test_a_task_is_put_off_and_nothing_else_of_it_changed(store: Store) -> None:
     began = TaskState("t", attempts=1, tested_on=90, trained_on=100, trained_at=20.0)
     store.roster.close_run(began, student("v1"))
