@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+PARENT = "PROTEGE_TRAINING_FOR"
+"""Environment variable of a training: the id of the process that wants it."""
+
 _LARGE = 1 << 20
 """Bytes of memory that a training gives back at once when it is done with them."""
 
@@ -30,6 +33,7 @@ def run(module: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # Threads that wait for each other must not take the processor from those who serve.
     environment = {
         **os.environ,
+        PARENT: str(os.getpid()),
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         # Else glibc keeps room for large tensors of ever other sizes, and memory grows for long.

@@ -216,6 +216,28 @@ def test_a_training_keeps_to_its_time(language_model, tmp_path):
     assert report.epochs < 10**4
 
 
+def test_a_training_without_time_for_a_step_says_so(language_model, tmp_path):
+    recipe = Recipe(cpu_s=1e-9)
+    with pytest.raises(ValueError, match="not enough for one step"):
+        training.train(Job(str(language_model), "", lessons(40), str(tmp_path), recipe))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_that_nobody_wants_any_more_writes_nothing(
+    language_model, tmp_path, monkeypatch
+):
+    fit = training._fit
+
+    def orphaned(*arguments):
+        monkeypatch.setattr("os.getppid", lambda: 1)
+        return fit(*arguments)
+
+    monkeypatch.setattr(training, "_fit", orphaned)
+    with pytest.raises(SystemExit, match="gone"):
+        training.train(Job(str(language_model), "", lessons(40), str(tmp_path), Recipe()))
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_answers_count_in_the_loss(language_model):
     """Another question before the same answer changes no target, and padding changes nothing."""
     vocabulary = language.vocabulary(language_model)

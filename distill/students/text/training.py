@@ -5,15 +5,14 @@ that what serves is as fast as the model it started from. The loss is on the ans
 (``distill.students.text.objective``). Where a local teacher can score whatever is written, the
 student may write a share of the answers itself (GKD, Agarwal et al. 2024).
 
-Runs in a process of its own: ``python -m distill.students.text.training JOB.json`` trains what
-``distill.students.text.job`` has written there.
+Runs in a process of its own: ``python -m distill.students.text.training`` trains what
+``distill.students.text.job`` writes to its standard input.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shutil
 import sys
@@ -30,6 +29,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from distill.students.batches import by_length
+from distill.students.pace import paced
 from distill.students.text import engine, job, language
 from distill.students.text.examples import MOST_TOKENS, Example, examples_of, reasons_of
 from distill.students.text.job import ADAPTER, ENGINE, Job, Recipe, Report
@@ -52,7 +52,8 @@ def train(job: Job) -> Report:
 
     The logits of the model must be a linear map of its last hidden states, as those of Llama,
     Mistral and Qwen are. Raises LanguageModelError, and ValueError where no example is short
-    enough, the engine does not know this kind of model, or a local teacher has other tokens.
+    enough, the engine does not know this kind of model, a local teacher has other tokens, or there
+    is no time for one step; SystemExit where the process that wants the student is gone.
     """
     recipe, target = job.recipe, Path(job.target)
     base = language.prepare(Path(job.base), Path(job.cache))
@@ -107,20 +108,15 @@ def _fit(
     chance = random.Random(recipe.seed)
     precision = _precision()
     started, used = time.monotonic(), time.process_time()
-    parent = os.getppid()
     losses: list[float] = []
     model.train()
     learnt = [*examples, *reasons]
     lengths = [len(example.ids) for example in learnt]
-    for places in by_length(lengths, recipe.batch, recipe.epochs, recipe.seed):
+    batches = by_length(lengths, recipe.batch, recipe.epochs, recipe.seed)
+    for share, places in paced(batches, steps, recipe.cpu_s, _WARM):
         batch = [learnt[i] for i in places]
-        progress, clock = len(losses) / steps, (time.process_time() - used) / recipe.cpu_s
-        # A clock that is not ahead must change nothing, or no two trainings were the same.
-        progress = clock if clock > progress + 1 / steps else progress
-        if progress >= 1 or os.getppid() != parent:
-            break
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * min((progress + 1 / steps) / _WARM, 1 - progress)
+            group["lr"] = recipe.rate * share
         if teacher is not None and chance.random() < recipe.on_policy:
             batch = written(model, batch, longest + _ROOM, end)
         with precision:

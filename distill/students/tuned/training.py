@@ -5,15 +5,14 @@ word embeddings and the lower layers stay as they are, since a few thousand text
 of most words. A linear rung reads what it gives each class: as in stacking (Wolpert 1992), what it
 gives those of the texts that it was tuned on comes from tunings without them.
 
-Runs in a process of its own: ``python -m distill.students.tuned.training JOB.json`` makes what
-``distill.students.tuned.job`` has written there.
+Runs in a process of its own: ``python -m distill.students.tuned.training`` makes what
+``distill.students.tuned.job`` writes to its standard input.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 import tempfile
@@ -32,11 +31,9 @@ from distill.students import encoder
 from distill.students.batches import by_length
 from distill.students.encoder import GRAPH, MEMORY, TOKENIZER, EmbeddingMemory, text_key
 from distill.students.export import export, mean_state
+from distill.students.pace import paced
 from distill.students.tuned import job
 from distill.students.tuned.job import Job, Recipe, Report
-
-_PARENT = os.getppid()
-"""The process that wants the encoder."""
 
 _WARM = 0.1
 """Share of a tuning in which the rates rise."""
@@ -76,7 +73,8 @@ class _Read(torch.nn.Module):
 
 def tune(job: Job) -> Report:
     """Write a tuned encoder to ``job.target``, and what is made of the texts of ``job`` without
-    their help."""
+    their help. Raises ValueError where there is no time for that, and SystemExit where the process
+    that wants the encoder is gone."""
     recipe, base, target = job.recipe, Path(job.encoder), Path(job.target)
     started, used = time.monotonic(), time.process_time()
     tokens = encoder.tokens_of(base / TOKENIZER, job.texts)
@@ -142,19 +140,13 @@ def _fit(
     highest = [group["lr"] for group in optimizer.param_groups]
     epochs = recipe.epochs_of(len(tokens))
     steps = epochs * math.ceil(len(tokens) / recipe.batch)
-    used, done = time.process_time(), 0
+    done = 0
     model.train()
     lengths = [len(each) for each in tokens]
-    for batch in by_length(lengths, recipe.batch, epochs, recipe.seed):
-        progress, clock = done / steps, (time.process_time() - used) / cpu_s
-        # A clock that is not ahead must change nothing, or no two tunings were the same.
-        progress = clock if clock > progress + 1 / steps else progress
-        if os.getppid() != _PARENT:
-            raise SystemExit("whoever wanted the encoder is gone")
-        if progress >= 1:
-            break
+    batches = by_length(lengths, recipe.batch, epochs, recipe.seed)
+    for share, batch in paced(batches, steps, cpu_s, _WARM):
         for group, rate in zip(optimizer.param_groups, highest, strict=True):
-            group["lr"] = rate * min((progress + 1 / steps) / _WARM, 1 - progress)
+            group["lr"] = rate * share
         ids, mask = map(torch.from_numpy, encoder.padded([tokens[i] for i in batch]))
         (-(shares[batch] * model(ids, mask)).sum(dim=1).mean()).backward()
         torch.nn.utils.clip_grad_norm_([*body, *head], _CLIP)
