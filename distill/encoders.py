@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,7 +70,8 @@ class Encoders:
         own = self._own.get(state.task)
         if own is None or own.epoch != state.epoch:
             return False
-        return own.created > state.trained_at
+        # After a clock was set back no training would come later than the encoder.
+        return state.trained_at < own.created <= time.time()
 
     def may_tune(self, state: TaskState, answers: int, students: Sequence[StudentRecord]) -> bool:
         """Whether the encoder should be tuned to the task of ``state`` that has so many answers and

@@ -267,6 +267,17 @@ def test_the_loop_tunes_an_encoder_and_has_a_student_read_it(asked, base, tmp_pa
     assert store.roster.task_states()["support"].attempts == 2
 
 
+def test_a_clock_that_is_set_back_after_a_tuning_has_nothing_trained_again(asked, base, tmp_path):
+    store = Store(tmp_path)
+    store.write(rows_of(labelled(600)))
+    look(begun(tmp_path, base), 1)
+    (about,) = (tmp_path / "encoder").glob("tuned-*/tuned.json")
+    own = json.loads(about.read_text()) | {"created": time.time() + 3600}
+    about.write_text(json.dumps(own))
+    look(begun(tmp_path, base), 4)
+    assert [one.model for one in jobs.page(store.engine, 10, None, {})] == ["encoder", "auto"]
+
+
 def test_an_encoder_from_before_a_demotion_is_no_reason_to_train(asked, base, tmp_path):
     store = Store(tmp_path)
     store.write(rows_of(labelled(600)))
