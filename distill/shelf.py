@@ -15,6 +15,7 @@ from config.settings import RolloutSettings
 from distill.data import reach
 from distill.data.dataset import Dataset
 from distill.data.reach import Former, weighted
+from distill.leftovers import abandoned
 from distill.students.damaged import DamagedError
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
@@ -30,8 +31,6 @@ _STUDENTS = "students"
 """Their folder, below that of the data."""
 _CARD = "card.json"
 """Written last: a folder without it is of a student that is not registered, or not yet."""
-_ABANDONED_S = 86400.0
-"""Whoever wrote to such a folder last so long ago was ended before the student was registered."""
 
 
 class Shelf:
@@ -138,13 +137,7 @@ class Shelf:
     def clear(self, now: float) -> None:
         """Delete what runs have left that were ended, by Unix time ``now`` long ago, before they
         registered their students."""
-        for folder in (self._data / _STUDENTS).glob("*"):
-            # Another trainer may be deleting it too.
-            with contextlib.suppress(FileNotFoundError):
-                if now - folder.stat().st_mtime > _ABANDONED_S and not (folder / _CARD).exists():
-                    self._drop(folder)
-
-    def _drop(self, folder: Path) -> None:
-        """Delete the files of a student unless it has been registered."""
-        if self._store.roster.student(folder.name) is None:
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in abandoned((self._data / _STUDENTS).glob("*"), now):
+            unfinished = not (folder / _CARD).exists()
+            if unfinished and self._store.roster.student(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)

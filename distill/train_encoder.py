@@ -6,7 +6,6 @@ them, again as its answers grow. What comes of it is no student, but what later 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import time
@@ -23,6 +22,7 @@ from distill.data import soft
 from distill.data.dataset import Dataset
 from distill.data.suspects import sieve
 from distill.export import licence
+from distill.leftovers import abandoned
 from distill.students import label
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import folds_of
@@ -40,8 +40,6 @@ _MOST_TEXTS = 6000
 """The newest so many are tuned on; of more each would be seen too seldom."""
 
 _ABOUT = "tuned.json"
-_ABANDONED_S = 86400.0
-"""Whoever wrote to a folder last so long ago was ended before the encoder was ready."""
 _KEPT = 2
 """Encoders of a task that stay though no student reads them: one may be about to."""
 
@@ -124,7 +122,8 @@ def tune(
         return _read(folder / name)
     scratch = folder / f".{name}"
     shutil.rmtree(scratch, ignore_errors=True)
-    _clear(folder, time.time())
+    for left in abandoned(folder.glob(".tuned-*"), time.time()):
+        shutil.rmtree(left, ignore_errors=True)
     try:
         report = job.run(replace(asked, target=str(scratch)))
         licence.carry(base.folder, scratch)
@@ -156,15 +155,6 @@ def prune(folder: Path, task: str, read: Collection[str | None]) -> None:
     for own in owned[:-_KEPT]:
         if own.name not in read:
             shutil.rmtree(folder / own.name, ignore_errors=True)
-
-
-def _clear(folder: Path, now: float) -> None:
-    """Delete what tunings have left that were ended, by Unix time ``now`` long ago."""
-    for scratch in folder.glob(".tuned-*"):
-        # Another trainer may be deleting it too.
-        with contextlib.suppress(FileNotFoundError):
-            if now - scratch.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _all(folder: Path) -> list[Own]:
