@@ -23,7 +23,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from distill.students import fields, forms
+from distill.students import fields, forms, linear
 from distill.students.base import LEAST_SUPPORT
 from distill.students.classifier import (
     SURE,
@@ -391,10 +391,7 @@ def _with_other_last(y: npt.NDArray[np.int64]) -> list[int]:
 
 def _rows(model: LogisticRegression) -> tuple[Array, Array]:
     """Weights and intercepts, one row a class, the class "another" last."""
-    weights, intercepts = model.coef_, model.intercept_
-    if len(weights) == 1:
-        weights = np.vstack([-weights / 2, weights / 2])
-        intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
+    weights, intercepts = linear.rows(model)
     if model.classes_[0] == _OTHER:
         weights = np.roll(weights, -1, axis=0)
         intercepts = np.roll(intercepts, -1)

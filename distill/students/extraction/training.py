@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.linear_model import SGDClassifier
 
-from distill.students import fitting, novelty
+from distill.students import fitting, linear, novelty
 from distill.students.extraction.answers import Found
 from distill.students.extraction.marking import marks
 from distill.students.extraction.rung import ExtractionRung, copy
@@ -141,10 +141,7 @@ def _fit(
         random_state=_SEED,
     )
     model.fit(_matrix([found for found, _ in used]), tags)
-    coefficients, offsets = model.coef_, model.intercept_
-    if len(seen) == 2:
-        coefficients = np.vstack([-coefficients / 2, coefficients / 2])
-        offsets = np.concatenate([-offsets / 2, offsets / 2])
+    coefficients, offsets = linear.rows(model)
     weights[:, seen] = coefficients.T
     intercepts[seen] = offsets
     return Tagger(weights, intercepts)
