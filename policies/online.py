@@ -27,9 +27,10 @@ class RunningMean:
 
     __slots__ = ("_count", "value")
 
-    def __init__(self, initial: float) -> None:
+    def __init__(self, initial: float, count: int = 0) -> None:
+        """``initial`` counts for so many values."""
         self.value = initial
-        self._count = 0
+        self._count = count
 
     def add(self, value: float) -> None:
         self._count += 1
@@ -101,8 +102,10 @@ class Quantity:
     """A positive quantity that goes, by and large, as powers of what is known beforehand.
 
     Its logarithm is the sum of one line for each feature, each fitted to what those before it
-    leave. Its quantiles are those of the residuals, in units of their mean absolute value; its
-    mean is what the residuals' exponentials make of it (Duan's smearing, 1983).
+    leave. Its mean is what the residuals' exponentials make of it (Duan's smearing, 1983); its
+    quantiles are those of what it had foretold wrongly, in units of the residuals' mean absolute
+    value. Residuals of the first values, which the lines have yet to find, are far less than that,
+    so that two values that differ a thousandfold are no reason to expect a million.
     """
 
     __slots__ = ("_high", "_lines", "_median", "_smear", "_spread", "seen")
@@ -114,10 +117,10 @@ class Quantity:
         """Values that it has learnt from."""
         first, *others = slopes
         self._lines = [Line(log(initial), first), *(Line(0.0, slope) for slope in others)]
-        self._spread = RunningMean(_FIRST_SPREAD)
+        self._spread = RunningMean(_FIRST_SPREAD, 1)
         self._median = Quantile(0.5, 0.0)
         self._high = Quantile(0.95, _NORMAL_P95)
-        self._smear = RunningMean(1.0)
+        self._smear = RunningMean(1.0, 1)
 
     def expect(self, *features: float) -> Expected:
         """The value to expect for positive ``features``, as many as there are slopes."""
@@ -144,8 +147,9 @@ class Quantity:
             scaled = min(max(error / spread, -_FARTHEST), _FARTHEST)
             self._median.add(scaled)
             self._high.add(scaled)
-            self._spread.add(abs(scaled * spread))
-            self._smear.add(_exp(scaled * spread))
+            residual = min(max(rest, -_FARTHEST * spread), _FARTHEST * spread)
+            self._spread.add(abs(residual))
+            self._smear.add(_exp(residual))
         self.seen += 1
 
     def _centre(self, features: Sequence[float]) -> float:

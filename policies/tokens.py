@@ -56,9 +56,10 @@ class TokenModel:
         return Tokens(self._usage(prompt.mean, mean), self._usage(prompt.p95, most))
 
     def add(self, characters: int, usage: Usage) -> None:
-        self._prompt.add(usage.prompt_tokens, max(characters, 1))
-        self._completion.add(usage.completion_tokens, max(characters, 1))
+        # Nothing counts as one: the logarithm of none would outweigh all others.
         prompt, completion = max(usage.prompt_tokens, 1), max(usage.completion_tokens, 1)
+        self._prompt.add(prompt, max(characters, 1))
+        self._completion.add(completion, max(characters, 1))
         self._cached.add(usage.cached_tokens / prompt)
         self._written.add(usage.written_tokens / prompt)
         self._reasoning.add(usage.reasoning_tokens / completion)

@@ -109,6 +109,20 @@ def test_the_first_value_is_expected_again() -> None:
     assert expected.mean == pytest.approx(expected.p50) == pytest.approx(7.0)
 
 
+@pytest.mark.parametrize("odd", [1.0, 50_000.0], ids=["small", "large"])
+@pytest.mark.parametrize("at", [0, 1, 30])
+def test_one_value_unlike_all_others_is_no_reason_for_enormous_ones(odd: float, at: int) -> None:
+    quantity = Quantity(64.0, 0.0)
+    most = 0.0
+    for i in range(100):
+        quantity.add(odd if i == at else (40.0, 50.0, 60.0)[i % 3], 400.0)
+        if i > at:
+            expected = quantity.expect(400.0)
+            most = max(most, expected.mean, expected.p95)
+    assert most < 20 * max(odd, 60.0)
+    assert quantity.expect(400.0).mean == pytest.approx(50.0, rel=0.5)
+
+
 def test_the_promised_coverage_under_drift() -> None:
     """Of latencies that jump and wander, about one in twenty is above the 95% forecast."""
     rng = Random(3)

@@ -61,6 +61,18 @@ def test_of_an_unknown_task_what_is_usual_for_the_model_is_expected() -> None:
     assert scores.usage(Ask("new", 400), MODEL) == Usage(200, 7)
 
 
+@pytest.mark.parametrize("after", [2, 5, 30, 100])
+def test_an_answer_without_a_token_is_as_one_of_a_single_token(after: int) -> None:
+    scores = Scores()
+    scores.learn(toll(usage=Usage(0, 0)))
+    for _ in range(after):
+        scores.learn(toll(usage=Usage(50, 50)))
+    score = scores.teacher(Ask("task", 100), MODEL, PRICE)
+    usual = PRICE.cost(Usage(50, 50))
+    assert usual / 5 < score.cost < 2 * usual
+    assert score.cost_p95 < 20 * usual
+
+
 def test_cached_written_and_reasoning_tokens_have_prices_of_their_own() -> None:
     usage = Usage(100, 40, cached_tokens=50, reasoning_tokens=30, written_tokens=10)
     price = Price(input=100, output=1000, cached_input=10, written_input=125, reasoning=500)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,16 @@ def test_a_task_with_a_budget_of_its_own(
         assert routes["refused"] == 20 - routes["teacher"]
         # Others have what is left of the budget for all.
         assert ask_many(server, "new", 3)["teacher"] == 3
+
+
+def test_an_empty_first_answer_leaves_a_budget_to_be_spent(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    tokens = chain([0], repeat(3))
+    upstream.spend = lambda: next(tokens)
+    budget = {"PROTEGE_POLICY__NAME": "budget", "PROTEGE_POLICY__BUDGET__USD": "0.5"}
+    with Server(tmp_path, *teacher_flags(upstream), **budget) as server:
+        assert ask_many(server, "new", 40) == {"teacher": 40}
 
 
 def test_a_request_that_fails_holds_nothing(
