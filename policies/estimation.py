@@ -1,10 +1,10 @@
 """Estimators of what another policy would have come to, from what is known of past requests.
 
-The student is asked before the route is chosen, so its answer is known of every request; what is
-missing, where it served, is the teacher's, and audits draw at random for which requests that is
-had. Estimators weight what is known by the inverse of its probability (Horvitz and Thompson 1952),
-as it is or normalised (Swaminathan and Joachims 2015), or correct a prediction by it (doubly
-robust: Dudik, Langford and Li 2011).
+The student is asked before the route is chosen, so its answer is known of every request, unless it
+is a hosted one that did not serve; what is missing, where it served, is the teacher's, and audits
+draw at random for which requests that is had. Estimators weight what is known by the inverse of its
+probability (Horvitz and Thompson 1952), as it is or normalised (Swaminathan and Joachims 2015), or
+correct a prediction by it (doubly robust: Dudik, Langford and Li 2011).
 
 Intervals are for traffic like this: requests count as independent draws from one stream, and the
 policy's own draws are part of what varies. So they also hold, with something to spare, for the very

@@ -70,10 +70,11 @@ class History:
     """The one in force."""
     propensity: Floats
     """Probability that the teacher's answer was to be had, of all that was known when the route was
-    chosen. Nothing else decides whether the teacher's figures below are known, but for audits that
-    failed."""
+    chosen: above 0. Nothing else decides whether the teacher's figures below are known, but for
+    audits that failed."""
     wrong: Floats
-    """1 where the student's answer is not the teacher's, 0 where it is."""
+    """1 where the student's answer is not the teacher's, 0 where it is. Where the teacher served, a
+    hosted student's answer is unknown."""
     cost: Floats
     """Of the caller's answer."""
     audit_cost: Floats
@@ -118,8 +119,8 @@ def read(exchanges: Iterable[Past], policy: Policy) -> History:
     """The history of ``exchanges``, with what ``policy`` would have chosen.
 
     Left out are exchanges in which no policy chose (``forced``), that failed (``failed``), whose
-    texts are not in the store (``private``), and in which the student stood in for the teacher that
-    had been chosen (``fallback``).
+    texts are not in the store (``private``), in which the student stood in for the teacher that had
+    been chosen (``fallback``), and whose teacher answer was not to be had at all (``unpaid``).
     """
     tasks, students = _Names(), _Names()
     left_out: Counter[str] = Counter()
@@ -148,7 +149,9 @@ def _why_not(exchange: Past, decision: dict[str, Any]) -> str | None:
         return "failed"
     if not exchange.kept:
         return "private"
-    return None if exchange.route == decision["route"] else "fallback"
+    if exchange.route != decision["route"]:
+        return "fallback"
+    return None if exchange.propensity else "unpaid"
 
 
 def _row(exchange: Past, decision: dict[str, Any], policy: Policy, task: int, student: int) -> _Row:
@@ -192,11 +195,12 @@ def _wrong(exchange: Past, served: bool) -> float:
     """1 where the student's answer is not the teacher's, 0 where it is."""
     if served:
         return np.nan if exchange.agreed is None else float(not exchange.agreed)
+    if exchange.student_answer is None:
+        # A hosted student says something only where it serves.
+        return np.nan
     if exchange.finish_reason != "stop" or exchange.teacher_answer is None:
         # As audits have it: what was cut off or filtered is not what the student said.
         return 1.0
-    if exchange.student_answer is None:
-        return np.nan
     return float(not agree(exchange.student_answer, exchange.teacher_answer))
 
 

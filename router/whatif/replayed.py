@@ -25,6 +25,7 @@ LEFT_OUT = {
     "failed": "that got no whole answer",
     "private": "whose texts are not in the store",
     "fallback": "in which the student stood in for the teacher",
+    "unpaid": "whose audit there was no money for",
 }
 
 

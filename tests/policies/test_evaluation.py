@@ -188,16 +188,33 @@ def test_what_is_left_out() -> None:
         replace(teacher, finish_reason=None),
         replace(teacher, kept=False),
         replace(teacher, route="student"),
+        replace(teacher, route="student", propensity=0.0),
+        replace(next(p for p in log if p.route == "student"), propensity=0.0),
     ]
     history = read([*log, *odd], Bound())
     assert len(history) == len(log)
-    assert history.left_out == {"forced": 1, "failed": 2, "private": 1, "fallback": 1}
+    left_out = {"forced": 1, "failed": 2, "private": 1, "fallback": 2, "unpaid": 1}
+    assert history.left_out == left_out
+    assert replay(history, history.chance, AUDIT_RATE) == replayed(log, Bound())[1]
 
 
 def test_an_answer_that_was_cut_off_is_not_what_the_student_said() -> None:
     unsure = next(p for p in logged(100)[1] if p.route == "teacher" and p.student_answer == "yes")
     cut = replace(unsure, finish_reason="length")
     assert read([unsure, cut], Bound()).wrong.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_what_a_hosted_student_was_not_asked_for_is_unknown(finish_reason: str) -> None:
+    _, log = logged(500)
+    hosted = [replace(p, student_answer=None) if p.route == "teacher" else p for p in log]
+    answers = (number for number, p in enumerate(hosted) if p.route == "teacher")
+    for number in list(answers)[:20]:
+        hosted[number] = replace(hosted[number], finish_reason=finish_reason)
+    history, outcome = replayed(hosted, Student())
+    assert np.isnan(history.wrong[history.served == 0]).all()
+    assert outcome.disagreement is not None
+    assert outcome.disagreement.of_student_answers.value < 0.3
 
 
 def test_a_student_that_a_rule_forbids_never_answers() -> None:
