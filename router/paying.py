@@ -18,7 +18,6 @@ class Paying:
     """Has the student answer where the teacher cannot be paid."""
 
     budgets: Budgets
-    audit_rate: float
 
     async def pace(self, account: Account | None) -> None:
         """Let the budget's policy know how far the money goes."""
@@ -26,11 +25,17 @@ class Paying:
             await self.budgets.pace(account)
 
     async def afford(
-        self, turn: Turn, decision: Decision, account: Account | None, options: Options | None
+        self,
+        turn: Turn,
+        decision: Decision,
+        audit_rate: float,
+        account: Account | None,
+        options: Options | None,
     ) -> None:
         """Change the route if it cannot be paid; without ``options`` nobody but the teacher can
-        answer. Raises TooDearError or BudgetSpentError."""
-        self._within_terms(turn, decision)
+        answer. ``audit_rate`` is that at which audits are drawn. Raises TooDearError or
+        BudgetSpentError."""
+        self._within_terms(turn, decision, audit_rate)
         if account is None:
             return
         account.policy.saw(decision.teacher.cost, options)
@@ -43,7 +48,7 @@ class Paying:
                 _costs(turn) and not await self._hold_hosted(account, turn, decision)
             ):
                 raise _spent(account)
-            _to_student(turn, decision, 0.0)
+            _to_student(turn)
         elif _costs(turn) and not await self._hold_hosted(account, turn, decision):
             raise _spent(account)
         elif not turn.sampled or await self.budgets.hold_audit(account, identifier, dearest):
@@ -80,15 +85,18 @@ class Paying:
         assert decision.student is not None, "a student's route has the student's score"
         return await self.budgets.hold_answer(account, turn.arrival.id, _dearest(decision.student))
 
-    def _within_terms(self, turn: Turn, decision: Decision) -> None:
+    def _within_terms(self, turn: Turn, decision: Decision, audit_rate: float) -> None:
         """Keep to what the caller wants to pay."""
         budget = turn.request.terms.budget
-        if budget is None or turn.route == "student" or decision.teacher.cost <= budget:
+        if budget is None or decision.teacher.cost <= budget:
             return
-        # A hosted model is cheaper, but not always cheap enough.
-        if not turn.may_fall_back or (decision.student and decision.student.cost > budget):
-            raise _too_dear(decision)
-        _to_student(turn, decision, self.audit_rate)
+        if turn.route == "teacher":
+            # A hosted model is cheaper, but not always cheap enough.
+            if not turn.may_fall_back or (decision.student and decision.student.cost > budget):
+                raise _too_dear(decision)
+            _to_student(turn)
+        # Whatever the policy was to draw, the teacher is not asked but in an audit.
+        turn.decision = replace(decision, propensity=audit_rate)
 
 
 def _dearest(score: RouteScore) -> int:
@@ -101,9 +109,9 @@ def _costs(turn: Turn) -> bool:
     return turn.opinion is not None and turn.opinion.hosted is not None
 
 
-def _to_student(turn: Turn, decision: Decision, propensity: float) -> None:
+def _to_student(turn: Turn) -> None:
+    """Have the student stand in for the teacher, which the decision keeps as what was chosen."""
     turn.route, turn.reason = "student", "budget"
-    turn.decision = replace(decision, route="student", reason="budget", propensity=propensity)
 
 
 def _too_dear(decision: Decision) -> TooDearError:

@@ -97,7 +97,7 @@ class Process:
             self.ledger,
             self._tryouts,
         )
-        paying = Paying(self._budgets, settings.policy.audit_rate)
+        paying = Paying(self._budgets)
         routing = Routing(
             models,
             settings.policy,

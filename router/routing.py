@@ -103,7 +103,7 @@ class Routing:
             # Only where somebody else can answer: the caller has not asked for an error.
             turn.patience_s = in_force.policy.seconds
         try:
-            await self.paying.afford(turn, decision, in_force.account, options)
+            await self.paying.afford(turn, decision, audit_rate, in_force.account, options)
             if canary is not None and opinion is not None:
                 self.rollouts.tried(canary, turn, opinion)
             self.conversations.keep(this, turn.route)

@@ -18,8 +18,13 @@ import openai
 import pytest
 from sqlalchemy import select
 
+from policies.evaluation import replay
+from policies.history import read
+from policies.threshold import Bound
+from router.whatif.replayed import left_out_in_words
 from telemetry.exchange import Exchange
 from telemetry.keys import Key, Keys, new_secret
+from telemetry.past import past
 from telemetry.schema import exchanges as table
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
@@ -224,6 +229,26 @@ def test_a_deadline_of_the_policy_is_kept(site: Site, upstream: StubUpstream) ->
     assert answer.elapsed.total_seconds() < 4
 
 
+def test_one_that_stands_in_for_a_teacher_that_is_too_dear_is_no_choice_of_a_policy(
+    site: Site,
+) -> None:
+    for task, policy, chosen in (
+        ("unsure", "bound", "teacher"),
+        ("never", "random", "teacher"),
+        ("always", "random", "student"),
+    ):
+        answer = site.answer(task, terms={"budget": 1e-7})
+        assert answer.headers["x-protege-route"] == "student"
+        exchange = stored(site, answer)
+        assert exchange.propensity == pytest.approx(0.25)
+        decision = json.loads(exchange.decision or "")
+        assert (decision["route"], decision["policy"]) == (chosen, policy)
+        assert exchange.reason == ("budget" if chosen == "teacher" else decision["reason"])
+    # Chance might have asked the teacher, but for what it costs.
+    half = [stored(site, site.answer("half", terms={"budget": 1e-7})) for _ in range(5)]
+    assert [exchange.propensity for exchange in half] == pytest.approx([0.25] * 5)
+
+
 def turn(*texts: str) -> list[dict[str, str]]:
     roles = ("user", "assistant")
     return [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
@@ -349,6 +374,25 @@ def test_a_task_with_a_budget_of_its_own(
         assert routes["refused"] == 20 - routes["teacher"]
         # Others have what is left of the budget for all.
         assert ask_many(server, "new", 3)["teacher"] == 3
+
+
+def test_students_that_stand_in_for_want_of_money_are_no_choices_of_a_policy(
+    spenders: tuple[Path, list[str]], upstream: StubUpstream
+) -> None:
+    data, flags = spenders
+    # It pays for no answer, or only for some.
+    for usd, count in (("0.000001", 5), ("0.00002", 40)):
+        with Server(data, *flags, PROTEGE_POLICY__BUDGET__USD=usd) as server:
+            ask_many(server, "animals", count)
+    store = server.store()
+    history = read(past(store, 0.0, math.inf), Bound())
+    store.close()
+    assert history.left_out["fallback"] >= 5
+    assert len(history) + sum(history.left_out.values()) == 45
+    outcome = replay(history, history.chance, 0.5)
+    assert math.isfinite(outcome.usd.high)
+    assert math.isfinite(outcome.latency_s.high)
+    assert left_out_in_words(dict(history.left_out))
 
 
 def test_an_empty_first_answer_leaves_a_budget_to_be_spent(

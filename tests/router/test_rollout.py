@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,25 @@ def test_a_canary_that_contradicts_the_promise_is_demoted(server: Server, store:
     ask_until(server, "bad", "bad-0")
     metrics = httpx.get(server.url.replace("/v1", "/metrics")).text
     assert 'protege_demotions_total{task="bad"} 1.0' in metrics
+
+
+def test_what_a_canary_answers_for_want_of_money_is_audited_as_often_as_its_other_answers(
+    server: Server, store: Store
+) -> None:
+    promote(store, server.data, "frugal-1", task="frugal", threshold=1.01, stage="canary")
+    headers: Any = {"x-protege-budget": "0.0000001"}
+
+    def by_student() -> bool:
+        # Until the canary is known nobody answers for so little.
+        with suppress(openai.BadRequestError):
+            answers.append(ask(server, "frugal", extra_headers=headers))
+        return bool(answers)
+
+    answers: list[Headers] = []
+    assert eventually(by_student)
+    assert answers[0]["x-protege-reason"] == "budget"
+    exchange = server.exchange_soon(answers[0]["x-request-id"])
+    assert exchange.propensity == NEARLY_ALL
 
 
 def test_one_in_the_shadow_answers_nobody(server: Server, store: Store) -> None:
