@@ -96,6 +96,9 @@ class Routing:
         else:
             policy = _in_force(in_force.policy, options, request, self.conversations.route(before))
             decision = decide(policy, options, audit_rate, random.random())
+            if not _is_wanted(request, options):
+                # Nor may the student stand in for the teacher.
+                options = None
         able = options is not None
         turn = Turn(arrival, request, decision.route, decision.reason, sampled, opinion, able)
         turn.decision, turn.account = decision, in_force.account
@@ -210,8 +213,12 @@ def _in_force(
     """
     if before == "teacher":
         return _STAYS
-    wants_promise = request.terms.bound is not None and not options.promised
-    return _BOUND if before == "student" or wants_promise else policy
+    return _BOUND if before == "student" or not _is_wanted(request, options) else policy
+
+
+def _is_wanted(request: ChatRequest, options: Options) -> bool:
+    """Whether the caller takes the student's answer: who sets a bound wants the promise kept."""
+    return request.terms.bound is None or options.promised
 
 
 def _broken_limit(request: ChatRequest, opinion: Opinion) -> str | None:

@@ -218,6 +218,38 @@ def test_who_asks_for_a_bound_gets_the_promise(site: Site) -> None:
     assert site.ask("sure", terms={"bound": 0.05, "policy": "student"}) == ("student", "policy")
 
 
+def test_who_asks_for_a_bound_gets_an_error_instead_of_an_answer_outside_of_the_promise(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    promote(store, tmp_path, "unsure-1", task="unsure", threshold=1.01)
+    promote(store, tmp_path, "sure-1", task="sure", threshold=0.0)
+    store.close()
+    environment = {
+        "PROTEGE_LOOP__ENABLED": "false",
+        "PROTEGE_TEACHER__RETRIES": "0",
+        "PROTEGE_TEACHER__BREAKER_FAILURES": "1000000",
+    }
+    with Server(tmp_path, *teacher_flags(upstream), **environment) as server:
+        site = Site(server, {"plain": "none"})
+        for policy in ("bound", "student", "deadline"):
+            bound = {"bound": 0.2, "policy": policy}
+            upstream.status = 500
+            with pytest.raises(openai.InternalServerError):
+                site.ask("unsure", terms=bound)
+            assert site.ask("unsure", terms={"policy": "bound"}) == ("student", "teacher_down")
+            upstream.reset()
+            upstream.delay_s = 1.0
+            with pytest.raises(openai.APIStatusError) as late:
+                site.ask("unsure", terms={**bound, "deadline": 0.2})
+            assert late.value.status_code == 504
+            upstream.reset()
+            with pytest.raises(openai.BadRequestError, match="more than the request's budget"):
+                site.ask("unsure", terms={**bound, "budget": 1e-7})
+            # Within the promise it is as good as the teacher's.
+            assert site.ask("sure", terms={**bound, "budget": 1e-7})[0] == "student"
+
+
 def test_a_deadline_of_the_policy_is_kept(site: Site, upstream: StubUpstream) -> None:
     """A teacher that was quick and has become slow is not waited for."""
     upstream.delay_s = 5.0
@@ -393,6 +425,17 @@ def test_students_that_stand_in_for_want_of_money_are_no_choices_of_a_policy(
     assert math.isfinite(outcome.usd.high)
     assert math.isfinite(outcome.latency_s.high)
     assert left_out_in_words(dict(history.left_out))
+
+
+def test_who_asks_for_a_bound_gets_no_answer_outside_of_the_promise_for_want_of_money(
+    spenders: tuple[Path, list[str]], upstream: StubUpstream
+) -> None:
+    data, flags = spenders
+    with Server(data, *flags, PROTEGE_POLICY__BUDGET__USD="0.000001") as server:
+        site = Site(server, {"plain": "none"})
+        assert site.ask("animals")[0] == "student"
+        with pytest.raises(openai.RateLimitError, match="no student can answer instead"):
+            site.ask("animals", terms={"bound": 0.2})
 
 
 def test_an_empty_first_answer_leaves_a_budget_to_be_spent(
