@@ -78,17 +78,23 @@ def _bin(worth: float) -> int:
     return min(int(_PER_OCTAVE * log2(worth / _LOWEST)), _BINS - 1)
 
 
+_UNASKED = (-1, None)
+
+
 class Demand:
     """What the teacher would have cost for all requests, by the time at which they came."""
 
     def __init__(self) -> None:
         self._slots: dict[int, float] = {}
-        self._usual: tuple[int, list[float] | None] = (-1, None)
+        self._usual: tuple[int, list[float] | None] = _UNASKED
         """The first slot of a day, and the demand that is usual for each of the day's."""
 
     def set(self, slot: int, amount: float) -> None:
         """The demand of a slot: ``SLOT_S`` seconds, numbered from Unix time 0."""
         self._slots[slot] = amount
+        if slot < self._usual[0]:
+            # What is usual was asked for before this was known.
+            self._usual = _UNASKED
 
     def add(self, time: float, amount: float) -> None:
         slot = int(time // SLOT_S)

@@ -203,3 +203,16 @@ def test_a_month_is_foretold_from_its_own_days() -> None:
     assert demand.forecast(0, 30 * DAY_S, now) == pytest.approx(10 * usual_day)
     # The last night has no demand to wait for.
     assert demand.forecast(0, 20 * DAY_S + 8 * 3600, now) <= usual_day
+
+
+def test_days_that_are_read_after_the_first_question_count_all_the_same() -> None:
+    known, asked = Demand(), Demand()
+    start = 10 * DAY_S
+    now = start + 8 * 3600
+    assert asked.forecast(start, start + DAY_S, now) == 0
+    for demand in (known, asked):
+        for slot in range(3 * 96, now // SLOT_S):
+            demand.set(slot, 100.0 if slot % 96 >= 48 else 1.0)
+    coming = asked.forecast(start, start + DAY_S, now)
+    assert coming == known.forecast(start, start + DAY_S, now)
+    assert coming == pytest.approx(48 * 100.0, rel=0.1)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import BudgetSettings, PolicySettings, Settings
+from policies.pacing import SLOT_S
 from router.budgets import DEARER, Account, Budgets
 from router.conversations import Conversations
 from router.errors import StoreUnavailableError
@@ -167,4 +168,21 @@ async def test_what_the_store_knows_is_spent(tmp_path: Path) -> None:
     assert await process.hold("b", 40)
     await process.budgets.pace(process.account)
     assert 0 <= process.account.policy.share <= 1
+    store.close()
+
+
+async def test_a_request_that_comes_before_the_first_look_does_not_hide_the_days_before(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    now = time.time()
+    slots = range(1, 7 * 96)
+    store.write([exchange(f"{n}", created=now - n * SLOT_S, teacher_cost=100) for n in slots])
+    early, late = Process(store, tmp_path), Process(store, tmp_path)
+    await early.budgets.pace(early.account)
+    for process in (early, late):
+        await process.budgets._look()
+    start = now // 86400 * 86400
+    coming = [each.account.demand.forecast(start, start + 2 * 86400, now) for each in (early, late)]
+    assert coming[0] == coming[1] > 0
     store.close()
