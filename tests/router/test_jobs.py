@@ -14,6 +14,7 @@ import pytest
 from openai.types.fine_tuning import FineTuningJob
 
 from distill.registry import UntestedError, promote
+from policies.promise import Promise
 from telemetry import jobs
 from telemetry.store import Store
 from tests.distill.synthetic import exchanges, messages, stream
@@ -26,6 +27,7 @@ LEARNT = "support"
 LONG = "long"
 """A task with so many answers that a run takes a while."""
 WAIT_S = 60.0
+PROMISE = Promise(0.05, 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +138,8 @@ def test_examples_of_a_file_teach_but_are_no_evidence(learning: Server) -> None:
     assert student.version == job.fine_tuned_model
     # A person may still insist on it.
     with pytest.raises(UntestedError):
-        promote(store, student.version, "for a try")
-    promote(store, student.version, "for a try", force=True)
+        promote(store, student.version, "for a try", PROMISE)
+    promote(store, student.version, "for a try", PROMISE, force=True)
 
     more = started(client, "seeded", file, model="ngrams")
     assert words(client, more.id)[0].startswith("Added 0 of the 200 examples")

@@ -78,8 +78,11 @@ class Vocabulary:
         return [str(self.tokenizer.id_to_token(id_)) for id_ in ids]
 
     def id_of(self, token: str) -> int:
-        """The id of the token of that name."""
-        return int(self.tokenizer.token_to_id(token))
+        """The id of the token of that name. Raises KeyError where there is none."""
+        id_ = self.tokenizer.token_to_id(token)
+        if id_ is None:
+            raise KeyError(token)
+        return id_
 
     def characters(self) -> list[int]:
         """Ids of the tokens that are a single character, or a byte of one."""
