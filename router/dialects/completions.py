@@ -25,6 +25,7 @@ from router.completion import DONE, event
 from router.errors import InvalidRequestError, ProtegeError, Rendered, render
 from router.request import ChatRequest, read_object
 from router.several import SeveralRequestsError
+from router.upstreams.answer import text_in
 from router.upstreams.sse import data_of
 from telemetry.exchange import Dialect as Name
 
@@ -111,7 +112,7 @@ class CompletionWriter:
         """A choice, or the next part of one; ``said`` is its message or delta."""
         index = choice.get("index") or 0
         # Whatever else an upstream sends in their place, this dialect has no room for it.
-        parts = (said.get("content"), said.get("refusal"))
+        parts = (text_in(said.get("content")), said.get("refusal"))
         text = "".join(part for part in parts if isinstance(part, str))
         if index not in self._lengths:
             self._lengths[index] = 0

@@ -29,6 +29,16 @@ class Answer:
     """All choices as a JSON array, where they are more than one text."""
 
 
+def text_in(content: Any) -> str | None:
+    """The text in the content of a message or a delta, None where it has none. Some servers send a
+    list, with thoughts beside the text."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    found = [part.get("text") for part in content if isinstance(part, dict)]
+    texts = [text for text in found if isinstance(text, str)]
+    return "".join(texts) if texts else None
+
+
 def read_completion(content: bytes) -> Answer:
     """Raises UpstreamBrokenError if ``content`` is not a chat completion."""
     try:
@@ -37,7 +47,7 @@ def read_completion(content: bytes) -> Answer:
         first = choices[0]
         return Answer(
             id=body.get("id"),
-            text=_text(first["message"]),
+            text=text_in(first["message"].get("content")),
             finish_reason=first.get("finish_reason"),
             usage=_usage(body.get("usage"), body.get("service_tier")),
             choices=_kept(choices),
@@ -72,7 +82,7 @@ class AnswerCollector:
         first = choices[0] if choices else {"message": {}, "finish_reason": None}
         return Answer(
             id=self._id,
-            text=_text(first["message"]),
+            text=text_in(first["message"].get("content")),
             finish_reason=first["finish_reason"] if self.finished else None,
             usage=_usage(self._usage, self._tier),
             choices=_kept(choices),
@@ -124,7 +134,7 @@ class _Choice:
 
     def _add_part(self, key: str, value: Any) -> None:
         if key == "content":
-            self.text += _texts(value)
+            self.text.append(text_in(value) or "")
         elif key == "tool_calls":
             _add_tool_calls(self.message.setdefault("tool_calls", []), value)
         elif key == "thinking_blocks":
@@ -133,14 +143,6 @@ class _Choice:
             before = self.message.get(key)
             adds_up = isinstance(value, str | list) and type(value) is type(before)
             self.message[key] = before + value if adds_up else value
-
-
-def _texts(content: Any) -> list[str]:
-    """What of a part's content is text. Some servers send a list, with thoughts beside it."""
-    if not isinstance(content, list):
-        return [content] if isinstance(content, str) else []
-    found = [part.get("text") for part in content if isinstance(part, dict)]
-    return [text for text in found if isinstance(text, str)]
 
 
 def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
@@ -165,11 +167,6 @@ def _add_thinking(blocks: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]
             block.update({**piece, "thinking": block["thinking"] + piece.get("thinking", "")})
         else:
             blocks.append(piece)
-
-
-def _text(message: dict[str, Any]) -> str | None:
-    content = message.get("content")
-    return content if isinstance(content, str) else None
 
 
 def _kept(choices: Sequence[dict[str, Any]]) -> str | None:

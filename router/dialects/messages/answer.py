@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from router.upstreams.answer import text_in
+
 Object = dict[str, Any]
 
 _STOP_REASONS = {
@@ -115,7 +117,7 @@ def tool_use(call: Object, identifier: str, index: int) -> Object:
 
 def _blocks(said: Object, identifier: str) -> Iterator[Object]:
     yield from thoughts(said)
-    for text in (said.get("content"), said.get("refusal")):
+    for text in (text_in(said.get("content")), said.get("refusal")):
         if text:
             yield {"type": "text", "text": text}
     for index, call in enumerate(said.get("tool_calls") or ()):

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from router.dialects.messages.answer import Ending, thoughts, tool_use, usage
+from router.upstreams.answer import text_in
 from router.upstreams.sse import data_of
 
 Object = dict[str, Any]
@@ -57,7 +58,7 @@ class MessageEvents:
     def _delta(self, delta: Object) -> Iterator[Object]:
         for thought in thoughts(delta):
             yield from self._thought(thought)
-        for text in (delta.get("content"), delta.get("refusal")):
+        for text in (text_in(delta.get("content")), delta.get("refusal")):
             if text:
                 if self._open != "text":
                     yield from self._begin({"type": "text", "text": ""})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from router.dialects.responses.namespaces import Named
+from router.upstreams.answer import text_in
 
 Item = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -139,8 +140,7 @@ def reasoning_text(said: Mapping[str, Any]) -> str:
 
 def text_of(said: Mapping[str, Any]) -> str:
     """The text in a message or a part of one."""
-    text = said.get("content")
-    return text if isinstance(text, str) else ""
+    return text_in(said.get("content")) or ""
 
 
 def tokens_of(logprobs: Mapping[str, Any] | None) -> list[Item]:

@@ -5,6 +5,7 @@ them and as vLLM does, whose reasoning models say their reasoning beside the con
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tests.router.providers.stub import ProviderStub, Received, Reply, require
@@ -21,8 +22,13 @@ _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")
 _NOT_FOR_REASONING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs")
 
 
-def completion(message: dict[str, Any], finish_reason: str = "stop") -> Reply:
-    """A completion of this message, whole and as a stream of one field a chunk."""
+def completion(
+    message: dict[str, Any],
+    finish_reason: str = "stop",
+    pieces: Sequence[dict[str, Any]] | None = None,
+) -> Reply:
+    """A completion of this message, whole and as a stream of these ``pieces``, by default of one
+    field a chunk."""
     whole = {
         **_head("chat.completion"),
         "choices": [
@@ -35,11 +41,25 @@ def completion(message: dict[str, Any], finish_reason: str = "stop") -> Reply:
         ],
         "usage": USAGE,
     }
-    deltas = [{"role": "assistant", "content": ""}, *({k: v} for k, v in message.items())]
+    deltas = [{"role": "assistant", "content": ""}, *(pieces or ({k: v} for k, v in message.items()))]
     events = [_chunk([{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
     events.append(_chunk([{"index": 0, "delta": {}, "finish_reason": finish_reason}]))
     events.append(_chunk([], USAGE))
     return Reply(whole, [*events, b"data: [DONE]\n\n"])
+
+
+def mistral(thought: str, text: str) -> Reply:
+    """What Mistral's reasoning models say: thoughts and text are parts of the content, and in a
+    stream its later pieces are plain text
+    (https://docs.mistral.ai/capabilities/reasoning/)."""
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": thought}]}
+    said = {"type": "text", "text": text}
+    middle = len(text) // 2
+    begun = {"type": "text", "text": text[:middle]}
+    pieces: list[Any] = [[thinking], [begun], text[middle:]]
+    return completion(
+        {"content": [thinking, said]}, pieces=[{"content": piece} for piece in pieces]
+    )
 
 
 def error(status: int, message: str, code: str | None, **headers: str) -> Reply:
