@@ -108,9 +108,11 @@ def _logprobs(answer: StudentAnswer) -> dict[str, Any] | None:
         return None
     prediction = answer.prediction
     alternatives = prediction.alternatives[: answer.top_logprobs]
+    # The answer is one of them; a student that knows none still knows how sure it is.
+    probability = dict(prediction.alternatives).get(prediction.answer, prediction.confidence)
     token = {
-        **_token(prediction.answer, prediction.confidence),
-        "top_logprobs": [_token(text, probability) for text, probability in alternatives],
+        **_token(prediction.answer, probability),
+        "top_logprobs": [_token(text, share) for text, share in alternatives],
     }
     return {"content": [token], "refusal": None}
 

@@ -137,6 +137,8 @@ def test_logprobs(server: Server) -> None:
     assert sum(math.exp(a.logprob) for a in token.top_logprobs) == pytest.approx(1, abs=1e-6)
     (bare,) = ask(server, logprobs=True).parse().choices[0].logprobs.content
     assert bare.top_logprobs == []
+    # The answer is one of the alternatives.
+    assert bare.logprob == token.logprob == token.top_logprobs[0].logprob
 
 
 @pytest.mark.parametrize(
