@@ -359,6 +359,17 @@ def test_input_items(server: Server) -> None:
     assert [item.id for item in after.data] == ["msg_mine"]
 
 
+def test_items_without_ids_are_listed_to_the_end(server: Server) -> None:
+    responses = server.client().responses
+    nothing = {"id": None, "status": None}
+    said: Any = [{"role": "user", "content": f"cat {index}", **nothing} for index in range(3)]
+    given = responses.create(model="auto", input=said)
+    items = list(responses.input_items.list(given.id, order="asc", limit=1))
+    for item in items:
+        _item.validate_python(item.to_dict(), strict=True)
+    assert [item.to_dict()["content"][0]["text"] for item in items] == ["cat 0", "cat 1", "cat 2"]  # type: ignore[index]
+
+
 def test_items_may_be_referred_to(server: Server, upstream: StubUpstream) -> None:
     responses = server.client().responses
     upstream.message = {**calling("{}"), "content": "Let me see.", "reasoning_content": "Hm."}

@@ -89,7 +89,9 @@ def shown(exchange: Exchange, items: Sequence[Item]) -> list[Item]:
 
 def _shown(item: Mapping[str, Any], identifier: str) -> Item:
     kind = type_of(item)
-    shown = {"id": identifier, "status": "completed", **item, "type": kind}
+    # A null says no more than leaving it out, and clients send many.
+    given = {name: value for name, value in item.items() if value is not None}
+    shown = {"id": identifier, "status": "completed", **given, "type": kind}
     if kind == "message" and isinstance(item["content"], str):
         is_answer = item["role"] == "assistant"
         text = {"type": "input_text", "text": item["content"]}
