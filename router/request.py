@@ -31,6 +31,7 @@ from router.checks import (
 )
 from router.errors import InvalidRequestError
 from router.terms import Terms
+from router.upstreams.hints import in_own_words
 from telemetry.exchange import Dialect
 
 MAX_TOP_LOGPROBS = 20
@@ -78,6 +79,8 @@ class ChatRequest:
             body["metadata"] = {key: value for key, value in metadata.items() if key != "task"}
             if not body["metadata"]:
                 del body["metadata"]
+        if self.dialect == "messages":
+            body = in_own_words(model, body)
         if self.dialect != "chat" and not body.get("store"):
             # Other APIs take it always, OpenAI's chat completions beside ``store`` alone.
             body.pop("metadata", None)

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from router.dialects.messages.dialect import MessagesDialect
 from router.errors import InvalidRequestError
 from router.request import read_object
+from router.upstreams.hints import in_own_words
 from tests.router.test_messages_stream import inputs, texts
 
 Object = dict[str, Any]
@@ -328,6 +329,7 @@ def test_tool_choice(choice: Object, expected: Object) -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, "medium"),
         ({"thinking": {"type": "enabled", "budget_tokens": 10_000}}, "high"),
         ({"output_config": {"effort": "max"}}, "xhigh"),
+        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}, "low"),
         (
             {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
             "low",
@@ -335,7 +337,9 @@ def test_tool_choice(choice: Object, expected: Object) -> None:
     ],
 )
 def test_how_hard_to_think(asked: Object, effort: str | None) -> None:
-    assert chat({**saying(), **asked}).get("reasoning_effort") == effort
+    body = in_own_words("gpt-5.4", chat({**saying(), **asked}))
+    assert body.get("reasoning_effort") == effort
+    assert "thinking" not in body
 
 
 @pytest.mark.parametrize(

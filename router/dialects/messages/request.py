@@ -2,6 +2,8 @@
 
 What OpenAI's API has no words for is spelled as litellm does, which gives it back to an Anthropic
 model unchanged: ``thinking_blocks`` of an assistant message, ``cache_control`` of parts and tools.
+How hard to think is said twice, in Claude's words and in those of others: who answers decides
+(``router.upstreams.hints.in_own_words``).
 """
 
 from __future__ import annotations
@@ -37,13 +39,12 @@ from router.dialects.messages.schema import (
     UrlSource,
     UserTurn,
 )
+from router.upstreams.hints import CLAUDES_MODES
 
 Object = dict[str, Any]
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"standard_only": "default"}
-_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
-
 _LONGEST_USER = 64
 """Characters. OpenAI refuses longer ones."""
 
@@ -94,6 +95,8 @@ def chat_prompt(prompt: Prompt) -> Object:
     effort = _effort(prompt)
     if effort is not None:
         body["reasoning_effort"] = effort
+    if prompt.thinking is not None and prompt.thinking.type in CLAUDES_MODES:
+        body["thinking"] = prompt.thinking.model_dump(exclude_none=True)
     if prompt.format is not None:
         body["response_format"] = _response_format(prompt.format.schema_)
     return body
@@ -267,7 +270,7 @@ def _effort(prompt: Prompt) -> str | None:
     """How hard to think; None where the caller leaves it to the model."""
     config = prompt.output_config or OutputConfig()
     if config.effort is not None:
-        return _EFFORTS[config.effort]
+        return config.effort
     if isinstance(prompt.thinking, ThinkingBudget):
         budget = prompt.thinking.budget_tokens
         return next(effort for least, effort in _BUDGETS if budget >= least)

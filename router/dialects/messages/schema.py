@@ -178,10 +178,12 @@ class Metadata(_Object):
 class ThinkingBudget(_Object):
     type: Literal["enabled"]
     budget_tokens: int = Field(ge=1024)
+    display: str | None = None
 
 
 class ThinkingMode(_Object):
     type: Literal["disabled", "adaptive", "between_tools"]
+    display: str | None = None
 
 
 class JsonFormat(_Object):

@@ -138,8 +138,14 @@ class AnthropicStub(ProviderStub):
             require(False, f"{name}: Extra inputs are not permitted")
         for said in body["messages"]:
             require(said["role"] in ("user", "assistant"), "messages: unexpected role")
-        thinks = (body.get("thinking") or {}).get("type") == "enabled"
-        if thinks:
+        adapts = "4-6" in body["model"]
+        mode = (body.get("thinking") or {}).get("type")
+        effort = (body.get("output_config") or {}).get("effort")
+        if not adapts:
+            require(mode != "adaptive", "adaptive thinking is not supported on this model")
+            require(effort is None, "This model does not support the effort parameter.")
+        require(effort != "xhigh", "This model does not support effort level 'xhigh'.")
+        if mode == "enabled":
             require(body["thinking"]["budget_tokens"] >= 1024, "thinking.budget_tokens: too small")
             require(
                 body["thinking"]["budget_tokens"] < body["max_tokens"],

@@ -78,7 +78,8 @@ def providers(shared_providers: Providers) -> Providers:
 
 def _config(stubs: dict[str, ProviderStub]) -> dict[str, Any]:
     """Every example's models under the example's name, and under ``example-name`` those that it
-    has beside its teacher. Anthropic's teacher is the teacher; ``gone`` is where nobody listens."""
+    has beside its teacher. Anthropic's teacher is the teacher; ``opus`` is a model of Anthropic's
+    that thinks as long as it likes, and ``gone`` is where nobody listens."""
     models = {}
     for example in EXAMPLES:
         content = yaml.safe_load(example.read_text())
@@ -86,6 +87,11 @@ def _config(stubs: dict[str, ProviderStub]) -> dict[str, Any]:
         models[example.stem] = {**content["teacher"], **before}
         for name, model in content.get("models", {}).items():
             models[f"{example.stem}-{name}"] = {**model, **before}
+    models["opus"] = {
+        **models["anthropic"],
+        "model": "anthropic/claude-opus-4-6",
+        "price_as": "anthropic/claude-haiku-4-5",
+    }
     models["gone"] = {**models["anthropic"], "base_url": "http://127.0.0.1:9"}
     return {
         "teacher": models["anthropic"],

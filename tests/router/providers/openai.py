@@ -41,7 +41,10 @@ def completion(
         ],
         "usage": USAGE,
     }
-    deltas = [{"role": "assistant", "content": ""}, *(pieces or ({k: v} for k, v in message.items()))]
+    deltas = [
+        {"role": "assistant", "content": ""},
+        *(pieces or ({k: v} for k, v in message.items())),
+    ]
     events = [_chunk([{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
     events.append(_chunk([{"index": 0, "delta": {}, "finish_reason": finish_reason}]))
     events.append(_chunk([], USAGE))

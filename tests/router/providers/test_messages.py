@@ -95,9 +95,54 @@ def test_claude_is_sent_what_it_said_and_what_to_cache(
     assert asked["messages"][2]["content"] == [result]
     assert asked["tools"][0]["input_schema"] == TOOL["input_schema"]
     assert asked["max_tokens"] == 8000
-    assert asked["thinking"]["budget_tokens"] == 4096
+    assert asked["thinking"] == thinks
     assert asked["stop_sequences"] == ["END"]
     assert asked["metadata"] == {"user_id": "u-1"}
+
+
+OFF = {"type": "disabled"}
+ADAPTIVE = {"type": "adaptive"}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "thinking", "effort"),
+    [
+        ("anthropic", {"thinking": OFF}, OFF, None),
+        ("anthropic", {"thinking": OFF, "effort": "low"}, OFF, None),
+        ("anthropic", {"thinking": OFF, "effort": "low", "temperature": 0}, OFF, None),
+        ("anthropic", {"thinking": OFF, "effort": "low", "max_tokens": 500}, OFF, None),
+        ("anthropic", {"effort": "low"}, {"type": "enabled", "budget_tokens": 1024}, None),
+        ("opus", {"thinking": OFF, "effort": "medium"}, OFF, None),
+        ("opus", {"thinking": ADAPTIVE}, ADAPTIVE, None),
+        ("opus", {"thinking": ADAPTIVE, "effort": "high"}, ADAPTIVE, "high"),
+        ("opus", {"effort": "max"}, ADAPTIVE, "max"),
+        ("openai", {"thinking": OFF}, None, None),
+        ("openai", {"thinking": ADAPTIVE, "effort": "low"}, None, "low"),
+        ("openai", {"effort": "max"}, None, "xhigh"),
+    ],
+)
+def test_everybody_is_told_how_to_think_in_their_own_words(
+    providers: Providers,
+    client: Anthropic,
+    model: str,
+    asked: Any,
+    thinking: Any,
+    effort: str | None,
+) -> None:
+    told = {name: value for name, value in asked.items() if name != "effort"}
+    if "effort" in asked:
+        told["output_config"] = {"effort": asked["effort"]}
+    # The client knows no temperature.
+    extra = {name: told.pop(name) for name in ("temperature",) if name in told}
+    client.messages.create(**{**asking(model), **told}, extra_body=extra)
+    stub = "openai" if model == "openai" else "anthropic"
+    body = providers.stubs[stub].last.body
+    mode = body.get("thinking")
+    # litellm says how adaptive thinking is to be shown.
+    assert mode is None or mode.pop("display", "summarized") == "summarized"
+    assert mode == thinking
+    efforts = (body.get("output_config") or {}).get("effort"), body.get("reasoning_effort")
+    assert efforts == ((None, effort) if model == "openai" else (effort, None))
 
 
 def test_claudes_errors_are_its_own(client: Anthropic, claude: AnthropicStub) -> None:
