@@ -138,7 +138,7 @@ class _Choice:
         elif key == "tool_calls":
             _add_tool_calls(self.message.setdefault("tool_calls", []), value)
         elif key == "thinking_blocks":
-            _add_thinking(self.message.setdefault(key, []), value)
+            add_thinking(self.message.setdefault(key, []), value)
         else:
             before = self.message.get(key)
             adds_up = isinstance(value, str | list) and type(value) is type(before)
@@ -158,7 +158,7 @@ def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]
             call["function"][key] = call["function"].get(key, "") + (piece or "")
 
 
-def _add_thinking(blocks: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
+def add_thinking(blocks: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
     """Anthropic's thinking comes in pieces; a block ends with its signature."""
     for delta in deltas:
         piece = {key: value for key, value in delta.items() if key != "index"}

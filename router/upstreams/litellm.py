@@ -15,8 +15,10 @@ from router.errors import UpstreamBrokenError, UpstreamError
 from router.upstreams import gemini, translation, vectors
 from router.upstreams.base import Timeouts
 from router.upstreams.parameters import Parameters
+from router.upstreams.thinking import resumable
 
 _GEMINI = "gemini/"
+_CLAUDE = "claude"
 
 
 class LitellmUpstream:
@@ -37,6 +39,8 @@ class LitellmUpstream:
         self._api_key = api_key
         self._base_url = base_url
         self._parameters: Parameters | None = None
+        self._adapts = False
+        """Whether it is one of Claude's that decide themselves when to think."""
         self._client: Any = None
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
@@ -90,9 +94,12 @@ class LitellmUpstream:
         litellm = await asyncio.to_thread(import_litellm)
         if self._parameters is None:
             self._parameters = _parameters(litellm, self.model)
+            self._adapts = _adapts(litellm, self.model)
             if self.model.startswith(_GEMINI):
                 self._client = gemini.client()
         arguments = self._parameters.translatable(body)
+        if _CLAUDE in self.model.lower():
+            arguments = resumable(arguments, adapts=self._adapts)
         try:
             async with asyncio.timeout(silence_s):
                 return await litellm.acompletion(
@@ -137,6 +144,11 @@ def _parameters(litellm: Any, model: str) -> Parameters:
     name, provider, _, _ = litellm.get_llm_provider(model)
     supported = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider)
     return Parameters(model, provider, frozenset(supported or ()))
+
+
+def _adapts(litellm: Any, model: str) -> bool:
+    name, provider, _, _ = litellm.get_llm_provider(model)
+    return bool(litellm.AnthropicConfig.is_adaptive_thinking_model(name, provider))
 
 
 def _is_last(chunk: dict[str, Any]) -> bool:

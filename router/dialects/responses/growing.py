@@ -10,6 +10,7 @@ import orjson
 from router.dialects.responses import output
 from router.dialects.responses.namespaces import Named
 from router.dialects.responses.output import Ids, Item
+from router.upstreams.answer import add_thinking
 
 
 class Emit(Protocol):
@@ -19,7 +20,7 @@ class Emit(Protocol):
 
 
 class Reasoning:
-    """What the upstream thought, as one summary."""
+    """What the upstream thought, as one summary; and Claude's thinking, for it to read again."""
 
     def __init__(self, emit: Emit, ids: Ids, index: int) -> None:
         self._emit = emit
@@ -27,17 +28,21 @@ class Reasoning:
         self._index = index
         self._place = {"item_id": self._id, "output_index": index, "summary_index": 0}
         self._text: list[str] = []
+        self._thinking: list[Item] = []
         self.closed = False
-        emit(
-            "response.output_item.added",
-            output_index=index,
-            item=output.reasoning(self._id, None),
-        )
-        emit("response.reasoning_summary_part.added", **self._place, part=output.summary_part(""))
+        item = output.reasoning(self._id, "")
+        emit("response.output_item.added", output_index=index, item=item)
 
     def say(self, text: str) -> None:
+        if not self._text:
+            part = output.summary_part("")
+            self._emit("response.reasoning_summary_part.added", **self._place, part=part)
         self._text.append(text)
         self._emit("response.reasoning_summary_text.delta", **self._place, delta=text)
+
+    def keep(self, thinking: Sequence[Item]) -> None:
+        """Pieces of thinking blocks."""
+        add_thinking(self._thinking, thinking)
 
     def is_whole(self) -> bool:
         return True
@@ -45,16 +50,17 @@ class Reasoning:
     def close(self, status: output.Status) -> None:
         self.closed = True
         text = "".join(self._text)
-        self._emit("response.reasoning_summary_text.done", **self._place, text=text)
-        self._emit(
-            "response.reasoning_summary_part.done",
-            **self._place,
-            part=output.summary_part(text),
-        )
+        if text:
+            self._emit("response.reasoning_summary_text.done", **self._place, text=text)
+            self._emit(
+                "response.reasoning_summary_part.done",
+                **self._place,
+                part=output.summary_part(text),
+            )
         self._emit("response.output_item.done", output_index=self._index, item=self.shown(status))
 
     def shown(self, status: output.Status) -> Item:
-        return output.reasoning(self._id, "".join(self._text))
+        return output.reasoning(self._id, "".join(self._text), self._thinking)
 
 
 class Message:

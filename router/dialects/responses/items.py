@@ -11,6 +11,7 @@ from typing import Any
 
 from router.checks import expect, is_mapping, is_objects, is_text, text_of
 from router.dialects.responses.namespaces import name_of
+from router.dialects.responses.thinking import opened
 from router.errors import UnsupportedError
 
 Message = dict[str, Any]
@@ -22,15 +23,21 @@ ROLES = ("user", "assistant", "system", "developer")
 def messages_of(said: str | Sequence[Any]) -> list[Message]:
     """The messages that say what ``input`` says, a text or a list of items.
 
-    Reasoning items are left out: a chat completion has no place for them. Raises
-    InvalidRequestError.
+    Of reasoning items only Claude's thinking is kept, as ``thinking_blocks`` of the message that it
+    led to: a chat completion has no place for another's. Raises InvalidRequestError.
     """
     if isinstance(said, str):
         return [{"role": "user", "content": said}]
     messages: list[Message] = []
     shown: list[Part] = []
+    thought: list[Part] = []
     for index, item in enumerate(said):
         _add(item, f"input[{index}]", messages, shown)
+        if type_of(item) == "reasoning":
+            thought += opened(item.get("encrypted_content"))
+        elif thought:
+            _sign(messages[-1], thought)
+            thought = []
     _show(shown, messages)
     return messages
 
@@ -57,6 +64,12 @@ def _add(item: Any, at: str, messages: list[Message], shown: list[Part]) -> None
         messages.append(_result(item, at, shown))
     elif kind != "reasoning":
         raise UnsupportedError(f"Items of type '{kind}' are not supported.", f"{at}.type")
+
+
+def _sign(message: Message, thought: list[Part]) -> None:
+    """Let ``message`` be what the model said after these thoughts."""
+    if message["role"] == "assistant":
+        message["thinking_blocks"] = [*message.get("thinking_blocks", ()), *thought]
 
 
 def _add_message(item: Mapping[str, Any], at: str, messages: list[Message]) -> None:

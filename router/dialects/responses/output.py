@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from router.dialects.responses.namespaces import Named
+from router.dialects.responses.thinking import sealed
 from router.upstreams.answer import text_in
 
 Item = dict[str, Any]
@@ -91,10 +92,12 @@ def summary_part(text: str) -> Item:
     return {"type": "summary_text", "text": text}
 
 
-def reasoning(identifier: str, text: str | None) -> Item:
-    """The upstream's reasoning as a summary, which is where clients look for it."""
-    summary = [] if text is None else [summary_part(text)]
-    return {"id": identifier, "type": "reasoning", "summary": summary}
+def reasoning(identifier: str, text: str, thinking: Sequence[Item] = ()) -> Item:
+    """The upstream's reasoning as a summary, which is where clients look for it; ``thinking`` are
+    the blocks of Claude's."""
+    summary = [summary_part(text)] if text else []
+    item = {"id": identifier, "type": "reasoning", "summary": summary}
+    return {**item, "encrypted_content": sealed(thinking)} if thinking else item
 
 
 def function_call(
@@ -160,13 +163,14 @@ def _items(
     said: Mapping[str, Any] = choice["message"]
     index = 0
     thoughts = reasoning_text(said)
-    if thoughts:
-        yield reasoning(ids.reasoning(index), thoughts)
+    thinking = said.get("thinking_blocks") or ()
+    if thoughts or thinking:
+        yield reasoning(ids.reasoning(index), thoughts, thinking)
         index += 1
     calls = [call for call in said.get("tool_calls") or () if call.get("function")]
     parts = list(_parts(said, tokens_of(choice.get("logprobs")) if logprobs else []))
     # An answer that says nothing is an empty message.
-    if not parts and not calls and not thoughts:
+    if not parts and not calls and not index:
         parts = [text_part("")]
     if parts:
         yield message(ids.message(index), parts, "completed")

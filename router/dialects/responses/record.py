@@ -65,13 +65,8 @@ def conversation(exchange: Exchange) -> list[Message]:
     messages = orjson.loads(exchange.request or "{}")["messages"]
     if _sent(exchange).get("instructions"):
         messages = messages[1:]
-    choice = _choice(exchange)
-    answer = messages_of(output.items_of(Ids(exchange.id), choice, {}, logprobs=False))
-    thinking = choice["message"].get("thinking_blocks")
-    if answer and thinking:
-        # Anthropic's models want their thinking back.
-        answer[0]["thinking_blocks"] = thinking
-    return [*messages, *answer]
+    answer = output.items_of(Ids(exchange.id), _choice(exchange), {}, logprobs=False)
+    return [*messages, *messages_of(answer)]
 
 
 def said(exchange: Exchange) -> list[Item]:

@@ -103,6 +103,9 @@ class Stream:
         thoughts = output.reasoning_text(delta)
         if thoughts:
             self._open(Reasoning).say(thoughts)
+        thinking = delta.get("thinking_blocks")
+        if thinking:
+            self._open(Reasoning).keep(thinking)
         if self._logprobs:
             self._tokens += output.tokens_of(choice.get("logprobs"))
         text = output.text_of(delta)

@@ -146,6 +146,7 @@ class AnthropicStub(ProviderStub):
             require(effort is None, "This model does not support the effort parameter.")
         require(effort != "xhigh", "This model does not support effort level 'xhigh'.")
         if mode == "enabled":
+            _check_thinking(body["messages"])
             require(body["thinking"]["budget_tokens"] >= 1024, "thinking.budget_tokens: too small")
             require(
                 body["thinking"]["budget_tokens"] < body["max_tokens"],
@@ -158,3 +159,24 @@ class AnthropicStub(ProviderStub):
 
     def refusal(self, message: str) -> Reply:
         return error(400, "invalid_request_error", message)
+
+
+def _check_thinking(messages: Sequence[dict[str, Any]]) -> None:
+    """A turn of calls and their results has to begin with thinking."""
+    end = max((i for i, said in enumerate(messages) if said["role"] == "assistant"), default=-1)
+    if end < 0 or "tool_use" not in _kinds(messages[end]):
+        return
+    while end >= 2 and "tool_result" in _kinds(messages[end - 1]):
+        end -= 2
+    kind = _kinds(messages[end])[0]
+    require(
+        kind in ("thinking", "redacted_thinking"),
+        f"messages.{end}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+        f"`{kind}`. When `thinking` is enabled, a final `assistant` message must start with a "
+        "thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks).",
+    )
+
+
+def _kinds(message: dict[str, Any]) -> list[str]:
+    content = message["content"]
+    return ["text"] if isinstance(content, str) else [block["type"] for block in content]
