@@ -179,7 +179,11 @@ def retrain(
     candidates = [trial.candidate()]
     if cheap is not None:
         candidates.append(trial.candidate(cheap))
-    best = max(candidates, key=lambda one: (one.verdict.promoted, one.saves))
+    # One that was tested goes before one that was not: what its test has spent must be counted.
+    best = max(
+        candidates,
+        key=lambda one: (one.verdict.promoted, one.verdict.delta is not None, one.saves),
+    )
     verdict = best.verdict if best.verdict.delta is None else replace(best.verdict, delta=delta)
     about = {
         "model": evidence.model,

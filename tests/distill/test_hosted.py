@@ -160,6 +160,24 @@ def test_what_agrees_by_chance_earns_nothing(data: Dataset, answers: list[Exchan
     assert not run.verdict.promoted
 
 
+def test_a_test_counts_if_only_the_n_grams_before_the_model_were_worth_one() -> None:
+    pairs = enumerate(stream(400, seed=6, noise=0.03))
+    exchanges = [exchange(i, text, label, teacher_cost=TEACHER_COST) for i, (text, label) in pairs]
+    draw = random.Random(6)
+    made = {
+        name: dataclasses.replace(tryout, agreed=draw.random() < 0.5)
+        for name, tryout in tried(exchanges).items()
+    }
+    policy, state = PolicySettings(), TaskState(TASK)
+    run = train_hosted.retrain(TASK, "v1", build(exchanges), None, state, policy, evidence(made))
+    assert run is not None
+    assert not run.verdict.promoted
+    assert run.verdict.reason == "no threshold meets the bound"
+    assert run.rungs == ("ngram", "hosted")
+    assert run.verdict.delta == attempt_delta(policy.delta, 1)
+    assert run.advance(state, 400, 1.0).attempts == 1
+
+
 def test_a_model_that_saves_nothing_earns_nothing(data: Dataset, answers: list[Exchange]) -> None:
     run = retrain(data, tried(answers, cost=2 * TEACHER_COST))
     assert run is not None
