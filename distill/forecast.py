@@ -123,7 +123,8 @@ class Play:
         self._state = TaskState(_TASK)
         self._turns: dict[int, Route] = {}
         self._alone = 0
-        """Requests since the last demotion that no student was asked about."""
+        """Requests since the last demotion that a student could have been asked about, while there
+        was none."""
         self._formers: list[Former] = []
         """Students since then. The last is the champion."""
         self.verdict = ""
@@ -172,7 +173,7 @@ class Play:
         sampled = self._champion is None or self._rng.random() < self._policy.audit_rate
         step = self._step(request, opinion, sampled)
         self._remember(request, step.route)
-        self._count(opinion, step)
+        self._count(request, opinion, step)
         if request.answer is not None and (step.route == "teacher" or sampled):
             self._answers += 1
             self._evidence.append(self._exchange(request, opinion, step, sampled))
@@ -196,10 +197,13 @@ class Play:
             return Step("teacher", "student_unsure", agreed, audited=False)
         return Step("student", "student_confident", agreed, audited=sampled)
 
-    def _count(self, opinion: _Opinion | None, step: Step) -> None:
-        """Take the request to those that the champion was asked about, or to the others."""
-        if opinion is None or opinion.prediction is None or self._champion is None:
-            self._alone += 1
+    def _count(self, request: Request, opinion: _Opinion | None, step: Step) -> None:
+        """Take the request to those that the champion was asked about, or to those that came when
+        there was none; what no student can be asked about is neither."""
+        if opinion is None or self._champion is None:
+            self._alone += needs_teacher(request.body) is None
+            return
+        if opinion.prediction is None:
             return
         asked = self._propensity(step.route)
         sure = opinion.prediction.confidence >= self._champion.threshold

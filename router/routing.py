@@ -75,7 +75,8 @@ class Routing:
             self._check_budget(request, first_asked(self.models.chain))
             return Turn(arrival, request, "teacher", "forced", sampled)
         in_force = self.precedence.find(arrival.key_id, task, request.terms.policy)
-        rule = self._rule(student, request)
+        # First what no student can answer: such a request is no evidence, whatever else it is.
+        rule = needs_teacher(request.body) or self._rule(student, request)
         opinion = None
         if student is not None and rule is None:
             opinion = await self._opinion(student, request)
@@ -124,7 +125,7 @@ class Routing:
             return "bound"
         if student is not None and student.is_too_long(request.prompt.text):
             return "length"
-        return needs_teacher(request.body)
+        return None
 
     def _least_bound(self, student: Student | None) -> float:
         """The strictest bound that a student's answers keep: its threshold was found for the one

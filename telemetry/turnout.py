@@ -9,6 +9,9 @@ from sqlalchemy import ColumnElement, Engine, case, func, select
 
 from telemetry.schema import exchanges
 
+_NEVER_ASKED = ("tools", "modality", "n", "length")
+"""Why no student is asked about a request, whenever it comes: for what it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turnout:
@@ -66,7 +69,8 @@ def turnouts(
 
 
 def without_student(engine: Engine, task: str, since: float) -> int:
-    """How many requests of ``task`` the teacher answered because no student was asked. Blocks."""
+    """How many requests of ``task`` the teacher answered because no student was asked, though one
+    could have been: those alone are like the ones that students are asked about. Blocks."""
     of = exchanges.c
     query = select(func.count()).where(
         of.task == task,
@@ -74,6 +78,7 @@ def without_student(engine: Engine, task: str, since: float) -> int:
         of.status == 200,
         of.route == "teacher",
         of.student.is_(None),
+        of.reason.not_in(_NEVER_ASKED),
     )
     with engine.connect() as connection:
         return int(connection.scalar(query) or 0)

@@ -72,7 +72,8 @@ class Former:
 
 
 def weighted(data: Dataset, formers: Sequence[Former], alone: int) -> Dataset:
-    """``data`` with such weights, where ``alone`` requests came while no student was asked.
+    """``data`` with such weights, where ``alone`` requests that a student can be asked about came
+    while none was.
 
     It stays as it is where one of the ``formers`` cannot be asked.
     """

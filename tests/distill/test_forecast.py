@@ -6,7 +6,9 @@ from random import Random
 import pytest
 
 from config.settings import load
+from distill import forecast
 from distill.forecast import Play, Request
+from distill.train import retrain
 from telemetry.prices import Usage
 from tests.distill.synthetic import WORDS, messages, stream
 
@@ -98,6 +100,27 @@ def test_rules_come_before_students():
     assert {step.reason for step in steps} == {"response_format"}
     # What no student can answer says nothing of how well one would.
     assert all(step.agreed is None for step in steps)
+
+
+def test_what_no_student_can_answer_makes_no_audit_count_for_less(monkeypatch):
+    tested = []
+
+    def noted(task, version, data, *rest, **more):
+        tested.append(data)
+        return retrain(task, version, data, *rest, **more)
+
+    monkeypatch.setattr(forecast, "retrain", noted)
+    often = load(flags={"loop": {"growth": 1.1}})
+    player = Play(often, None, Random(0))
+    player.run(requests(stream(400)))
+    player.run(requests(stream(800, seed=2), n=2))
+    player.run(requests(stream(1500, seed=1)))
+    last = tested[-1]
+    assert last.even
+    plain = max(int(example.id) for example in last.examples) + 1 - 800
+    assert plain > 800
+    # As many as there were requests of the kind, as nearly as so few audits tell.
+    assert sum(last.weights) == pytest.approx(plain, rel=0.1)
 
 
 def test_answers_that_are_none_teach_nobody():

@@ -23,6 +23,7 @@ from distill.students.extraction.training import train
 from policies.promise import Promise
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
+from telemetry.turnout import without_student
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
 from tests.router.students import SENTENCES, TASK, as_json, opposite, promote
@@ -159,6 +160,24 @@ def test_what_only_the_teacher_can_do(server: Server, more: dict[str, Any], reas
     answer = ask(server, **more)
     assert answer.headers["x-protege-route"] == "teacher"
     assert answer.headers["x-protege-reason"] == reason
+
+
+def test_what_only_the_teacher_can_do_is_not_like_what_came_before_a_student(
+    server: Server,
+) -> None:
+    """Such requests make no teacher answer of another kind count for less."""
+    task: Any = {"metadata": {"task": "pictures"}}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    seen: Any = {"messages": [{"role": "user", "content": [picture]}]}
+    plain = stored(server, ask(server, **task))
+    assert stored(server, ask(server, **task, **seen)).reason == "modality"
+    assert stored(server, ask(server, **task, **seen, **terms(bound=0.01))).reason == "modality"
+    assert stored(server, ask(server, **task, n=2)).reason == "n"
+    assert stored(server, ask(server, metadata={"task": TASK}, n=2)).student is None
+    store = server.store()
+    assert without_student(store.engine, "pictures", plain.created) == 1
+    assert without_student(store.engine, TASK, plain.created) == 0
+    store.close()
 
 
 @pytest.mark.parametrize(
