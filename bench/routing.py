@@ -1,6 +1,6 @@
 """Routing between a strong and a weak model where no student exists yet.
 
-    python -m bench.routing --json routing.json
+    python -m bench.routing --data FILE --json routing.json
 
 The difficulty model learns from part of the prompts, with the correctness of both models, and
 routes the rest: with 10%, 30% and 70% of the prompts to learn from, and on subjects it never saw.
@@ -34,7 +34,6 @@ from policies.difficulty.model import Difficulty
 
 Array = npt.NDArray[np.float64]
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "routellm_mmlu.csv.gz"
 SHARES = (0.1, 0.3, 0.7)
 """Of the prompts, to learn from."""
 DOMAIN_SHARE = 0.5
@@ -241,7 +240,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="CSV file of outcomes.")] = DATA,
+    data: Annotated[Path, typer.Option(help="CSV file of outcomes.")],
     json: Annotated[Path | None, typer.Option(help="Write the figures here too.")] = None,
     seeds: Annotated[int, typer.Option(help="Splits of each kind.", min=2)] = 5,
 ) -> None:

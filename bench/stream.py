@@ -7,8 +7,8 @@ requests to the same students, but which ones is left to chance: it costs the sa
 often as they do when they are asked about everything. The long tail of what is held out are those
 headlines that are as strange as the strangest tenth of the stream.
 
-    python -m bench.stream --data shared/data --seeds 3
-    PROTEGE_POLICY__BY_SLICE=rarity python -m bench.stream --data shared/data --seeds 3
+    python -m bench.stream --data FOLDER --seeds 3
+    PROTEGE_POLICY__BY_SLICE=rarity python -m bench.stream --data FOLDER --seeds 3
 
 ``--data`` holds ``headlines_train.csv.gz`` and ``headlines_test.csv.gz`` (columns text, label).
 """

@@ -7,15 +7,12 @@ of the sifted and of the true ones say the truth on requests that nobody has tra
 often cross-validation and fresh requests find the sifted one to agree with the teacher, errors and
 all.
 
-    python -m bench.teacher_errors --data ../shared/data --evals --json errors.json
+    python -m bench.teacher_errors --data FOLDER --evals --json errors.json
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import dataclasses
-import gzip
 import json
 import random
 import time
@@ -23,10 +20,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from bench.stream import read
 from distill.data import duplicates
 from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve, suspects
@@ -162,18 +164,13 @@ def share(some: np.ndarray, all_of_them: np.ndarray) -> float | None:
 
 def tasks(data: Path, evals: bool, most: int) -> Iterator[tuple[str, Pairs, Pairs]]:
     """Each task's name, what to train on and what to test on."""
-    headlines = read_headlines(data)
+    headlines = read(data / "headlines_train.csv.gz")
     for name, pairs in [("headlines", headlines), *(read_evals(most) if evals else ())]:
         random.Random(0).shuffle(pairs)
         pairs = pairs[:most]
         for trained in sorted({300, 1000, len(pairs) * 3 // 5}):
             if trained < len(pairs):
                 yield name, pairs[:trained], pairs[trained:]
-
-
-def read_headlines(folder: Path) -> Pairs:
-    with gzip.open(folder / "headlines_train.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
 
 
 def read_evals(most: int) -> Iterator[tuple[str, Pairs]]:
@@ -186,42 +183,48 @@ def read_evals(most: int) -> Iterator[tuple[str, Pairs]]:
     archive.close()
 
 
-HEADER = (
-    "task              trained errors        wrong suspected found precise left out"
-    " | truth: all sifted  clean | agreement: expected  fresh | CPU s"
-)
+def table(results: Sequence[Result]) -> Table:
+    shown = Table("task", "trained", "errors", title="Answers that were made wrong")
+    for heading in (
+        *("wrong", "suspected", "found", "precise", "left out"),
+        *("truth: all", "sifted", "clean", "expected", "fresh", "CPU s", "sieve"),
+    ):
+        shown.add_column(heading, justify="right")
+    for one in results:
+        figures = (
+            *(one.found, one.precision, one.truth_all, one.truth_sifted, one.truth_clean),
+            *(one.expected, one.agreed),
+        )
+        found, precision, *others = ("–" if each is None else f"{each:.3f}" for each in figures)
+        shown.add_row(
+            *(one.task, str(one.trained), f"{one.rate:.0%} {one.errors}"),
+            *(str(one.wrong), str(one.suspected), found, precision, str(one.sifted)),
+            *others,
+            *(f"{seconds:.1f}" for seconds in (one.seconds_all, one.seconds_sifted)),
+        )
+    return shown
 
 
-def row(one: Result) -> str:
-    found, precision = (
-        "    -" if figure is None else f"{figure:5.2f}" for figure in (one.found, one.precision)
-    )
-    return (
-        f"{one.task:17} {one.trained:7} {one.errors:7} {one.rate:4.0%} {one.wrong:6} "
-        f"{one.suspected:9} {found}   {precision} {one.sifted:8} | {one.truth_all:10.3f} "
-        f"{one.truth_sifted:6.3f} {one.truth_clean:6.3f} | {one.expected:19.3f} {one.agreed:6.3f} "
-        f"| {one.seconds_all:.1f} {one.seconds_sifted:.1f}"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the headlines")
-    parser.add_argument("--evals", action="store_true", help="tasks of OpenAI Evals as well")
-    parser.add_argument("--most", type=int, default=5000, help="samples a task")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    given = parser.parse_args()
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with headlines_train.csv.gz.")],
+    evals: Annotated[bool, typer.Option(help="Tasks of OpenAI Evals as well.")] = False,
+    most: Annotated[int, typer.Option(help="Samples a task.", min=1)] = 5000,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures here.")
+    ] = None,
+) -> None:
+    """Print what was found of the wrong answers, and what came of it."""
     results = []
-    print(HEADER)
     with threadpool_limits(1):
-        for name, train, test in tasks(given.data, given.evals, given.most):
+        for name, train, test in tasks(data, evals, most):
             for kind in ("uniform", "slice"):
                 for rate in RATES if kind == "uniform" else RATES[1:]:
                     results.append(measure(name, train, test, kind, rate))
-                    print(row(results[-1]), flush=True)
-    if given.json is not None:
-        given.json.write_text(json.dumps([dataclasses.asdict(one) for one in results], indent=1))
+                    typer.echo(f"{name}, {len(train)} trained, {rate:.0%} {kind}", err=True)
+    Console(width=150).print(table(results))
+    if json_file is not None:
+        json_file.write_text(json.dumps([dataclasses.asdict(one) for one in results], indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -5,6 +5,7 @@ import gzip
 import json
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 from bench import routing as bench
 from bench.routing import Example, by_domain, by_prompt, estimate, read
 from bench.routing_metrics import routing
+
+OUTCOMES = Path(__file__).parents[3] / "shared" / "data" / "routellm_mmlu.csv.gz"
 
 outcome = st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 1.0]))
 
@@ -143,6 +146,12 @@ def test_the_command_prints_a_table_and_writes_figures(tmp_path):
     assert min(best) > 0.7
 
 
+def test_nothing_outside_of_the_repository_is_looked_for():
+    done = run()
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+
+
 def test_a_file_that_is_not_there_is_one_line_of_complaint(tmp_path):
     done = run("--data", tmp_path / "none.csv.gz")
     assert done.returncode == 2
@@ -175,9 +184,9 @@ def test_a_broken_archive_is_refused(tmp_path, content):
         read(path)
 
 
-@pytest.mark.skipif(not bench.DATA.exists(), reason="the outcomes are not here")
+@pytest.mark.skipif(not OUTCOMES.exists(), reason="the outcomes are not here")
 def test_mmlu():
-    every = read(bench.DATA)
+    every = read(OUTCOMES)
     gains = np.array([example.gain for example in every])
     assert routing(gains, gains).apgr == pytest.approx(1.27, abs=0.01)
     some = Random(0).sample(every, 1500)
