@@ -75,7 +75,7 @@ class Step:
     reason: str
     agreed: bool | None
     """Whether what a student says is the teacher's answer, be it given or not; None where no
-    student can answer."""
+    student can answer, or the teacher's answer is none to compare with."""
     audited: bool
     """Whether the teacher was asked too, after the student had answered."""
 
@@ -177,8 +177,8 @@ class Play:
         if request.answer is not None and (step.route == "teacher" or sampled):
             self._answers += 1
             self._evidence.append(self._exchange(request, opinion, step, sampled))
-        if step.audited:
-            self._audit(request, step.agreed is True)
+        if step.audited and step.agreed is not None:
+            self._audit(request, step.agreed)
         self._position += 1
         self._learn()
         return step
@@ -192,7 +192,7 @@ class Play:
         if request.follows is not None and self._turns.get(request.follows) == "teacher":
             return Step("teacher", "pinned", None, audited=False)
         prediction = opinion.prediction
-        agreed = request.answer is not None and agree(prediction.answer, request.answer)
+        agreed = None if request.answer is None else agree(prediction.answer, request.answer)
         if prediction.confidence < self._champion.threshold:
             return Step("teacher", "student_unsure", agreed, audited=False)
         return Step("student", "student_confident", agreed, audited=sampled)

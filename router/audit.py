@@ -91,7 +91,7 @@ class Auditor:
                 return
             async with self._slots:
                 # A promise that was kept before is not broken by one more that agrees.
-                if not await self._agrees(turn, opinion, predicted):
+                if await self._agrees(turn, opinion, predicted) is False:
                     await self._judge(turn.task, opinion.student)
                 self._rollouts.audited(turn.task)
         except UpstreamError as error:
@@ -133,8 +133,9 @@ class Auditor:
             except Exception as error:
                 _log.error("what the teacher said again could not be stored: %s", error)
 
-    async def _agrees(self, turn: Turn, opinion: Opinion, predicted: int) -> bool:
-        """Ask the teacher too, and write down whether it says the same."""
+    async def _agrees(self, turn: Turn, opinion: Opinion, predicted: int) -> bool | None:
+        """Ask the teacher too, and write down whether it says the same; None where it has not said
+        anything to compare."""
         started = time.perf_counter()
         answered = await ask_beside(self._chain, turn)
         said = answered.value
@@ -142,19 +143,21 @@ class Auditor:
         if said.usage is not None and said.finish_reason is not None:
             model = answered.model.upstream.model
             self._ledger.learn(turn, "teacher", model, said.usage, took_s, None)
-        # A truncated or filtered answer is not what the student gave, and teaches nobody.
+        # A truncated or filtered answer teaches nobody, and says nothing for or against a student:
+        # the gate and the shadow leave such requests out too.
         text = said.text if said.finish_reason == "stop" else None
         audit = Audit(
             id=turn.arrival.id,
             teacher_answer=text if turn.request.store else None,
-            agreed=text is not None and agree(opinion.prediction.answer, text),
+            agreed=None if text is None else agree(opinion.prediction.answer, text),
             audit_cost=answered.model.price.cost(said.usage or Usage()),
             audit_latency_s=took_s,
             audited=time.time(),
         )
         self._rollouts.beside(turn, text)
         await self._ledger.record_audit(turn, audit, predicted)
-        await self._tryouts.audited(turn, opinion, audit.agreed)
+        if audit.agreed is not None:
+            await self._tryouts.audited(turn, opinion, audit.agreed)
         self._tryouts.start(turn, said)
         return audit.agreed
 

@@ -72,9 +72,10 @@ class Exchange:
     completion_id: str | None = None
     """The completion's id as the caller saw it."""
     agreed: bool | None = None
-    """On an audited student answer, whether the teacher gave the same."""
+    """On an audited student answer, whether the teacher gave the same; None where its own answer
+    was cut off, filtered or no text."""
     audited: float | None = None
-    """Unix time at which that was recorded; None too where nobody wrote it down."""
+    """Unix time at which the audit was recorded; None too where nobody wrote it down."""
     finish_reason: str | None = None
     """None where the answer never finished: such an exchange teaches nobody."""
     error: str | None = None
@@ -111,6 +112,11 @@ class Exchange:
     def hosted(self) -> bool:
         """Whether a student has had a provider's model answer, which is the ``model`` then."""
         return self.route == "student" and self.student not in (None, self.model)
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether an audit is back in which the teacher gave no answer to compare with."""
+        return self.agreed is None and self.audited is not None
 
     @property
     def lesson(self) -> str:

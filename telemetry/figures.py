@@ -50,7 +50,8 @@ class Sum:
     tryout_cost: int
     """Of asking hosted models too, to see whether they may answer."""
     pairs: int
-    """Audits with both a predicted and a real cost of the teacher. The predicted ones sum up to"""
+    """Audits with both a predicted and a real cost of the teacher, those included that say nothing
+    else. The predicted ones sum up to"""
     pair_teacher_cost: int
     """this,"""
     pair_audit_cost: int

@@ -51,7 +51,8 @@ _BY_STUDENT = exchanges.c.route == "student"
 _AUDITED = exchanges.c.agreed.is_not(None)
 _DISAGREED = exchanges.c.agreed.is_(false())
 _PROMISED = exchanges.c.reason == "student_confident"
-_PAIR = _AUDITED & (exchanges.c.audit_cost > 0)
+# What the teacher took is known even where its answer was none to compare with.
+_PAIR = _BY_STUDENT & (exchanges.c.audit_cost > 0)
 
 
 def total(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -323,6 +323,10 @@ USABLE = (
     ),
 )
 
+# Of a student's answer: its audit is back, be the teacher's answer one to compare with or not. The
+# time of an audit was not always written down.
+ANSWERED = or_(exchanges.c.agreed.is_not(None), exchanges.c.audited.is_not(None))
+
 # Why an exchange is not USABLE; of several reasons the first. Opting out and forgetting leave the
 # same behind.
 LEFT_OUT = case(

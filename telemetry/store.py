@@ -40,7 +40,7 @@ from telemetry.measures import REQUESTS
 from telemetry.pairs import has_pair
 from telemetry.rollup import corrected, late
 from telemetry.roster import Roster
-from telemetry.schema import LEFT_OUT, STORED, USABLE, exchanges, tasks
+from telemetry.schema import ANSWERED, LEFT_OUT, STORED, USABLE, exchanges, tasks
 from telemetry.tryouts import Tryout
 from telemetry.upsert import upsert
 
@@ -59,7 +59,8 @@ class Audit:
     id: str
     teacher_answer: str | None
     """None with ``store: false``."""
-    agreed: bool
+    agreed: bool | None
+    """None where the teacher's own answer was cut off, filtered or no text: it says nothing."""
     audit_cost: int
     """Picodollars."""
     audit_latency_s: float | None = None
@@ -224,7 +225,7 @@ class Store:
         be learnt from, counted by reason. What the teacher was not asked is none of them."""
         asked = or_(
             exchanges.c.route == "teacher",
-            and_(exchanges.c.route == "student", exchanges.c.agreed.is_not(None)),
+            and_(exchanges.c.route == "student", ANSWERED),
         )
         ours = (exchanges.c.task == task, exchanges.c.created >= since)
         # It is neither true nor false where the answer never finished.

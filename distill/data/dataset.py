@@ -248,11 +248,12 @@ def _version(read: Sequence[_Read], examples: Sequence[Example]) -> str:
 def _weight(exchange: Exchange) -> float:
     """The inverse of the probability that the teacher was asked.
 
-    Where a student answered and chance did not choose an audit, a person has put the answer right:
-    people look at answers that are wrong, so those say nothing of the others. And what was imported
-    nobody has asked.
+    Where a student answered and chance did not choose an audit, or that says nothing, a person has
+    put the answer right: people look at answers that are wrong, so those say nothing of the others.
+    And what was imported nobody has asked.
     """
-    if exchange.route == "imported" or (exchange.route == "student" and not exchange.sampled):
+    untold = not exchange.sampled or exchange.inconclusive
+    if exchange.route == "imported" or (exchange.route == "student" and untold):
         return 0.0
     return 1.0 / (exchange.propensity or 1.0)
 

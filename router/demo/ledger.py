@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, not_, select
 
 from distill import registry
 from policies.agreement import agree
@@ -17,7 +17,7 @@ from router.demo.report import Outcome
 from router.tokens import usage_of
 from telemetry.exchange import PICO, StudentRecord, TaskState
 from telemetry.prices import Price, Prices
-from telemetry.schema import exchanges
+from telemetry.schema import ANSWERED, exchanges
 from telemetry.store import Store
 
 
@@ -102,7 +102,7 @@ def audits_due(data: Path) -> int:
     """Student answers whose audit is not in yet."""
     store = Store(data)
     columns = exchanges.c
-    waiting = and_(columns.route == "student", columns.sampled, columns.agreed.is_(None))
+    waiting = and_(columns.route == "student", columns.sampled, not_(ANSWERED))
     with store.engine.connect() as connection:
         due = connection.execute(select(func.count()).where(waiting)).scalar_one()
     store.close()

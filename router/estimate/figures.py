@@ -28,16 +28,19 @@ class Tally:
     saved_by_route: int = 0
     """Teacher's costs of what students answered, audits aside."""
     opinions: int = 0
-    """Requests that a student could have answered, sure of it or not."""
+    """Requests that a student could have answered, sure of it or not, and be compared."""
     wrong_opinions: int = 0
     """Those where it would not have said what the teacher said."""
     opinions_cost: int = 0
     """What the teacher charges for them."""
+    compared: int = 0
+    """Student answers to what the teacher gave a whole answer to."""
 
     def add(self, step: Step, teacher_cost: int) -> None:
         served = step.route == "student"
         self.requests += 1
         self.student_answers += served
+        self.compared += served and step.agreed is not None
         self.disagreements += step.wrong
         self.audits += step.audited
         self.audit_cost += teacher_cost * step.audited

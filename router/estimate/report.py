@@ -90,14 +90,14 @@ def _of_task(task: TaskFigures, estimate: Estimate) -> dict[str, Any]:
 
 def _row(task: str, parts: Sequence[Tally], control: Control, delta: float) -> dict[str, Any]:
     sums = total(parts)
-    answers, wrong = sums.student_answers, sums.disagreements
+    compared, wrong = sums.compared, sums.disagreements
     unknown: dict[str, float | None] = dict.fromkeys(ROUTES)
     row = Row(
         task=task,
         requests=sums.requests,
         student_share=sums.student_share,
-        student_answers=answers,
-        student_agreement=1 - wrong / answers if answers else None,
+        student_answers=sums.student_answers,
+        student_agreement=1 - wrong / compared if compared else None,
         cost_usd=sums.cost / PICO,
         teacher_only_cost_usd=sums.teacher_cost / PICO,
         p50_ms=unknown,
@@ -106,8 +106,8 @@ def _row(task: str, parts: Sequence[Tally], control: Control, delta: float) -> d
     return {
         **dataclasses.asdict(row),
         "disagreements": wrong,
-        "disagreement": wrong / answers if answers else None,
-        "disagreement_interval": interval(wrong, answers, delta) if answers else None,
+        "disagreement": wrong / compared if compared else None,
+        "disagreement_interval": interval(wrong, compared, delta) if compared else None,
         "random_disagreement": control.disagreement,
         "audits": sums.audits,
         "audit_cost_usd": sums.audit_cost / PICO,
@@ -124,6 +124,7 @@ def _curve(parts: Sequence[Tally]) -> list[dict[str, float | int]]:
             "logs": (number + 1) / POINTS,
             "requests": sums.requests,
             "student_answers": sums.student_answers,
+            "compared": sums.compared,
             "disagreements": sums.disagreements,
             "audits": sums.audits,
             "cost_usd": sums.cost / PICO,
@@ -188,15 +189,15 @@ def _cells(parts: Sequence[Tally], control: Control, delta: float) -> list[str]:
     tenths = [
         total(parts[i : i + POINTS // _COLUMNS]) for i in range(0, POINTS, POINTS // _COLUMNS)
     ]
-    answers, wrong = sums.student_answers, sums.disagreements
-    low, high = interval(wrong, answers, delta) if answers else (0.0, 0.0)
+    compared, wrong = sums.compared, sums.disagreements
+    low, high = interval(wrong, compared, delta) if compared else (0.0, 0.0)
     return [
         f"{sums.requests:,}",
         f"{sums.student_share:.1%}",
         "".join(_bar(tenth.student_share) for tenth in tenths),
         f"{tenths[-1].student_share:.0%}" if tenths[-1].requests else "–",
-        f"{wrong / answers:.1%}" if answers else "–",
-        f"{low:.1%}–{high:.1%}" if answers else "–",
+        f"{wrong / compared:.1%}" if compared else "–",
+        f"{low:.1%}–{high:.1%}" if compared else "–",
         "–" if control.disagreement is None else f"{control.disagreement:.1%}",
         f"{sums.audits:,}",
         f"{sums.teacher_cost / PICO:.4f}",
@@ -232,8 +233,8 @@ def chart(estimate: Estimate, path: Path) -> None:
     shares.set_ylabel("share answered by students")
     for text in shares.legend(fontsize="small").get_texts():
         text.set_parse_math(False)
-    answered = [point for point in points if point["student_answers"]]
-    wrong = [point["disagreements"] / point["student_answers"] for point in answered]
+    answered = [point for point in points if point["compared"]]
+    wrong = [point["disagreements"] / point["compared"] for point in answered]
     disagreements.plot([p["requests"] for p in answered], wrong, color="tab:green", label="so far")
     disagreements.axhline(
         estimate.alpha, color="tab:red", linestyle="--", label=f"promise: {estimate.alpha:.0%}"

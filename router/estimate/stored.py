@@ -17,7 +17,7 @@ from config.settings import Settings
 from router.estimate.logged import Bad, EstimateError, Logged, logged
 from telemetry.exchange import Exchange
 from telemetry.prices import Usage
-from telemetry.schema import exchanges
+from telemetry.schema import ANSWERED, exchanges
 from telemetry.store import Store, StoreError
 
 _AT_ONCE = 500
@@ -29,7 +29,7 @@ _USED = and_(
     exchanges.c.request.is_not(None),
     or_(
         exchanges.c.route == "teacher",
-        and_(exchanges.c.route == "student", exchanges.c.agreed.is_not(None)),
+        and_(exchanges.c.route == "student", ANSWERED),
     ),
 )
 

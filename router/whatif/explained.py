@@ -50,6 +50,7 @@ _FIELDS = {
     "first_token_p95_s": "to the first token, s, 95%",
     "load": "under way then",
 }
+_INCONCLUSIVE = "the teacher gave no answer to compare"
 _LABEL = 36
 """Columns for what a line is about."""
 
@@ -203,7 +204,8 @@ class Explained:
         if exchange.route == "student":
             audit = {None: "none", True: "the teacher agrees", False: "the teacher disagrees"}
             waits = " yet" if exchange.sampled and exchange.agreed is None else ""
-            said.append(_line("audit", audit[exchange.agreed] + waits))
+            found = _INCONCLUSIVE if exchange.inconclusive else audit[exchange.agreed] + waits
+            said.append(_line("audit", found))
         cost = f"{usd(exchange.cost)} USD; the teacher's {usd(exchange.teacher_cost)} USD"
         if exchange.audit_cost:
             cost += f"; its audit {usd(exchange.audit_cost)} USD"

@@ -346,12 +346,14 @@ class Metrics:
         """Count an exchange of which there is no record."""
         self._lost.labels(route).inc()
 
-    def audit(self, task: str, *, agreed: bool, cost: int, predicted: int) -> None:
-        """Count an audit that cost so many picodollars, where the teacher was ``predicted`` to."""
+    def audit(self, task: str, *, agreed: bool | None, cost: int, predicted: int) -> None:
+        """Count an audit that cost so many picodollars, where the teacher was ``predicted`` to.
+        One that says nothing (``agreed`` is None) counts by its cost alone."""
         label, real, expected = self._tasks.admit(task), cost / PICO, predicted / PICO
-        self._audits.labels(label).inc()
+        if agreed is not None:
+            self._audits.labels(label).inc()
         self._audit_cost.labels(label).inc(real)
-        if not agreed:
+        if agreed is False:
             self._disagreements.labels(label).inc()
         if cost:
             # What says how far the prediction is off: as the store's sums have it.

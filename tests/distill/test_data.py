@@ -13,10 +13,11 @@ def test_an_answer_stands_for_the_requests_that_went_without():
         exchange(1, "the student was unsure", "billing", sampled=False, propensity=1.0),
         exchange(2, "an audit", "billing", route="student", sampled=True, propensity=0.1),
         exchange(3, "put right by a person", "billing", route="student", sampled=False),
+        exchange(4, "the audit said nothing", "no", route="student", audited=9.0, propensity=0.1),
     ]
     data = build(rows)
-    assert [example.weight for example in data.examples] == [1.0, 1.0, 10.0, 0.0]
-    assert (len(data), data.evidence) == (4, 3)
+    assert [example.weight for example in data.examples] == [1.0, 1.0, 10.0, 0.0, 0.0]
+    assert (len(data), data.evidence) == (5, 3)
 
 
 def test_the_same_exchanges_give_the_same_version():

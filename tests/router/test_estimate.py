@@ -16,6 +16,7 @@ import typer
 from scipy.stats import binom
 from typer.testing import CliRunner
 
+from distill.forecast import Step
 from router.commands.estimate import estimate
 from router.demo.report import Row
 from router.estimate.figures import Figures, Tally, TaskFigures, total
@@ -279,6 +280,14 @@ def test_ctrl_c_stops_it(tmp_path: Path) -> None:
     _output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "protege: stopped\n")
     assert not any(Path(f"/proc/{worker.pid}").exists() for worker in workers)
+
+
+def test_what_the_teacher_gave_no_whole_answer_to_is_neither_right_nor_wrong() -> None:
+    tally = Tally()
+    for agreed in (True, False, None, None):
+        tally.add(Step("student", "student_confident", agreed, audited=True), 10)
+    assert (tally.student_answers, tally.compared, tally.disagreements) == (4, 2, 1)
+    assert (tally.audits, tally.audit_cost, tally.opinions) == (4, 40, 2)
 
 
 def test_the_random_control_costs_as_much() -> None:

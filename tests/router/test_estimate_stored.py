@@ -53,6 +53,7 @@ def test_the_sample_is_played_in_order_of_time(tmp_path: Path, database: SecretS
         exchange(4, "disliked of the student", "yes", score=0.0, **audited),
         exchange(5, "liked of the student", "yes", score=1.0, **audited),
         exchange(6, "cut off", "ye", finish_reason="length"),
+        exchange(7, "audit cut off", "no", route="student", teacher_answer=None, audited=9.0),
     ]
     left_out = [
         exchange(10, "unsure", "yes", sampled=False),
@@ -74,9 +75,10 @@ def test_the_sample_is_played_in_order_of_time(tmp_path: Path, database: SecretS
         "disliked of the student": "yes",
         "liked of the student": None,
         "cut off": None,
+        "audit cut off": None,
     }
     assert list(answers) == ["plain", "audited", *list(answers)[2:]]
-    assert (log.size, log.read) == (7, 7)
+    assert (log.size, log.read) == (8, 8)
     first = read[0]
     assert isinstance(first, Logged)
     assert first.prompt.task == "support"

@@ -21,6 +21,9 @@ from distill.evaluation.strata import Floors, Strata
 from distill.students.extraction.answers import find
 from distill.students.extraction.training import train
 from policies.promise import Promise
+from router.demo.ledger import audits_due
+from router.whatif.explained import Explained
+from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
 from telemetry.turnout import without_student
@@ -412,6 +415,42 @@ def test_audits(upstream: StubUpstream, data: Path) -> None:
         metrics = httpx.get(f"{server.url.removesuffix('/v1')}/metrics").text
         assert f'protege_audits_total{{task="{TASK}"}} 2.0' in metrics
         assert f'protege_student_serving{{task="{TASK}"}} 1.0' in metrics
+    store.close()
+
+
+@pytest.mark.parametrize("cause", ["length", "content_filter", "no text"])
+def test_an_audit_in_which_the_teacher_gives_no_whole_answer_says_nothing(
+    upstream: StubUpstream, data: Path, cause: str
+) -> None:
+    """Such answers are no evidence at the gate; so they must not take a student out of service."""
+    store = Store(data)
+    promote(store, data, "animals-1")
+    if cause == "no text":
+        upstream.message = {"role": "assistant", "content": None}
+    else:
+        upstream.finish_reason = cause
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        answers = [ask(server) for _ in range(20)]
+        assert eventually(lambda: all(stored(server, one).audited for one in answers))
+        exchange = stored(server, answers[0])
+        assert (exchange.agreed, exchange.teacher_answer) == (None, None)
+        assert exchange.audit_cost == 220_000_000
+        assert store.audit_blocks("animals-1").total == AuditTally(0, 0)
+        assert not store.teacher_answers(TASK)
+        assert store.left_out(TASK) == {"no_text": 20}
+        assert ask(server).headers["x-protege-route"] == "student"
+        use = store.task_use(TASK, 0.0)
+        assert use is not None
+        assert use.audits == 0
+        metrics = httpx.get(f"{server.url.removesuffix('/v1')}/metrics").text
+        assert f'protege_audits_total{{task="{TASK}"}} 0.0' in metrics
+        assert f'protege_audit_disagreements_total{{task="{TASK}"}} 0.0' in metrics
+        assert f'protege_audit_cost_usd_total{{task="{TASK}"}} 0.0\n' not in metrics
+        found = Explained.find(store, exchange.id)
+        assert found is not None
+        assert any("gave no answer to compare" in line for line in found.lines())
+    assert audits_due(data) == 0
     store.close()
 
 

@@ -69,7 +69,8 @@ def by_hand(found: Sequence[Exchange], by: Sequence[Dimension]) -> dict[tuple[st
 def _by_hand(members: list[Exchange]) -> dict[str, Any]:
     audited = [row for row in members if row.agreed is not None]
     promised = [row for row in audited if row.reason == "student_confident"]
-    pairs = [row for row in audited if row.audit_cost]
+    # What the teacher took is known even if it gave no answer to compare.
+    pairs = [row for row in members if row.route == "student" and row.audit_cost]
     usd = [(Fraction(row.teacher_cost, PICO), Fraction(row.audit_cost, PICO)) for row in pairs]
     student = [row for row in members if row.route == "student"]
     exact = {

@@ -82,11 +82,13 @@ class Books:
             if extra is None:
                 continue
             if one.route == "student":
-                agreed = draw.random() < 0.97
+                # Now and then the teacher's own answer is cut off, which costs all the same.
+                agreed = None if draw.random() < 0.05 else draw.random() < 0.97
                 audits.append(Audit(one.id, "yes", agreed, extra))
                 predicted = one.teacher_cost
                 self.metrics.audit(one.task, agreed=agreed, cost=extra, predicted=predicted)
-                self.exact.update(audit_cost=extra, audits=1, disagreements=not agreed)
+                said = agreed is not None
+                self.exact.update(audit_cost=extra, audits=said, disagreements=agreed is False)
             elif extra % 2:
                 repeats.append(Repeat(one.id, None, extra))
                 self.metrics.repeat(one.task, extra)
