@@ -73,8 +73,8 @@ class History:
     chosen: above 0. Nothing else decides whether the teacher's figures below are known, but for
     audits that failed."""
     wrong: Floats
-    """1 where the student's answer is not the teacher's, 0 where it is. Where the teacher served, a
-    hosted student's answer is unknown."""
+    """1 where the student's answer is not the teacher's, 0 where it is; NaN where nobody knows:
+    where the teacher's was cut off or filtered, and of a hosted student that did not serve."""
     cost: Floats
     """Of the caller's answer."""
     audit_cost: Floats
@@ -162,7 +162,7 @@ def _row(exchange: Past, decision: dict[str, Any], policy: Policy, task: int, st
     chance = 0.0
     if score is not None and able:
         chance = policy.choose(Options(teacher, score, decision["threshold"])).student
-    audited = exchange.agreed is not None
+    audited = exchange.audit_latency_s is not None
     propensity = exchange.propensity
     return _Row(
         task=task,
@@ -192,15 +192,15 @@ def _score(said: Mapping[str, Any]) -> RouteScore:
 
 
 def _wrong(exchange: Past, served: bool) -> float:
-    """1 where the student's answer is not the teacher's, 0 where it is."""
+    """1 where the student's answer is not the teacher's, 0 where it is; NaN where one of them is
+    unknown, as a hosted student's is where it does not serve."""
     if served:
         return np.nan if exchange.agreed is None else float(not exchange.agreed)
     if exchange.student_answer is None:
-        # A hosted student says something only where it serves.
         return np.nan
     if exchange.finish_reason != "stop" or exchange.teacher_answer is None:
-        # As audits have it: what was cut off or filtered is not what the student said.
-        return 1.0
+        # As audits have it: with what was cut off or filtered there is nothing to agree.
+        return np.nan
     return float(not agree(exchange.student_answer, exchange.teacher_answer))
 
 

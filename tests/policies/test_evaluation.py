@@ -198,10 +198,11 @@ def test_what_is_left_out() -> None:
     assert replay(history, history.chance, AUDIT_RATE) == replayed(log, Bound())[1]
 
 
-def test_an_answer_that_was_cut_off_is_not_what_the_student_said() -> None:
+def test_an_answer_that_was_cut_off_says_nothing_of_the_students() -> None:
     unsure = next(p for p in logged(100)[1] if p.route == "teacher" and p.student_answer == "yes")
     cut = replace(unsure, finish_reason="length")
-    assert read([unsure, cut], Bound()).wrong.tolist() == [0.0, 1.0]
+    wrong = read([unsure, cut, replace(unsure, teacher_answer=None)], Bound()).wrong
+    np.testing.assert_array_equal(wrong, [0.0, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("finish_reason", ["stop", "length"])
