@@ -44,7 +44,10 @@ def client() -> Any:
     """An HTTP client for litellm that reads along."""
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-    return AsyncHTTPHandler(event_hooks={"response": [_read_along]})
+    handler = AsyncHTTPHandler(event_hooks={"response": [_read_along]})
+    # Of compressed bytes nothing could be read along the way.
+    handler.client.headers["accept-encoding"] = "identity"
+    return handler
 
 
 async def _read_along(response: httpx.Response) -> None:

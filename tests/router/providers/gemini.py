@@ -81,6 +81,7 @@ class GeminiStub(ProviderStub):
     """As strict as the real one about what it does not know and what it needs."""
 
     plain = content(text("a "), text("cat"))
+    compresses = True
 
     def check(self, received: Received) -> None:
         stem, _, method = received.path.rpartition(":")

@@ -51,6 +51,8 @@ class ProviderStub(Threaded):
 
     plain: ClassVar[Reply]
     """The answer that a test gets which asks for no other."""
+    compresses: ClassVar[bool] = False
+    """Whether streams are compressed for peers that can read that."""
 
     def __init__(self) -> None:
         self.reset()
@@ -115,6 +117,8 @@ class ProviderStub(Threaded):
         assert transport is not None
         headers = {"content-type": "text/event-stream", **reply.headers}
         response = web.StreamResponse(headers=headers)
+        if self.compresses:
+            response.enable_compression()
         await response.prepare(request)
         for event in reply.events:
             await response.write(event)
