@@ -227,7 +227,7 @@ def _examples(read: Sequence[_Read], head: str, *, whole: bool) -> tuple[Example
             one.exchange.score is not None or bool(one.exchange.right_answer),
             tuple(wording.get(said.strip(), said) for said in one.repeats),
             one.exchange.request if whole else None,
-            one.exchange.choices if whole else None,
+            one.exchange.choices if whole and one.exchange.route == "teacher" else None,
         )
         for one, text, group in zip(read, texts, duplicates.groups(texts), strict=True)
     )

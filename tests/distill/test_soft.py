@@ -1,5 +1,6 @@
 """What label students learn of how sure the teacher was."""
 
+import dataclasses
 import json
 import math
 import random
@@ -96,6 +97,13 @@ def test_an_answer_without_log_probabilities_has_all():
     expected[1, sure], expected[1, (sure + 1) % 3] = 0.6, 0.4
     expected[2, 3] = 1
     assert found == pytest.approx(expected)
+
+
+def test_what_a_student_was_sure_of_is_not_what_its_teacher_was():
+    row = exchange(0, "a", "billing", choices=unsure("billing"))
+    assert build([row]).examples[0].choices is not None
+    audited = dataclasses.replace(row, route="student", agreed=True)
+    assert build([audited]).examples[0].choices is None
 
 
 @pytest.mark.parametrize(
