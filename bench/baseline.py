@@ -31,7 +31,8 @@ import typer
 import xxhash
 from threadpoolctl import threadpool_limits
 
-from config.settings import PolicySettings, Settings, load
+from config.loading import load
+from config.settings import PolicySettings, Settings
 from distill import gate
 from distill.answers import closed_set
 from distill.data.dataset import common_head

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import betainc, betaln
 
-from config.settings import load
+from config.loading import load
 from policies.promise import evidence
 from telemetry.audits import BLOCK
 

@@ -29,7 +29,8 @@ import orjson
 import typer
 from threadpoolctl import threadpool_limits
 
-from config.settings import Settings, load
+from config.loading import load
+from config.settings import Settings
 from distill import gate
 from distill.students import fitting
 from distill.students.classifier import Classifier

@@ -31,7 +31,7 @@ import orjson
 import typer
 from threadpoolctl import threadpool_limits
 
-from config.settings import load
+from config.loading import load
 from distill.evaluation.strata import Strata
 from distill.evaluation.telling import RARITIES
 from distill.forecast import Play, Request, Step

@@ -25,7 +25,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from bench import baseline
-from config.settings import Settings, load
+from config.loading import load
+from config.settings import Settings
 from distill.forecast import Play, Request
 from distill.students.encoder import SentenceEncoder
 from router.demo import evals

@@ -13,7 +13,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from config.settings import ConfigError, Settings, load
+from config.loading import ConfigError, load
+from config.settings import Settings
 from router.commands.listening import address_of, listen
 from router.commands.opened import fail
 from router.keys.keyring import is_loopback

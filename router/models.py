@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from config.settings import ConfigError, ModelSettings, Settings
+from config.loading import ConfigError
+from config.settings import ModelSettings, Settings
 from router.errors import ModelNotFoundError
 from router.upstreams import proxies
 from router.upstreams.base import Timeouts, Upstream

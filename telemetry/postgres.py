@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from config.settings import ConfigError
+from config.loading import ConfigError
 
 CONNECTIONS = 8
 """Most connections of one process: a dozen processes share what PostgreSQL allows by default."""

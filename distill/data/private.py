@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from config.settings import ConfigError
+from config.loading import ConfigError
 
 _REGION = "US"
 """Where a telephone number without a country code is from."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from config.settings import ConfigError
+from config.loading import ConfigError
 from distill.data.private import check_installed
 from distill.evaluation.strata import Floors, Strata
 from distill.export.answering import (

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from config.settings import ConfigError, Settings, load
+from config.loading import ConfigError, load
+from config.settings import Settings
 from distill.data.private import check_installed
 from router.commands.opened import Config, fail
 from router.commands.printed import json_text

@@ -11,7 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from config.settings import ConfigError, Settings, load
+from config.loading import ConfigError, load
+from config.settings import Settings
 from telemetry.store import Store, StoreError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

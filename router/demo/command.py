@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from config.settings import ConfigError, load
+from config.loading import ConfigError, load
 from router.demo import evals
 from router.demo.errors import DemoError
 from router.demo.options import Options

@@ -18,7 +18,7 @@ from random import Random
 import orjson
 from rich.console import Console
 
-from config.settings import load
+from config.loading import load
 from router.demo import evals
 from router.demo.clock import Clock
 from router.demo.drive import Reply, drive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from config.settings import ConfigError
+from config.loading import ConfigError
 
 
 def proxy_of(server: SplitResult) -> str | None:

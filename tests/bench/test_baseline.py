@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from bench.baseline import Request, main, read_stream, run
-from config.settings import load
+from config.loading import load
 from distill import gate
 from distill.train import NEW_EVIDENCE
 from policies.calibration import attempt_delta

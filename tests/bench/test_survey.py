@@ -1,7 +1,7 @@
 """The survey's figures are the forecast's."""
 
 from bench.survey import play
-from config.settings import load
+from config.loading import load
 from router.demo.report import summarise
 from router.demo.samples import Sample
 from tests.distill.synthetic import messages, stream

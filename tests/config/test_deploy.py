@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import yaml
 
-from config.settings import Settings, load
+from config.loading import load
+from config.settings import Settings
 from tests.prometheus import program
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from config.settings import PolicySettings, load
+from config.loading import load
+from config.settings import PolicySettings
 from distill.data.dataset import build
 from distill.data.private import find, mask
 from distill.forecast import Play, Request

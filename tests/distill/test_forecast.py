@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from config.settings import load
+from config.loading import load
 from distill import forecast
 from distill.forecast import Play, Request
 from distill.train import retrain

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from config.settings import LoopSettings, PolicySettings, load
+from config.loading import load
+from config.settings import LoopSettings, PolicySettings
 from distill import train_encoder
 from distill.data.dataset import build
 from distill.forecast import Play, Request

@@ -14,7 +14,7 @@ import openai
 import pytest
 from sqlalchemy import select
 
-from config.settings import load
+from config.loading import load
 from distill import schedule
 from router.demo.report import Outcome, Row, summarise
 from router.serving import POLL_S

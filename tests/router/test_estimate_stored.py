@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from config.settings import load
+from config.loading import load
 from router.estimate.logged import Bad, EstimateError, Logged
 from router.estimate.pricing import Pricing
 from router.estimate.stored import Stored

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import load
+from config.loading import load
 from router.models import Models
 from router.upstreams.answer import AnswerCollector, read_completion
 from telemetry.figures import sums

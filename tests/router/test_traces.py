@@ -14,7 +14,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from config.settings import ConfigError, load
+from config.loading import ConfigError, load
 from router.models import Models
 from telemetry.conventions import provider
 from telemetry.store import Store

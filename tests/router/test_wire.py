@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import ConfigError, ModelSettings, PriceOverride, Settings
+from config.loading import ConfigError
+from config.settings import ModelSettings, PriceOverride, Settings
 from router import errors
 from router.errors import SHAPES, ProtegeError, UpstreamRefusedError, render
 from router.models import Models, check_names

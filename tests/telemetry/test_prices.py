@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import ConfigError, PriceOverride, load
+from config.loading import ConfigError, load
+from config.settings import PriceOverride
 from telemetry.exchange import PICO
 from telemetry.prices import Price, Prices, Usage
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
-from config.settings import ConfigError
+from config.loading import ConfigError
 from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.store import Audit, Store, StoreError

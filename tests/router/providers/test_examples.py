@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import load
+from config.loading import load
 from router.models import Models
 from telemetry.prices import Prices
 from tests.router.providers.conftest import EXAMPLES

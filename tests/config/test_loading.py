@@ -1,4 +1,4 @@
-"""Settings: who overrides whom, and one clear line for each mistake."""
+"""Loading the settings: who overrides whom, and one clear line for each mistake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 import config.settings
-from config.settings import ConfigError, Settings, load
+from config.loading import ConfigError, load
+from config.settings import Settings
 
 EXAMPLE = Path(config.settings.__file__).parent / "protege.example.yaml"
 
