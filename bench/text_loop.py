@@ -24,7 +24,8 @@ import typer
 
 from bench.text_students import MOST_SAMPLES, WORK
 from config.settings import LoopSettings, PolicySettings, RolloutSettings
-from distill.trainer import Trainer, TrainerSettings
+from distill.handover import TrainerSettings
+from distill.trainer import Trainer
 from router.demo import evals
 from router.demo.samples import Sample
 from telemetry.exchange import Exchange, StudentRecord

@@ -20,21 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
 from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
-from config.settings import (
-    DatasetSettings,
-    HostedSettings,
-    LogSettings,
-    LoopSettings,
-    PolicySettings,
-)
 from distill import registry, schedule, train_encoder, train_hosted, train_text
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.encoders import Encoders
+from distill.handover import SETTINGS_VARIABLE, TrainerSettings
 from distill.progress import CancelledError, Progress
 from distill.schedule import LastRun
 from distill.shelf import Shelf
@@ -55,8 +48,6 @@ from telemetry.runs import Outcome, TrainingRun
 from telemetry.store import Store
 
 logger = logging.getLogger("protege.trainer")
-
-SETTINGS_VARIABLE = "PROTEGE_TRAINER"
 
 _PAUSE_S = 0.25
 _PATIENCE = 20
@@ -86,19 +77,6 @@ worth one."""
 Work = Callable[[Progress, Worth | None], Outcome | None]
 """Does a job of which so much is expected; what it came to, None where there was nothing to do.
 Raises CancelledError."""
-
-
-class TrainerSettings(BaseModel):
-    """What the trainer needs of the server's settings."""
-
-    data: Path
-    database: SecretStr | None = None
-    policy: PolicySettings
-    loop: LoopSettings
-    log: LogSettings = LogSettings()
-    dataset: DatasetSettings = DatasetSettings()
-    compute_usd_per_hour: float = 0.0
-    hosted: HostedSettings = HostedSettings()
 
 
 class Trainer:

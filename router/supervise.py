@@ -17,11 +17,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-import orjson
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
+from distill.handover import SETTINGS_VARIABLE, TrainerSettings
 from router.http1 import Http1
 from telemetry.logs import configure
 
@@ -154,20 +154,8 @@ class _Trainer:
     """A process of low priority, started again whenever it ends."""
 
     def __init__(self, settings: Settings) -> None:
-        handed_over = {
-            "data": str(settings.data),
-            "database": settings.database and settings.database.get_secret_value(),
-            "policy": settings.policy.model_dump(mode="json"),
-            "loop": settings.loop.model_dump(mode="json"),
-            "log": settings.log.model_dump(mode="json"),
-            "dataset": settings.dataset.model_dump(mode="json"),
-            "compute_usd_per_hour": settings.compute_usd_per_hour,
-            # Their keys are none of its business.
-            "hosted": settings.hosted.model_dump(
-                mode="json", exclude={"models": {"__all__": {"api_key"}}}
-            ),
-        }
-        self._environment = {**os.environ, "PROTEGE_TRAINER": orjson.dumps(handed_over).decode()}
+        handed_over = TrainerSettings.of(settings).model_dump_json()
+        self._environment = {**os.environ, SETTINGS_VARIABLE: handed_over}
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         self._process = self._spawn()

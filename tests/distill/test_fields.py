@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from config.settings import LoopSettings, PolicySettings
 from distill.answers import learnable, named
+from distill.handover import TrainerSettings
 from distill.students import forms, label
 from distill.students.forms import Form
 from distill.students.label import LabelRung
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from policies.agreement import agree
 from telemetry.store import Store
 from tests.distill.synthetic import AT_ONCE, FILLER, exchange, messages

@@ -18,12 +18,13 @@ from config.settings import (
 )
 from distill import registry, train_hosted
 from distill.data.dataset import Dataset, build
+from distill.handover import TrainerSettings
 from distill.students import hosted
 from distill.students.hosted import HostedRung
 from distill.students.ladder import Ladder
 from distill.train import Run
 from distill.train_hosted import Evidence
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from policies.calibration import attempt_delta
 from telemetry import jobs, tryouts
 from telemetry.exchange import Exchange, TaskState

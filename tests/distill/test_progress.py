@@ -11,8 +11,9 @@ from sqlalchemy import update
 
 from config.settings import LoopSettings, PolicySettings
 from distill import trainer as trainers
+from distill.handover import TrainerSettings
 from distill.train import retrain
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from telemetry import jobs, runs
 from telemetry.jobs import Job
 from telemetry.schema import jobs as table

@@ -21,6 +21,7 @@ from config.settings import LoopSettings, PolicySettings
 from distill import train_text
 from distill.data.dataset import build
 from distill.data.reach import Former
+from distill.handover import TrainerSettings
 from distill.students.base import TEXT
 from distill.students.classifier import Calibration
 from distill.students.extraction import answers as extraction
@@ -37,7 +38,7 @@ from distill.students.text.rung import confidences
 from distill.students.text.shortlist import shortlist
 from distill.students.text.student import Start
 from distill.students.usage import UsageModel
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from telemetry import jobs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store

@@ -13,12 +13,13 @@ from sqlalchemy import delete
 from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import registry, schedule
 from distill.data.dataset import build
+from distill.handover import TrainerSettings
 from distill.registry import UntestedError
 from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import retrain, to_beat
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from policies.calibration import attempt_delta
 from policies.promise import Promise
 from telemetry import jobs, runs

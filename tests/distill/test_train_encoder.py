@@ -17,6 +17,7 @@ from config.settings import LoopSettings, PolicySettings
 from distill import train_encoder
 from distill.data.dataset import build
 from distill.forecast import Play, Request
+from distill.handover import TrainerSettings
 from distill.students import apart
 from distill.students.apart import TrainingError
 from distill.students.encoder import SentenceEncoder
@@ -24,7 +25,7 @@ from distill.students.ladder import Ladder
 from distill.students.tuned import job, training
 from distill.students.tuned.job import Job, Recipe, Report
 from distill.train import retrain
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from telemetry import jobs
 from telemetry.exchange import TaskState
 from telemetry.prices import Usage

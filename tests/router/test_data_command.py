@@ -12,8 +12,9 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from config.settings import LoopSettings, PolicySettings
+from distill.handover import TrainerSettings
 from distill.students.encoder import FOLDER, text_key
-from distill.trainer import Trainer, TrainerSettings
+from distill.trainer import Trainer
 from router.commands.data import data_app
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.figures import sums
