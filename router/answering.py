@@ -29,6 +29,7 @@ from router.ledger import Ledger
 from router.models import Model
 from router.paying import Paying
 from router.relay import Relay, drop_logprobs
+from router.repeats import Repeats
 from router.reply import Reply
 from router.rollout import Rollouts
 from router.tryouts import Tryouts
@@ -64,6 +65,7 @@ class Answering:
     auditor: Auditor
     rollouts: Rollouts
     tryouts: Tryouts
+    repeats: Repeats
     paying: Paying
     teacher_logprobs: int | None
     """Alternatives per token that the teacher is asked for, for the log."""
@@ -280,7 +282,7 @@ class Answering:
             finished = _finished(answer)
             self.rollouts.beside(turn, finished)
             if finished is not None:
-                self.auditor.repeat(turn, finished, model.price.cost(answer.usage or Usage()))
+                self.repeats.start(turn, finished, model.price.cost(answer.usage or Usage()))
         elif turn.route == "student" and opinion is not None and turn.sampled:
             said = replace(opinion.prediction, answer=answer.text or "")
             stored = asyncio.get_running_loop().create_future()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Sequence
 
-import orjson
-
-from config.settings import Settings
+from config.settings import PolicySettings
 from policies.agreement import agree
 from policies.promise import Breach, breach
-from policies.rules import needs_teacher
 from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
 from router.ledger import Ledger
@@ -23,7 +19,7 @@ from router.serving import Student, Students
 from router.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from telemetry.prices import Usage
-from telemetry.store import Audit, Repeat, Store
+from telemetry.store import Audit, Store
 
 AT_ONCE = 32
 """Audits under way at the same time: callers go first."""
@@ -42,7 +38,7 @@ class Auditor:
     def __init__(
         self,
         chain: Sequence[Model],
-        settings: Settings,
+        policy: PolicySettings,
         store: Store,
         students: Students,
         rollouts: Rollouts,
@@ -50,8 +46,7 @@ class Auditor:
         tryouts: Tryouts,
     ) -> None:
         self._chain = chain
-        self._policy = settings.policy
-        self._repeats = settings.dataset.repeats
+        self._policy = policy
         self._store = store
         self._students = students
         self._rollouts = rollouts
@@ -68,15 +63,6 @@ class Auditor:
         turn.audited = self._under_way.begin(self._audit(turn, opinion, stored, predicted))
         if not turn.audited:
             _log.warning("too many audits are waiting: one is left out")
-
-    def repeat(self, turn: Turn, said: str, expected: int) -> None:
-        """Ask the teacher again for some of the answers that it gave; each may cost about the
-        ``expected`` picodollars again."""
-        ours = turn.route == "teacher" and turn.decision is not None and turn.request.store
-        if not ours or random.random() >= self._repeats or needs_teacher(turn.request.body):
-            return
-        # It gives back what it holds, which is no audit's: the teacher has answered.
-        turn.audited = self._under_way.begin(self._repeat(turn, said, expected))
 
     async def finish(self) -> None:
         """Wait for the audits under way, and give up those that take too long."""
@@ -100,38 +86,6 @@ class Auditor:
             _log.exception("an audit of task %s failed", turn.task)
         finally:
             await self._ledger.budgets.give_back_audit(turn)
-
-    async def _repeat(self, turn: Turn, said: str, expected: int) -> None:
-        budgets, identifier = self._ledger.budgets, turn.arrival.id
-        if turn.account and not await budgets.hold_audit(turn.account, identifier, 2 * expected):
-            return
-        try:
-            await self._ask_again(turn, said)
-        finally:
-            await budgets.give_back_audit(turn)
-
-    async def _ask_again(self, turn: Turn, said: str) -> None:
-        texts: list[str] = []
-        cost = 0
-        async with self._slots:
-            try:
-                # Of two that differ nobody knows which one is wrong.
-                while len(texts) < 2 and all(not agree(said, text) for text in texts):
-                    answered = await ask_beside(self._chain, turn)
-                    answer = answered.value
-                    cost += answered.model.price.cost(answer.usage or Usage())
-                    if answer.finish_reason != "stop" or answer.text is None:
-                        break
-                    texts.append(answer.text)
-            except UpstreamError as error:
-                _log.info("the teacher of task %s was not asked again: %s", turn.task, error)
-            except Exception:
-                _log.exception("the teacher of task %s was not asked again", turn.task)
-            repeats = orjson.dumps(texts).decode() if texts else None
-            try:
-                await self._ledger.record_repeat(turn, Repeat(turn.arrival.id, repeats, cost))
-            except Exception as error:
-                _log.error("what the teacher said again could not be stored: %s", error)
 
     async def _agrees(self, turn: Turn, opinion: Opinion, predicted: int) -> bool | None:
         """Ask the teacher too, and write down whether it says the same; None where it has not said

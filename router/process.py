@@ -28,6 +28,7 @@ from router.models import Models
 from router.paying import Paying
 from router.polling import Background, keep_fresh
 from router.precedence import Precedence
+from router.repeats import Repeats
 from router.rollout import Rollouts
 from router.routing import Routing
 from router.serving import Students
@@ -90,13 +91,14 @@ class Process:
         self._tryouts = Tryouts(settings.hosted, models.hosted, bars, store, self.ledger)
         self._auditor = Auditor(
             models.chain,
-            settings,
+            settings.policy,
             store,
             self._students,
             self._rollouts,
             self.ledger,
             self._tryouts,
         )
+        self._repeats = Repeats(models.chain, settings.dataset.repeats, self.ledger)
         paying = Paying(self._budgets)
         routing = Routing(
             models,
@@ -116,6 +118,7 @@ class Process:
             self._auditor,
             self._rollouts,
             self._tryouts,
+            self._repeats,
             paying,
             settings.teacher_logprobs,
         )
@@ -144,7 +147,7 @@ class Process:
         await self.watch.stop()
         await remembering
         await summing.stop()
-        await self._auditor.finish()
+        await asyncio.gather(self._auditor.finish(), self._repeats.finish())
         await self._rollouts.stop()
         await self._tryouts.finish()
         await self._students.stop()

@@ -15,10 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
-from config.settings import BudgetSettings, DatasetSettings, Settings
+from config.settings import BudgetSettings
 from distill.data.dataset import build
 from distill.data.suspects import suspects
-from router import audit
+from router import repeats
 from router.turn import Arrival
 from telemetry.exchange import Exchange
 from telemetry.spending import Payer
@@ -149,21 +149,19 @@ async def test_what_a_repeat_holds_is_given_back_where_it_is_given_up(
     async def hang(*_of: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(audit, "ask_beside", hang)
-    monkeypatch.setattr(audit, "FINISH_S", 0.05)
+    monkeypatch.setattr(repeats, "ask_beside", hang)
+    monkeypatch.setattr(repeats, "FINISH_S", 0.05)
     store, ledger = opened(tmp_path)
     account = ledger.budgets.open(BudgetSettings(usd=1), Payer())
-    others: Any = None
-    settings = Settings(dataset=DatasetSettings(repeats=1))
-    auditor = audit.Auditor((), settings, store, others, others, ledger, others)
+    asked = repeats.Repeats((), 1.0, ledger)
     request = SimpleNamespace(store=True, body={"messages": []})
     turn: Any = SimpleNamespace(
         arrival=Arrival(None), request=request, route="teacher", decision=True, account=account
     )
-    auditor.repeat(turn, "cat", 400)
+    asked.start(turn, "cat", 400)
     await asyncio.sleep(0.02)
     assert await ledger.budgets.left(account, time.time()) < account.total
-    await auditor.finish()
+    await asked.finish()
     await asyncio.sleep(0.02)
     assert await ledger.budgets.left(account, time.time()) == account.total
     await ledger.writer.close()
