@@ -29,7 +29,7 @@ from router.polling import Background, keep_fresh
 from router.turn import Turn
 from telemetry import spending
 from telemetry.exchange import PICO, Exchange
-from telemetry.keys import Key, period_end, period_start
+from telemetry.keys import period_end, period_start
 from telemetry.spending import Payer
 from telemetry.store import Store
 
@@ -48,39 +48,31 @@ _log = logging.getLogger(__name__)
 
 
 class Account:
-    """One budget."""
+    """One budget, which the counters count as they do keys: of money alone."""
+
+    requests_per_minute = None
+    tokens_per_minute = None
 
     def __init__(self, settings: BudgetSettings, payer: Payer) -> None:
         self.policy = Budget()
         self.payer = payer
-        # The counters know keys. This one is none, and has the slot of its name.
         digits = xxhash.xxh3_64_hexdigest(f"budget\0{payer.task}\0{payer.key}".encode())
-        self.key = Key(
-            f"key_{digits}",
-            name="budget",
-            hint="",
-            hash="",
-            created=0.0,
-            budget=round(settings.usd * PICO),
-            period=settings.period,
-        )
+        # Of the form that the counters know, and lasting: what they hold outlives the process.
+        self.id = f"key_{digits}"
+        self.budget = round(settings.usd * PICO)
+        """Picodollars of a period."""
+        self.period = settings.period
         self.demand = Demand()
         self.dearer = DEARER
         self.seen_until = 0.0
         """Unix time until which the store's demand is known."""
         self.share_until = 0.0
 
-    @property
-    def total(self) -> int:
-        """Picodollars of a period."""
-        assert self.key.budget is not None
-        return self.key.budget
-
     def start(self, now: float) -> int:
-        return period_start(self.key.period, now)
+        return period_start(self.period, now)
 
     def end(self, now: float) -> int:
-        return period_end(self.key.period, now)
+        return period_end(self.period, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +106,7 @@ class Budgets:
 
     async def left(self, account: Account, now: float) -> int:
         """Picodollars that are neither spent nor held. Raises StoreUnavailableError."""
-        return max(account.total - await self._spent(account, now), 0)
+        return max(account.budget - await self._spent(account, now), 0)
 
     async def start(self) -> None:
         if self._accounts:
@@ -128,7 +120,7 @@ class Budgets:
         now = time.time()
         if now < account.share_until:
             return
-        left = account.total - await self._spent(account, now)
+        left = account.budget - await self._spent(account, now)
         account.policy.share = account.demand.affordable(
             left, account.start(now), account.end(now), now
         )
@@ -199,7 +191,7 @@ class Budgets:
         fits = False
         try:
             # Counted first, then looked at: others count at the same time.
-            fits = await self._spent(account, now) <= account.total
+            fits = await self._spent(account, now) <= account.budget
         finally:
             if not fits:
                 await self._count(account, -hold.amount, now)
@@ -207,7 +199,7 @@ class Budgets:
 
     async def _count(self, account: Account, amount: int, created: float) -> None:
         try:
-            await self._counters.spend(account.key, 0, amount, account.start(created), time.time())
+            await self._counters.spend(account, 0, amount, account.start(created), time.time())
         except Exception:
             _log.exception("a budget could not be counted")
 
@@ -215,7 +207,7 @@ class Budgets:
         """Picodollars that are spent or held. Raises StoreUnavailableError."""
         period = account.start(now)
         standing = await self._settling.standing(
-            account.key, period, now, lambda: self._stored(account, period)
+            account, period, now, lambda: self._stored(account, period)
         )
         if standing.spent is None:
             raise StoreUnavailableError("What has been spent cannot be read.")

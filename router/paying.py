@@ -125,7 +125,7 @@ def _too_dear(decision: Decision) -> TooDearError:
 def _spent(account: Account) -> BudgetSpentError:
     now = time.time()
     return BudgetSpentError(
-        f"The budget of {usd(account.total)} USD a {account.key.period} is spent, and no student "
+        f"The budget of {usd(account.budget)} USD a {account.period} is spent, and no student "
         "can answer instead.",
         retry_after_s=account.end(now) - now,
     )

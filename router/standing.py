@@ -135,7 +135,7 @@ class Standings:
     async def _policy_budgets(self, now: float) -> list[BudgetStanding]:
         return [
             BudgetStanding(
-                account.total,
+                account.budget,
                 await self._budgets.left(account, now),
                 account.payer.task or "",
                 account.payer.key or "",

@@ -1,19 +1,37 @@
-"""What keys have used up, counted across processes.
+"""What keys and budgets have used up, counted across processes.
 
 Requests and tokens are counted by the second over the last minute. A second counts until the
 minute after it is over, so no span of 60 s ever holds more requests than the limit. Money is
-counted by the period of the key's budget; its durable truth is the store, and the counters are
-told of it (`settle`) before they let the first request of a period pass.
+counted by the period of the budget; its durable truth is the store, and the counters are told
+of it (`settle`) before they let the first request of a period pass.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from telemetry.keys import Key
-
 SPAN_S = 61
 """Seconds that are counted: the one under way and the 60 before it."""
+
+
+class Counted(Protocol):
+    """A key, or a budget that is no key's; None means without a limit."""
+
+    @property
+    def id(self) -> str:
+        """``key_`` and 16 hexadecimal digits, for which the counters have a place."""
+        ...
+
+    @property
+    def budget(self) -> int | None:
+        """Picodollars of a period."""
+        ...
+
+    @property
+    def requests_per_minute(self) -> int | None: ...
+
+    @property
+    def tokens_per_minute(self) -> int | None: ...
 
 
 class Window(NamedTuple):
@@ -26,7 +44,7 @@ class Window(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What a key has used up, its request at hand included if that was let in."""
+    """What has been used up, the request at hand included if that was let in."""
 
     admitted: bool
     requests: Window
@@ -46,21 +64,23 @@ class Counters(Protocol):
     All raise CountersLostError.
     """
 
-    async def admit(self, key: Key, period: int, now: float) -> Standing:
-        """Count a request if it is within the key's limits.
+    async def admit(self, counted: Counted, period: int, now: float) -> Standing:
+        """Count a request if it is within the limits.
 
-        It is let in while what has been used up is less than each limit. A key with a budget is
-        not let in, and ``spent`` is None, until this process has settled that period.
+        It is let in while what has been used up is less than each limit. With a budget none is let
+        in, and ``spent`` is None, until this process has settled that period.
         """
         ...
 
-    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
+    async def spend(
+        self, counted: Counted, tokens: int, cost: int, period: int, now: float
+    ) -> None:
         """Count what an answer took. ``period`` is that of the request; the cost of a period that
         is not the one being counted is left to the store."""
         ...
 
-    async def settle(self, key: Key, period: int, spent: int) -> None:
-        """The store says that the key has spent at least so many picodollars in the period."""
+    async def settle(self, counted: Counted, period: int, spent: int) -> None:
+        """The store says that at least so many picodollars were spent in the period."""
         ...
 
     def doubt(self) -> None:
@@ -70,12 +90,12 @@ class Counters(Protocol):
     async def close(self) -> None: ...
 
 
-def within(key: Key, requests: Window, tokens: Window, spent: int | None) -> bool:
-    """Whether a key that has used up so much may make another request."""
+def within(counted: Counted, requests: Window, tokens: Window, spent: int | None) -> bool:
+    """Whether there may be another request where so much has been used up."""
     return (
-        _below(spent, key.budget)
-        and _below(requests.total, key.requests_per_minute)
-        and _below(tokens.total, key.tokens_per_minute)
+        _below(spent, counted.budget)
+        and _below(requests.total, counted.requests_per_minute)
+        and _below(tokens.total, counted.tokens_per_minute)
     )
 
 

@@ -12,8 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from router.keys.counters import Counters, CountersLostError, Standing
-from telemetry.keys import Key
+from router.keys.counters import Counted, Counters, CountersLostError, Standing
 
 RETRY_S = 1.0
 
@@ -30,14 +29,16 @@ class Failover:
         self._down = False
         self._retry_at = 0.0
 
-    async def admit(self, key: Key, period: int, now: float) -> Standing:
-        return await self._ask(lambda counters: counters.admit(key, period, now))
+    async def admit(self, counted: Counted, period: int, now: float) -> Standing:
+        return await self._ask(lambda counters: counters.admit(counted, period, now))
 
-    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
-        await self._ask(lambda counters: counters.spend(key, tokens, cost, period, now))
+    async def spend(
+        self, counted: Counted, tokens: int, cost: int, period: int, now: float
+    ) -> None:
+        await self._ask(lambda counters: counters.spend(counted, tokens, cost, period, now))
 
-    async def settle(self, key: Key, period: int, spent: int) -> None:
-        await self._ask(lambda counters: counters.settle(key, period, spent))
+    async def settle(self, counted: Counted, period: int, spent: int) -> None:
+        await self._ask(lambda counters: counters.settle(counted, period, spent))
 
     def doubt(self) -> None:
         self._shared.doubt()

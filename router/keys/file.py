@@ -1,8 +1,9 @@
 """Counters in a file that the processes of one machine map into memory.
 
-One slot of 1 KiB for each key, of unsigned 64-bit words; a lock around each call. It takes some
-microseconds and never waits for a disk. The file outlives the processes, so a restart or a kill
-forgets nothing of the last minute; a process killed within a call leaves at most that call undone.
+One slot of 1 KiB for each key or budget, of unsigned 64-bit words; a lock around each call. It
+takes some microseconds and never waits for a disk. The file outlives the processes, so a restart or
+a kill forgets nothing of the last minute; a process killed within a call leaves at most that call
+undone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import mmap
 import os
 from pathlib import Path
 
-from router.keys.counters import SPAN_S, Standing, Window, within
-from telemetry.keys import Key
+from router.keys.counters import SPAN_S, Counted, Standing, Window, within
 
 _WORD = 8
 _SLOT = 128
@@ -56,33 +56,35 @@ class FileCounters:
                 self._grow()
             self._remap()
 
-    async def admit(self, key: Key, period: int, now: float) -> Standing:
+    async def admit(self, counted: Counted, period: int, now: float) -> Standing:
         second = int(now)
         with self._lock:
-            at = self._slot(key)
+            at = self._slot(counted)
             second = self._slide(at, second)
             words = self._words
             requests = self._window(at + _REQUESTS, second)
             tokens = self._window(at + _TOKENS, second)
-            known = words[at + _PERIOD] == period and self._settled.get(key.id) == period
+            known = words[at + _PERIOD] == period and self._settled.get(counted.id) == period
             spent = words[at + _SPENT] if known else None
-            admitted = within(key, requests, tokens, spent)
+            admitted = within(counted, requests, tokens, spent)
             if admitted:
                 words[at + _REQUESTS + second % SPAN_S] += 1
                 requests = Window(requests.total + 1, requests.oldest or second, second)
         return Standing(admitted, requests, tokens, spent)
 
-    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
+    async def spend(
+        self, counted: Counted, tokens: int, cost: int, period: int, now: float
+    ) -> None:
         with self._lock:
-            at = self._slot(key)
+            at = self._slot(counted)
             second = self._slide(at, int(now))
             self._words[at + _TOKENS + second % SPAN_S] += tokens
             if self._words[at + _PERIOD] == period:
                 self._words[at + _SPENT] += cost
 
-    async def settle(self, key: Key, period: int, spent: int) -> None:
+    async def settle(self, counted: Counted, period: int, spent: int) -> None:
         with self._lock:
-            at = self._slot(key)
+            at = self._slot(counted)
             words = self._words
             if words[at + _PERIOD] != period:
                 # Nobody may read the new period beside the old sum, even after a kill.
@@ -91,7 +93,7 @@ class FileCounters:
                 words[at + _PERIOD] = period
             # What others have counted may not be in the store yet.
             words[at + _SPENT] = max(words[at + _SPENT], spent)
-        self._settled[key.id] = period
+        self._settled[counted.id] = period
 
     def doubt(self) -> None:
         self._settled.clear()
@@ -102,13 +104,13 @@ class FileCounters:
             self._map.close()
         os.close(self._file)
 
-    def _slot(self, key: Key) -> int:
-        """The first word of the key's slot. The lock is held."""
-        at = self._slots.get(key.id)
+    def _slot(self, counted: Counted) -> int:
+        """The first word of its slot. The lock is held."""
+        at = self._slots.get(counted.id)
         if at is None:
             self._learn_slots()
-            at = self._slots.get(key.id)
-        return self._new_slot(key) if at is None else at
+            at = self._slots.get(counted.id)
+        return self._new_slot(counted) if at is None else at
 
     def _learn_slots(self) -> None:
         used = self._words[0]
@@ -118,15 +120,15 @@ class FileCounters:
             at = slot * _SLOT
             self._slots[f"key_{self._words[at + _ID]:016x}"] = at
 
-    def _new_slot(self, key: Key) -> int:
+    def _new_slot(self, counted: Counted) -> int:
         slot = self._words[0] + 1
         at = slot * _SLOT
         if at + _SLOT > len(self._words):
             self._grow()
             self._remap()
-        self._words[at + _ID] = int(key.id.removeprefix("key_"), 16)
+        self._words[at + _ID] = int(counted.id.removeprefix("key_"), 16)
         self._words[0] = slot
-        self._slots[key.id] = at
+        self._slots[counted.id] = at
         return at
 
     def _grow(self) -> None:

@@ -14,8 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from router.keys.counters import SPAN_S, CountersLostError, Standing, Window
-from telemetry.keys import Key
+from router.keys.counters import SPAN_S, Counted, CountersLostError, Standing, Window
 
 CONNECTIONS = 32
 TIMEOUT_S = 1.0
@@ -100,11 +99,11 @@ class RedisCounters:
         self._settle = self._redis.register_script(_SETTLE)
         self._settled: dict[str, int] = {}
 
-    async def admit(self, key: Key, period: int, now: float) -> Standing:
-        settled = self._settled.get(key.id) == period
-        limits = (key.budget, key.requests_per_minute, key.tokens_per_minute)
+    async def admit(self, counted: Counted, period: int, now: float) -> Standing:
+        settled = self._settled.get(counted.id) == period
+        limits = (counted.budget, counted.requests_per_minute, counted.tokens_per_minute)
         shown = ["" if limit is None else limit for limit in limits]
-        answer = await self._run(self._admit, key, [int(now), period, int(settled), *shown])
+        answer = await self._run(self._admit, counted, [int(now), period, int(settled), *shown])
         return Standing(
             admitted=bool(answer[0]),
             requests=Window(*answer[1:4]),
@@ -112,12 +111,14 @@ class RedisCounters:
             spent=int(answer[7]) if answer[7] else None,
         )
 
-    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
-        await self._run(self._spend, key, [int(now), period, tokens, cost])
+    async def spend(
+        self, counted: Counted, tokens: int, cost: int, period: int, now: float
+    ) -> None:
+        await self._run(self._spend, counted, [int(now), period, tokens, cost])
 
-    async def settle(self, key: Key, period: int, spent: int) -> None:
-        await self._run(self._settle, key, [period, spent])
-        self._settled[key.id] = period
+    async def settle(self, counted: Counted, period: int, spent: int) -> None:
+        await self._run(self._settle, counted, [period, spent])
+        self._settled[counted.id] = period
 
     def doubt(self) -> None:
         self._settled.clear()
@@ -125,9 +126,9 @@ class RedisCounters:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _run(self, script: Any, key: Key, arguments: Sequence[int | str]) -> Any:
-        # In braces is what a cluster chooses the node by: all of a key's counts must be on one.
-        names = [f"protege:{{{key.id}}}:{what}" for what in ("requests", "tokens", "budget")]
+    async def _run(self, script: Any, counted: Counted, arguments: Sequence[int | str]) -> Any:
+        # In braces is what a cluster chooses the node by: all counts of a name must be on one.
+        names = [f"protege:{{{counted.id}}}:{what}" for what in ("requests", "tokens", "budget")]
         try:
             return await script(keys=names, args=arguments)
         except (RedisError, OSError) as error:

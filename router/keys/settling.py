@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from router.keys.counters import Counters, Standing
-from telemetry.keys import Key
+from router.keys.counters import Counted, Counters, Standing
 
 
 class Settling:
@@ -18,17 +17,17 @@ class Settling:
         self._asking = asyncio.Lock()
 
     async def standing(
-        self, key: Key, period: int, now: float, spent: Callable[[], Awaitable[int]]
+        self, counted: Counted, period: int, now: float, spent: Callable[[], Awaitable[int]]
     ) -> Standing:
         """Count a request, as `Counters.admit` does. ``spent`` gives the picodollars of the period
         by the store's account. Raises what it raises."""
-        standing = await self._counters.admit(key, period, now)
-        if key.budget is None or standing.spent is not None:
+        standing = await self._counters.admit(counted, period, now)
+        if counted.budget is None or standing.spent is not None:
             return standing
         async with self._asking:
             # Another request may have asked the store while this one waited to.
-            standing = await self._counters.admit(key, period, now)
+            standing = await self._counters.admit(counted, period, now)
             if standing.spent is not None:
                 return standing
-            await self._counters.settle(key, period, await spent())
-            return await self._counters.admit(key, period, now)
+            await self._counters.settle(counted, period, await spent())
+            return await self._counters.admit(counted, period, now)

@@ -119,7 +119,7 @@ async def test_nothing_is_held_for_a_route_that_could_not_be_chosen(
     with pytest.raises(BufferError):
         await routing.choose(Arrival(None), parse(body, b"{}", UNSAID), None)
     (account,) = budgets.accounts()
-    assert await budgets.left(account, time.time()) == account.total
+    assert await budgets.left(account, time.time()) == account.budget
 
 
 async def test_nothing_is_held_where_nobody_knows_what_is_left(
@@ -158,6 +158,12 @@ async def test_a_budget_is_for_its_payer(store: Store, tmp_path: Path) -> None:
     assert await process.hold("c", 500)
     await process.spend("c", 1000)
     assert not await process.hold("d", 1)
+
+
+def test_a_budget_has_the_place_in_the_counters_that_it_had_before_an_update() -> None:
+    settings = BudgetSettings(usd=USD)
+    assert Account(settings, Payer()).id == "key_32199b5102c94077"
+    assert Account(settings, Payer(task="t")).id == "key_64cd968adf7b9735"
 
 
 async def test_what_the_store_knows_is_spent(tmp_path: Path) -> None:

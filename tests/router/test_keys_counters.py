@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from router.keys.counters import SPAN_S, Counters, CountersLostError, Standing, Window
+from router.keys.counters import SPAN_S, Counted, Counters, CountersLostError, Standing, Window
 from router.keys.failover import Failover
 from router.keys.file import FileCounters
 from router.keys.redis import RedisCounters
@@ -289,17 +289,19 @@ class _Breakable:
         if self.lost:
             raise CountersLostError("the cable was pulled")
 
-    async def admit(self, key: Key, period: int, now: float) -> Standing:
+    async def admit(self, counted: Counted, period: int, now: float) -> Standing:
         await self._reach()
-        return await self.counters.admit(key, period, now)
+        return await self.counters.admit(counted, period, now)
 
-    async def spend(self, key: Key, tokens: int, cost: int, period: int, now: float) -> None:
+    async def spend(
+        self, counted: Counted, tokens: int, cost: int, period: int, now: float
+    ) -> None:
         await self._reach()
-        await self.counters.spend(key, tokens, cost, period, now)
+        await self.counters.spend(counted, tokens, cost, period, now)
 
-    async def settle(self, key: Key, period: int, spent: int) -> None:
+    async def settle(self, counted: Counted, period: int, spent: int) -> None:
         await self._reach()
-        await self.counters.settle(key, period, spent)
+        await self.counters.settle(counted, period, spent)
 
     def doubt(self) -> None:
         self.counters.doubt()

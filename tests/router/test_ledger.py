@@ -75,11 +75,11 @@ async def test_a_tryout_leaves_what_is_held_for_a_repeat(tmp_path: Path) -> None
     turn: Any = SimpleNamespace(arrival=Arrival(None), task="t")
     name = turn.arrival.id
     assert await ledger.budgets.hold_audit(account, name, 400)
-    held = account.total - await ledger.budgets.left(account, time.time())
+    held = account.budget - await ledger.budgets.left(account, time.time())
     tryout = Tryout(name, "m", time.time(), "t", True, 1.0, cost=50, extra=True, latency_s=0.1)
     await ledger.record_tryout(turn, tryout)
-    assert await ledger.budgets.left(account, time.time()) == account.total - held - 50
+    assert await ledger.budgets.left(account, time.time()) == account.budget - held - 50
     await ledger.record_repeat(turn, Repeat(name, None, 300))
-    assert await ledger.budgets.left(account, time.time()) == account.total - 300 - 50
+    assert await ledger.budgets.left(account, time.time()) == account.budget - 300 - 50
     await ledger.writer.close()
     store.close()

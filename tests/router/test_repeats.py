@@ -160,9 +160,9 @@ async def test_what_a_repeat_holds_is_given_back_where_it_is_given_up(
     )
     asked.start(turn, "cat", 400)
     await asyncio.sleep(0.02)
-    assert await ledger.budgets.left(account, time.time()) < account.total
+    assert await ledger.budgets.left(account, time.time()) < account.budget
     await asked.finish()
     await asyncio.sleep(0.02)
-    assert await ledger.budgets.left(account, time.time()) == account.total
+    assert await ledger.budgets.left(account, time.time()) == account.budget
     await ledger.writer.close()
     store.close()
