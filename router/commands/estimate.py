@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from config.loading import ConfigError, load
 from config.settings import Settings
@@ -21,6 +20,7 @@ from router.estimate.pricing import Pricing
 from router.estimate.report import Estimate, as_json, chart, reasons, table
 from router.estimate.run import estimate as make
 from router.estimate.stored import Stored
+from router.terminal.console import console
 
 _WIDTH = 160
 """Columns for the table where the output is not a terminal."""
@@ -114,12 +114,10 @@ def _check_outputs(*files: Path | None) -> None:
 
 
 def _show(made: Estimate, json_file: Path | None, png_file: Path | None) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(table(made))
+    shown = console(_WIDTH)
+    shown.print(table(made))
     for reason in reasons(made):
-        console.print(f"No student for {reason}", markup=False, highlight=False)
+        shown.print(f"No student for {reason}", markup=False, highlight=False)
     try:
         if json_file is not None:
             json_file.write_text(json_text(as_json(made)) + "\n", encoding="utf-8")

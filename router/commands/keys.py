@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +16,10 @@ from pydantic import ValidationError
 
 from router.commands.opened import Config, Data, fail, made, opened, seconds
 from router.commands.printed import Json, print_json
-from router.commands.tables import add, console, table
+from router.commands.tables import add, table
 from router.keys.grant import Grant, mistake_in, shown
+from router.terminal.console import console
+from router.terminal.words import moment
 from telemetry.exchange import PICO
 from telemetry.keys import Key, Keys, Secret, new_secret
 
@@ -177,10 +178,10 @@ def _print_table(every: list[tuple[Key, int]], now: float) -> None:
 
 def _state(key: Key, now: float) -> str:
     if key.revoked is not None:
-        return f"revoked {_date(key.revoked)}"
+        return f"revoked {moment(key.revoked)}"
     if key.expires is None:
         return "valid"
-    return f"{'valid until' if key.valid(now) else 'expired'} {_date(key.expires)}"
+    return f"{'valid until' if key.valid(now) else 'expired'} {moment(key.expires)}"
 
 
 def _rights(key: Key) -> str:
@@ -199,7 +200,3 @@ def _money(key: Key, spent: int) -> str:
 def _pace(key: Key) -> str:
     counts = ((key.requests_per_minute, "requests"), (key.tokens_per_minute, "tokens"))
     return ", ".join(f"{count} {what}" for count, what in counts if count is not None) or "any"
-
-
-def _date(time_s: float) -> str:
-    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}"

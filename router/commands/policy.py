@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from config.settings import PolicySettings
@@ -20,6 +19,7 @@ from policies.policy import Policy
 from policies.threshold import Bound, Cascade
 from router.commands.opened import Config, Data, ago, fail, opened
 from router.commands.printed import Json, json_text, print_json
+from router.terminal.console import console
 from router.whatif.drawn import Drawn
 from router.whatif.explained import Explained
 from router.whatif.named import UnknownPolicyError, named
@@ -178,9 +178,7 @@ def _write_json(content: dict[str, Any], path: Path | None) -> None:
 
 
 def _print(table: Callable[[int], Table], words: str) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(table(console.width))
+    shown = console(_WIDTH)
+    shown.print(table(shown.width))
     if words:
-        console.print(words, highlight=False)
+        shown.print(words, highlight=False)

@@ -16,6 +16,7 @@ from router.commands.opened import Config, Data, ago, fail, opened
 from router.commands.printed import json_text
 from router.report.report import Report, as_json, read
 from router.report.shown import as_csv, table
+from router.terminal.console import console
 from telemetry.rollup import roll_up
 
 _WIDTH = 190
@@ -69,10 +70,8 @@ def report(
         roll_up(store.engine, now)
         made = read(store, start, end, by.value, settings.policy)
     if format_ is Format.TABLE and output is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=_WIDTH)
-        console.print(table(made, console.width))
+        shown = console(_WIDTH)
+        shown.print(table(made, shown.width))
         return
     text = _text(made, format_)
     if output is None:
@@ -95,9 +94,9 @@ def _text(made: Report, format_: Format) -> str:
 
             return page(made)
         case Format.TABLE:
-            console = Console(width=_WIDTH)
-            with console.capture() as capture:
-                console.print(table(made, _WIDTH))
+            shown = Console(width=_WIDTH)
+            with shown.capture() as capture:
+                shown.print(table(made, _WIDTH))
             return capture.get()
 
 

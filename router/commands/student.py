@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +20,10 @@ from policies.promise import Promise
 from router.commands.listening import address_of, listen
 from router.commands.opened import Config, Data, fail, opened
 from router.commands.printed import Json, print_json
-from router.commands.tables import add, console, listed, table
+from router.commands.tables import add, listed, table
 from router.keys.keyring import is_loopback
+from router.terminal.console import console
+from router.terminal.words import moment
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 
@@ -200,7 +201,7 @@ def _row(record: StudentRecord) -> list[str]:
     return [
         record.version,
         record.task,
-        _date(record.created),
+        moment(record.created),
         told["state"],
         _shown(told["answers"]),
         _percent(told["share"]),
@@ -233,7 +234,7 @@ def _figure(name: str, value: Any) -> str:
     if name in _PERCENT:
         return _percent(value)
     if name in ("created", "earned"):
-        return "" if value is None else _date(value)
+        return "" if value is None else moment(value)
     return _shown(value)
 
 
@@ -245,7 +246,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _date(time_s: float) -> str:
-    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}"

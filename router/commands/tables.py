@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.report.shown import printable
-from router.room import fitting
+from router.terminal.console import console
+from router.terminal.room import fitting
+from router.terminal.words import printable
 
-_WIDTH = 10_000
-"""Columns where the output is not a terminal: enough for a row to be a line, whatever reads it."""
 _LEAST_PROSE = 24
 """Columns of a terminal below which sentences are hard to read."""
-
-
-def console() -> Console:
-    """Standard output."""
-    shown = Console()
-    if not shown.is_terminal:
-        shown.width = _WIDTH
-    return shown
 
 
 def table(name: str, *titles: str) -> Table:

@@ -7,17 +7,20 @@ from collections import deque
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from router.commands.opened import fail
+from router.terminal.console import console
 from router.top.frame import frame
 from router.top.pace import pace
 from router.top.scrape import Scrape, UnreachableError, scrape
 
 _WINDOW_S = 60.0
 """Figures are those of so many seconds, once it has run for that long."""
+
+_WIDTH = 130
+"""Columns for one frame where the output is not a terminal."""
 
 _HEAD_LINES = 14
 """Of a frame, besides its tasks."""
@@ -39,9 +42,7 @@ def top(
         if once:
             time.sleep(every)
             looks.append(scrape(root))
-            console = Console()
-            width = None if console.is_terminal else 130
-            Console(width=width).print(frame(root, pace(looks[0], looks[-1]), 1000))
+            console(_WIDTH).print(frame(root, pace(looks[0], looks[-1]), 1000))
         else:
             _watch(root, looks, every)
     except UnreachableError as error:
@@ -52,10 +53,10 @@ def top(
 
 def _watch(root: str, looks: deque[Scrape], every: float) -> None:
     """Show frame after frame, until interrupted."""
-    console = Console()
-    if not console.is_terminal:
+    terminal = console()
+    if not terminal.is_terminal:
         fail("not a terminal: use --once", 2)
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with Live(console=terminal, screen=True, auto_refresh=False) as live:
         live.update(Text(f"Protege {root}: the first figures come soon."), refresh=True)
         while True:
             time.sleep(every)
@@ -66,5 +67,5 @@ def _watch(root: str, looks: deque[Scrape], every: float) -> None:
                 continue
             while looks[-1].at - looks[0].at > _WINDOW_S:
                 looks.popleft()
-            most = max(1, console.height - _HEAD_LINES)
+            most = max(1, terminal.height - _HEAD_LINES)
             live.update(frame(root, pace(looks[0], looks[-1]), most), refresh=True)

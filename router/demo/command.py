@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from config.loading import ConfigError, load
 from router.demo import evals
 from router.demo.errors import DemoError
 from router.demo.options import Options
 from router.demo.run import run
+from router.terminal.console import console
 
 _WIDTH = 160
 """Columns for the table where the output is not a terminal."""
@@ -59,14 +59,11 @@ def demo(
         json_file=json_file,
         keep=keep,
     )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
     # A polite kill stops the children as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         load(flags={"policy": {"alpha": alpha}})
-        failed = run(options, console)
+        failed = run(options, console(_WIDTH))
     except ConfigError as error:
         for line in error.lines:
             typer.echo(f"protege: {line}", err=True)

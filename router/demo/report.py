@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from router.room import LEAST_NAME, fitting
+from router.terminal.room import LEAST_NAME, fitting
+from router.terminal.words import share
 from telemetry.exchange import PICO, Route
 
 ROUTES: tuple[Route, Route] = ("teacher", "student")
@@ -163,7 +164,7 @@ def _cells(row: Row) -> list[str]:
     return [
         f"{row.requests:,}",
         f"{row.student_share:.1%}",
-        _percent(row.student_agreement),
+        share(row.student_agreement),
         f"{row.cost_usd:.4f}",
         f"{row.teacher_only_cost_usd:.4f}",
         f"{row.saved:.1%}",
@@ -172,11 +173,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _plain_cells(row: Row) -> list[str]:
-    return [f"{row.student_share:.1%}", _percent(row.student_agreement), f"{row.cost_usd:.4f}"]
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+    return [f"{row.student_share:.1%}", share(row.student_agreement), f"{row.cost_usd:.4f}"]
 
 
 def _ms(milliseconds: float | None) -> str:

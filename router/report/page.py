@@ -8,7 +8,8 @@ from datetime import date
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from router.report.report import Line, Report
-from router.report.shown import cells, moment, title, usd
+from router.report.shown import cells, title
+from router.terminal.words import moment, usd
 
 WIDTH, HEIGHT = 880, 180
 _LEFT, _BOTTOM = 64, 22

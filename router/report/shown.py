@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
 
 from rich.markup import escape
 from rich.table import Table
 
 from router.report.report import Line, Report, fields
-from router.room import LEAST_NAME, fitting
+from router.terminal.room import LEAST_NAME, fitting
+from router.terminal.words import moment, printable, share
 
 _HEADINGS = (
     *("requests", "student", "spent $", "all-teacher $", "saved $", "saved", "by audits $"),
@@ -37,10 +37,6 @@ def title(report: Report) -> str:
     teachers = ", ".join(report.teachers) or "none asked"
     paid = "; a replay of recorded answers: nobody was paid" if report.replayed else ""
     return f"{moment(report.since)} to {moment(report.until)} UTC, teacher: {teachers}{paid}"
-
-
-def moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def table(report: Report, width: int) -> Table:
@@ -81,24 +77,10 @@ def cells(line: Line, report: Report) -> list[str]:
         f"{line.saved_share:.1%}" if line.teacher_only else "–",
         f"{money(corrected.low)} to {money(corrected.high)}" if corrected else "–",
         f"{line.audits:,}",
-        "–" if line.agreement is None else f"{line.agreement:.1%}",
+        share(line.agreement),
         f"{interval[0]:.1%}–{interval[1]:.1%}" if interval else "–",
         f"{line.errors:,}",
     ]
-
-
-def usd(amount: float) -> str:
-    """To the cent, and small sums to four digits.
-
-    >>> usd(1234.5), usd(0.01234), usd(0)
-    ('1,234.50', '0.0123', '0.00')
-    """
-    return f"{amount:,.4f}" if 0 < abs(amount) < 1 else f"{amount:,.2f}"
-
-
-def printable(name: str) -> str:
-    """Without what a caller may have put into a name to draw on a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in name)
 
 
 def as_csv(report: Report) -> str:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from router.report.shown import printable, usd
+from router.terminal.words import printable, share, usd
 from router.top.pace import Pace, RoutePace, TaskPace
 
 _WIDTHS = {
@@ -62,15 +62,15 @@ def _routes(pace: Pace) -> Table:
     for heading in ("requests/s", "share", "p50", "p95"):
         table.add_column(heading, justify="right", min_width=9)
     for route in pace.routes:
-        share = route.requests_per_s / pace.requests_per_s if pace.requests_per_s else 0.0
-        table.add_row(route.route, *_route_cells(route, share))
+        part = route.requests_per_s / pace.requests_per_s if pace.requests_per_s else 0.0
+        table.add_row(route.route, *_route_cells(route, part))
     return table
 
 
-def _route_cells(route: RoutePace, share: float) -> list[str]:
+def _route_cells(route: RoutePace, part: float) -> list[str]:
     return [
         f"{route.requests_per_s:,.1f}",
-        f"{share:.0%}",
+        f"{part:.0%}",
         _milliseconds(route.p50_s),
         _milliseconds(route.p95_s),
     ]
@@ -108,8 +108,8 @@ def _cells(task: TaskPace) -> list[str]:
         f"{task.by_student:.0%}",
         usd(task.money.spent),
         usd(task.money.saved),
-        _share(task.agreement),
-        _share(task.lower),
+        share(task.agreement),
+        share(task.lower),
         escape(printable(_short(task))),
     ]
 
@@ -117,7 +117,3 @@ def _cells(task: TaskPace) -> list[str]:
 def _short(task: TaskPace) -> str:
     """The version in service, without the task's name that it begins with."""
     return "–" if task.version is None else task.version.removeprefix(f"{task.task}-")
-
-
-def _share(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from policies.estimation import LEVEL
 from policies.evaluation import Frontier, Outcome, upper_hull
-from router.report.shown import printable
+from router.terminal.words import printable
 from router.whatif.replayed import figures, fill
 
 _ROWS = 12

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from router.report.shown import printable
+from router.terminal.words import printable
 from router.turn import usd
 from telemetry.exchange import Exchange, StudentRecord
 from telemetry.store import Store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from rich.table import Table
 from policies.estimation import LEVEL, Estimate
 from policies.evaluation import Outcome, happened, random_control, replay
 from policies.history import Floats, History
-from router.room import fitting
+from router.terminal.room import fitting
+from router.terminal.words import moment
 
 _HEADINGS = ("students answer", "USD", "mean s", "95% within s", "disagree", "of all")
 
@@ -91,8 +91,9 @@ class Replayed:
 
     def table(self, width: int) -> Table:
         """What there is room for in ``width`` columns of the terminal."""
+        period = f"{moment(self.since)} to {moment(self.until)}"
         shown = Table(
-            title=f"{self.requests:,} requests from {_date(self.since)} to {_date(self.until)} UTC",
+            title=f"{self.requests:,} requests from {period} UTC",
             caption=f"In brackets: {LEVEL:.0%} intervals for traffic like this. Disagree: of the "
             "students' answers, not the teacher's. USD: audits included.",
         )
@@ -175,7 +176,3 @@ def _numbers(estimate: Estimate) -> str:
         f"{estimate.value:,.{decimals}f} "
         f"({estimate.low:,.{decimals}f}–{estimate.high:,.{decimals}f})"
     )
-
-
-def _date(time_s: float) -> str:
-    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M}"
