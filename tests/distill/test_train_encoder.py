@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -106,11 +106,20 @@ def test_what_is_remembered_of_a_text_was_said_without_it(bert, tmp_path):
     assert report.agreed == pytest.approx(untold, abs=0.01)
 
 
-def test_a_tuning_ends_with_its_time(bert, tmp_path):
+def test_the_time_of_a_tuning_is_shared_out_among_its_trainings(bert, tmp_path, monkeypatch):
+    allowed = []
+
+    def paced(batches, _steps, cpu_s, _warm):
+        allowed.append(cpu_s)
+        return ((1.0, batch) for batch in islice(batches, 1))
+
+    monkeypatch.setattr(training, "paced", paced)
     pairs = [(f"{i % 50} {i % 7}", i % 2) for i in range(300)]
     (tmp_path / "own").mkdir()
-    report = training.tune(asked_of(bert, tmp_path / "own", pairs, cpu_s=0.5))
-    assert 0 < report.epochs < 8
+    report = training.tune(asked_of(bert, tmp_path / "own", pairs, cpu_s=60.0))
+    # Two thirds of the texts three times, then all.
+    assert allowed == pytest.approx([40 / 3] * 3 + [20.0])
+    assert 0 < report.epochs < 1
 
 
 def test_a_tuning_that_fails_says_why(tmp_path):

@@ -140,7 +140,7 @@ def test_the_training_lag_is_the_runs_own(finished, figures):
     runs = [run for task in store.roster.task_states() for run in store.roster.students(task)]
     store.close()
     training_s = [json.loads(run.card)["training_s"] for run in runs]
-    assert sum(training_s) / len(runs) < figures["training_lag_s"] < 60
+    assert sum(training_s) / len(runs) < figures["training_lag_s"]
     assert "same test, with the product's mean training lag of" in finished[2]
 
 
