@@ -1,4 +1,4 @@
-"""A database server, started once and shared; and no test that depends on absolute speed."""
+"""Servers beside the tests, started once and shared; and no test that depends on absolute speed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests import postgres
+from tests.router.upstream import StubUpstream
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -16,3 +17,23 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[postgres.Cluster]:
     yield from postgres.cluster()
+
+
+@pytest.fixture(scope="session")
+def shared_upstream() -> Iterator[StubUpstream]:
+    with StubUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(shared_upstream: StubUpstream) -> StubUpstream:
+    """The stub of a provider, on its best behaviour."""
+    shared_upstream.reset()
+    return shared_upstream
+
+
+@pytest.fixture(scope="session")
+def another_upstream() -> Iterator[StubUpstream]:
+    """A second provider, left as the last test that had it has left it."""
+    with StubUpstream() as upstream:
+        yield upstream

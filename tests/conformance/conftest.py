@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anthropic
@@ -31,20 +31,6 @@ from tests.router.upstream import StubUpstream
 
 OPENAI_CLIENTS = ("openai", "openai-async", "openai-node", "protege", "protege-async")
 ANTHROPIC_CLIENTS = ("anthropic", "anthropic-async")
-
-
-@pytest.fixture(scope="package")
-def shared_upstream() -> Iterator[StubUpstream]:
-    upstream = StubUpstream().start()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture
-def upstream(shared_upstream: StubUpstream) -> StubUpstream:
-    """The stub, on its best behaviour."""
-    shared_upstream.reset()
-    return shared_upstream
 
 
 @pytest.fixture(scope="package")
@@ -93,46 +79,36 @@ def drivers(server: Server) -> Iterator[dict[str, Driver]]:
         driver.close()
 
 
+@pytest.fixture
+def started(
+    drivers: dict[str, Driver], server: Server, key: str, upstream: StubUpstream
+) -> Callable[[str], Client]:
+    """Starts the client of a name, if it has not been."""
+
+    def start(name: str) -> Client:
+        if name not in drivers:
+            drivers[name] = _driver(name, server.url, key)
+        return Client(name, drivers[name])
+
+    return start
+
+
 @pytest.fixture(params=OPENAI_CLIENTS)
-def client(
-    request: pytest.FixtureRequest,
-    drivers: dict[str, Driver],
-    server: Server,
-    key: str,
-    upstream: StubUpstream,
-) -> Client:
+def client(request: pytest.FixtureRequest, started: Callable[[str], Client]) -> Client:
     """Each client that speaks OpenAI's API, in turn."""
-    return _client(request.param, drivers, server, key)
+    return started(request.param)
 
 
 @pytest.fixture(params=[name for name in OPENAI_CLIENTS if name != "openai-node"])
-def python_client(
-    request: pytest.FixtureRequest,
-    drivers: dict[str, Driver],
-    server: Server,
-    key: str,
-    upstream: StubUpstream,
-) -> Client:
+def python_client(request: pytest.FixtureRequest, started: Callable[[str], Client]) -> Client:
     """Each of them that is for Python."""
-    return _client(request.param, drivers, server, key)
+    return started(request.param)
 
 
 @pytest.fixture(params=ANTHROPIC_CLIENTS)
-def claude(
-    request: pytest.FixtureRequest,
-    drivers: dict[str, Driver],
-    server: Server,
-    key: str,
-    upstream: StubUpstream,
-) -> Client:
+def claude(request: pytest.FixtureRequest, started: Callable[[str], Client]) -> Client:
     """Each client that speaks Anthropic's API, in turn."""
-    return _client(request.param, drivers, server, key)
-
-
-def _client(name: str, drivers: dict[str, Driver], server: Server, key: str) -> Client:
-    if name not in drivers:
-        drivers[name] = _driver(name, server.url, key)
-    return Client(name, drivers[name])
+    return started(request.param)
 
 
 def _driver(name: str, url: str, key: str) -> Driver:

@@ -1,4 +1,4 @@
-"""A stub upstream and a real server, started once and shared."""
+"""A real server, started once and shared."""
 
 from __future__ import annotations
 
@@ -11,20 +11,6 @@ from tests.router.server import Server
 from tests.router.upstream import StubUpstream
 
 TEACHER = "gpt-5.4"
-
-
-@pytest.fixture(scope="session")
-def shared_upstream() -> Iterator[StubUpstream]:
-    upstream = StubUpstream().start()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture
-def upstream(shared_upstream: StubUpstream) -> StubUpstream:
-    """The stub, on its best behaviour."""
-    shared_upstream.reset()
-    return shared_upstream
 
 
 def teacher_flags(upstream: StubUpstream) -> tuple[str, ...]:

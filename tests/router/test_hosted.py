@@ -79,25 +79,18 @@ def configured(folder: Path, small: StubUpstream, **hosted: Any) -> tuple[str, .
     return ("--config", str(config))
 
 
-@pytest.fixture(scope="module")
-def shared_small() -> Iterator[StubUpstream]:
-    upstream = StubUpstream().start()
-    yield upstream
-    upstream.stop()
-
-
 @pytest.fixture
-def small(shared_small: StubUpstream) -> StubUpstream:
+def small(another_upstream: StubUpstream) -> StubUpstream:
     """The cheaper provider. It takes everything for a cat."""
-    shared_small.reset()
-    shared_small.answer = lambda _text: "cat"
-    return shared_small
+    another_upstream.reset()
+    another_upstream.answer = lambda _text: "cat"
+    return another_upstream
 
 
 @pytest.fixture(scope="module")
 def running(
     shared_upstream: StubUpstream,
-    shared_small: StubUpstream,
+    another_upstream: StubUpstream,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("hosted")
@@ -105,7 +98,7 @@ def running(
     promote(store, folder)
     promote(store, folder, task="elsewhere", model="never-configured")
     store.close()
-    flags = (*teacher_flags(shared_upstream), *configured(folder, shared_small, share=1e-9))
+    flags = (*teacher_flags(shared_upstream), *configured(folder, another_upstream, share=1e-9))
     environment = {"PROTEGE_POLICY__AUDIT_RATE": "0.000001", "PROTEGE_TEACHER__RETRIES": "0"}
     environment["PROTEGE_TEACHER__BREAKER_FAILURES"] = "1000000"
     with Server(folder, *flags, **environment) as server:
@@ -341,11 +334,11 @@ def test_a_model_that_is_not_configured_any_more_answers_nothing(server: Server)
 @pytest.fixture(scope="module")
 def trying(
     shared_upstream: StubUpstream,
-    shared_small: StubUpstream,
+    another_upstream: StubUpstream,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("trying")
-    flags = (*teacher_flags(shared_upstream), *configured(folder, shared_small, share=1.0))
+    flags = (*teacher_flags(shared_upstream), *configured(folder, another_upstream, share=1.0))
     with Server(folder, *flags) as server:
         yield server
 

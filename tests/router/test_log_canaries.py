@@ -41,11 +41,10 @@ def said(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[StubUpstream]:
+def small(another_upstream: StubUpstream) -> StubUpstream:
     """A hosted model that is tried beside the teacher."""
-    upstream = StubUpstream().start()
-    yield upstream
-    upstream.stop()
+    another_upstream.reset()
+    return another_upstream
 
 
 @pytest.fixture(scope="module")

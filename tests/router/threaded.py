@@ -10,7 +10,8 @@ from aiohttp import web
 
 
 class Threaded:
-    """Serves from ``start`` to ``stop``; on the same port again if it is started again."""
+    """Serves from ``start`` to ``stop``, or in a ``with``; on the same port again if it is started
+    again."""
 
     port: int = 0
 
@@ -28,6 +29,12 @@ class Threaded:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)

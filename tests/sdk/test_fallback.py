@@ -6,7 +6,6 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,20 +28,13 @@ QUESTION: dict[str, Any] = {
 SAID: Any = {"role": "user", "content": "is it a cat?"}
 
 
-@pytest.fixture(scope="module")
-def shared_provider() -> Iterator[StubUpstream]:
-    provider = StubUpstream().start()
-    yield provider
-    provider.stop()
-
-
 @pytest.fixture
-def provider(shared_provider: StubUpstream, monkeypatch: pytest.MonkeyPatch) -> StubUpstream:
+def provider(another_upstream: StubUpstream, monkeypatch: pytest.MonkeyPatch) -> StubUpstream:
     """The provider behind Protege, which lets in nobody but the caller."""
-    shared_provider.reset()
-    shared_provider.key = KEY
-    monkeypatch.setenv("PROTEGE_FALLBACK_BASE_URL", shared_provider.url)
-    return shared_provider
+    another_upstream.reset()
+    another_upstream.key = KEY
+    monkeypatch.setenv("PROTEGE_FALLBACK_BASE_URL", another_upstream.url)
+    return another_upstream
 
 
 @pytest.fixture
