@@ -325,9 +325,11 @@ said = server.handle_completions(
         [[tokenizer.id_to_token(i) for i in question]],
         max_length=manifest["rungs"][-1]["most_tokens"],
         include_prompt_in_result=False,
-        end_token=[marks["end"]],
+        end_token=[tokenizer.id_to_token(marks["end"])],
         sampling_topk=1,
     )
-    print(tokenizer.decode(said.sequences_ids[0], skip_special_tokens=True))""",
+    # The model has the tokens in an order of its own.
+    ids = [tokenizer.token_to_id(token) for token in said.sequences[0]]
+    print(tokenizer.decode(ids, skip_special_tokens=True))""",
     },
 }

@@ -60,7 +60,7 @@ def _told(logprobs: Any) -> Told:
     """What the log-probabilities of an answer say; nothing where any of them is none: an upstream
     that speaks OpenAI's API may leave null in their place, or something of its own."""
     try:
-        told = [_token(each) for each in (logprobs or {}).get("content") or ()]
+        told = tuple(_token(each) for each in (logprobs or {}).get("content") or ())
         likeliest = [each for _, of in told for each in of.items()]
         sound = all(isinstance(text, str) and logprob < _ROUNDED for text, logprob in likeliest)
     except (AttributeError, KeyError, TypeError):
