@@ -92,7 +92,7 @@ def main() -> None:
     """Entry point of the ``protege`` command."""
     # Each command is imported where it is needed: the demo brings plotting, the estimate training,
     # and both would delay the server's start. Whoever has chosen none is shown all.
-    wanted = set(sys.argv[1:2]) & _COMMANDS or _COMMANDS
+    wanted = set(sys.argv[1:2]) & {*_COMMANDS, "--version"} or _COMMANDS
     if "keys" in wanted:
         from router.commands.keys import keys_app
 
@@ -103,9 +103,12 @@ def main() -> None:
         app.add_typer(policy_app, name="policy")
     if "student" in wanted:
         from router.commands.student import student_app
-        from router.commands.tune import tune
 
-        student_app.command()(tune)
+        # openai's client takes longer to load than all that the others need.
+        if sys.argv[2:3] in ([], ["--help"], ["tune"]):
+            from router.commands.tune import tune
+
+            student_app.command()(tune)
 
         app.add_typer(student_app, name="student")
     if "report" in wanted:

@@ -14,8 +14,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from threadpoolctl import threadpool_limits
 
 from distill.evaluation.language import FREQUENT, language
@@ -92,6 +90,10 @@ def _slices(kind: Kind, found: Sequence[str], order: Sequence[str] = ()) -> list
 
 def topics(texts: Sequence[str]) -> list[str]:
     """The topic of each text, named by its most telling words: k-means on hashed words."""
+    # Only here: most commands that read a data set do without topics, and start at once.
+    from sklearn.cluster import KMeans
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
     count = min(_TOPICS, len(texts) // _TOPIC_SIZE)
     if count < 2:
         return ["all"] * len(texts)

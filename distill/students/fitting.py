@@ -15,13 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression
 
 from distill.students import fields, forms, linear
 from distill.students.base import LEAST_SUPPORT
@@ -36,6 +35,9 @@ from distill.students.classifier import (
 from distill.students.fields import FieldsClassifier
 from distill.students.forms import Form
 from policies.agreement import agree
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 MOST_LABELS = 64
 
@@ -376,6 +378,9 @@ def _targets(y: npt.NDArray[np.int64], shares: Array | None) -> _Targets:
 def _learn(
     features: Matrix, targets: _Targets, rows: npt.NDArray[np.bool_], strength: float
 ) -> LogisticRegression:
+    # Only here: commands that fit nothing start at once.
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=strength, max_iter=100, tol=1e-3)
     if targets.shares is None:
         return model.fit(features[rows], targets.y[rows])

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from sklearn.linear_model import SGDClassifier
 
 from distill.students import fitting, linear, novelty
 from distill.students.extraction.answers import Found
@@ -132,6 +131,9 @@ def _fit(
         # Nothing to tell apart.
         intercepts[seen if len(seen) else OUTSIDE] = 0.0
         return Tagger(weights, intercepts)
+    # Only here: commands that fit nothing start at once.
+    from sklearn.linear_model import SGDClassifier
+
     model = SGDClassifier(
         loss="log_loss",
         alpha=_PENALTY,
