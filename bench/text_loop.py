@@ -11,7 +11,6 @@ answer everything.
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import time
@@ -24,6 +23,7 @@ import typer
 
 from bench.text_students import MOST_SAMPLES, WORK
 from config.settings import LoopSettings, PolicySettings, RolloutSettings
+from distill.card import Card
 from distill.handover import TrainerSettings
 from distill.trainer import Trainer
 from router.demo import evals
@@ -86,11 +86,11 @@ def _look(trainer: Trainer) -> None:
 
 
 def _in_words(record: StudentRecord) -> str:
-    card = json.loads(record.card)
-    gate = card["gate"]
-    how = "tested again" if card["again"] else "trained"
-    rungs = " and ".join(card["rungs"]) or "no student"
-    found = f"{gate['wrong']} of {gate['answered']} wrong, {gate['evidence']} held out"
+    card = Card.parse(record.card)
+    gate = card.gate
+    how = "tested again" if card.again else "trained"
+    rungs = " and ".join(card.rungs) or "no student"
+    found = f"{gate.wrong} of {gate.answered} wrong, {gate.evidence} held out"
     return f"{rungs} {how}: {record.verdict} ({found})"
 
 

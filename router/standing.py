@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import orjson
-
 from config.settings import PolicySettings
+from distill.card import Card
 from policies.promise import drift, interval
 from router.budgets import Budgets
 from router.keys.keyring import Keyring
@@ -25,16 +23,6 @@ from telemetry.store import Store
 
 _WORDLESS = ("length", "language", "age", "rarity")
 """Kinds of slices whose names say nothing of the requests' texts."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Card:
-    """What is wanted of a student's card."""
-
-    slices: Mapping[str, float]
-    """Agreement by slice."""
-    strata: int
-    """Slices that must keep the promise each on its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +56,7 @@ class Standings:
         self._budgets = budgets
         self._models = models
         self._audits: dict[str, AuditBlocks] = {}
-        self._cards: dict[str, _Card] = {}
+        self._cards: dict[str, Card] = {}
         """By version: what a card says does not change."""
 
     async def now(self) -> Standing:
@@ -93,11 +81,9 @@ class Standings:
         self._audits = {one.version: one.audits for one in serving}
         unread = [one.version for one in serving if one.version not in self._cards]
         if unread:
-            cards = quality.cards(engine, unread)
-            self._cards = {
-                one.version: self._cards.get(one.version) or _card(cards.get(one.version, "{}"))
-                for one in serving
-            }
+            read = {name: Card.parse(text) for name, text in quality.cards(engine, unread).items()}
+            known = self._cards | read
+            self._cards = {one.version: known.get(one.version, Card()) for one in serving}
         return _Stored(
             [self._student(one) for one in serving],
             quality.without_student(engine),
@@ -121,8 +107,8 @@ class Standings:
             agreement=1 - seen.disagreements / seen.audits if seen.audits else None,
             lower=1 - high,
             upper=1 - low,
-            drift=drift(one.audits, strata=card.strata, alpha=alpha, delta=delta),
-            slices=card.slices,
+            drift=drift(one.audits, strata=len(card.gate.floors), alpha=alpha, delta=delta),
+            slices=_agreement(card),
         )
 
     async def _key_budgets(self, now: float) -> list[BudgetStanding]:
@@ -144,16 +130,13 @@ class Standings:
         ]
 
 
-def _card(text: str) -> _Card:
-    """What a student's card says.
+def _agreement(card: Card) -> dict[str, float]:
+    """Agreement by slice, as a student's card has it.
 
     Topics and answers go by words of the requests, and whoever can reach the server may scrape it.
     """
-    card = orjson.loads(text)
-    figures = (card.get("evaluation") or {}).get("slices", ())
-    slices = {
-        f"{each['kind']}: {each['name']}": each["agreement"]
-        for each in figures
-        if each["kind"] in _WORDLESS and each["agreement"] is not None
+    return {
+        f"{each.kind}: {each.name}": each.agreement
+        for each in card.slices
+        if each.kind in _WORDLESS and each.agreement is not None
     }
-    return _Card(slices, len(card.get("gate", {}).get("floors", ())))

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import Response
 
-from distill.registry import read_card
+from distill.card import Card
 from router.api.files import found as found_file
 from router.api.guarded import for_operators
 from router.api.metadata import given_metadata, wanted_metadata
@@ -267,9 +267,8 @@ def _event(event: Event) -> dict[str, Any]:
 def _checkpoint(job: Job, record: StudentRecord) -> dict[str, Any]:
     """The student that a job made. It is made in one step; what its gate measured is shown beside
     the one measure that OpenAI has a name for."""
-    gate = read_card(record).get("gate", {})
-    answered, wrong = gate.get("answered"), gate.get("wrong")
-    names = ("evidence", "answered", "wrong", "share", "upper", "threshold")
+    gate = Card.parse(record.card).gate
+    wrong = gate.disagreement
     return {
         "id": f"ftckpt-{job.id.removeprefix('ftjob-')}",
         "object": "fine_tuning.job.checkpoint",
@@ -279,7 +278,12 @@ def _checkpoint(job: Job, record: StudentRecord) -> dict[str, Any]:
         "step_number": 1,
         "metrics": {
             "step": 1,
-            "full_valid_mean_token_accuracy": 1 - wrong / answered if answered else None,
-            **{name: gate.get(name) for name in names},
+            "full_valid_mean_token_accuracy": None if wrong is None else 1 - wrong,
+            "evidence": gate.evidence,
+            "answered": gate.answered,
+            "wrong": gate.wrong,
+            "share": gate.share,
+            "upper": gate.upper,
+            "threshold": gate.threshold,
         },
     }

@@ -5,7 +5,7 @@ A server that uses the same store follows within a second.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from distill import registry
+from distill.card import Card, SliceFigures, as_written
 from distill.export.folder import ExportError, Format
 from distill.registry import RegistryError, UntestedError
 from policies.promise import Promise
@@ -66,13 +67,13 @@ def show(
         record = registry.find(store, version)
     told = registry.summary(record)
     if as_json:
-        print_json({**told, "card": registry.read_card(record)})
+        print_json({**told, "card": as_written(record)})
         return
     shown = table("", version)
     for name, value in told.items():
         add(shown, name.replace("_", " "), _figure(name, value))
     console().print(shown)
-    slices = (registry.read_card(record).get("evaluation") or {}).get("slices", ())
+    slices = Card.parse(record.card).slices
     if slices:
         console().print("", _slices(slices))
 
@@ -210,19 +211,19 @@ def _row(record: StudentRecord) -> list[str]:
     ]
 
 
-def _slices(slices: Sequence[Mapping[str, Any]]) -> Table:
+def _slices(slices: Sequence[SliceFigures]) -> Table:
     shown = table("slice", "", "of requests", "answers", "wrong", "agree", "95% interval", "bound")
     for each in slices:
         add(
             shown,
-            each["kind"],
-            each["name"],
-            _percent(each["share"]),
-            str(each["answered"]),
-            str(each["wrong"]),
-            _percent(each["agreement"]),
-            f"{each['low']:.1%} to {each['high']:.1%}" if each["answered"] else "",
-            each["bound"],
+            each.kind,
+            each.name,
+            _percent(each.share),
+            str(each.answered),
+            str(each.wrong),
+            _percent(each.agreement),
+            f"{each.low:.1%} to {each.high:.1%}" if each.answered else "",
+            each.bound,
         )
     return shown
 

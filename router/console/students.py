@@ -10,10 +10,10 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from distill import registry
+from distill.card import Card, as_written
 from distill.registry import RegistryError, UntestedError
 from policies.promise import Promise
 from router.console.page import Page
-from router.console.tasks import slices_of
 from router.errors import InvalidRequestError, NotFoundError
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
@@ -43,9 +43,8 @@ async def show_one(page: Page) -> Response:
         compared=compared,
         doubt=doubt,
         promotable=not record.serving and bool(record.path),
-        card=registry.read_card(record),
-        card_text=json.dumps(registry.read_card(record), ensure_ascii=False, indent=2),
-        slices=slices_of(record),
+        card=Card.parse(record.card),
+        card_text=json.dumps(as_written(record), ensure_ascii=False, indent=2),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from distill import registry
+from distill.card import Card
 from router.console import charts, words
 from router.console.charts import Chart, Mark
 from router.console.drawn import drawn
@@ -69,7 +70,7 @@ class TaskView:
         """Of the serving student, from the cheapest to the dearest."""
         if self.serving is None:
             return []
-        return words.rungs(registry.read_card(self.serving).get("rungs", []))
+        return words.rungs(Card.parse(self.serving.card).rungs)
 
 
 async def show_all(page: Page) -> Response:
@@ -101,19 +102,11 @@ async def show_one(page: Page) -> Response:
         student=registry.summary(serving) if serving else None,
         coming=registry.summary(view.coming) if view.coming else None,
         last_run=registry.summary(view.students[0]) if view.students else None,
-        slices=slices_of(shown) if shown else [],
+        slices=Card.parse(shown.card).slices if shown else (),
         texts={each.id: question(each) for each in (*view.last, *view.disagreements)},
         curve=await asyncio.to_thread(_curve, page, task),
         **drawn(course, promised, "Audited answers of the student that agree with the teacher"),
     )
-
-
-def slices_of(record: StudentRecord) -> list[dict[str, Any]]:
-    """How a student did on parts of its task, as ``distill.evaluation`` has it, where its card
-    says so."""
-    evaluation = registry.read_card(record).get("evaluation") or {}
-    slices: list[dict[str, Any]] = evaluation.get("slices", [])
-    return slices
 
 
 def _view(store: Store, task: str, period: Period) -> TaskView:

@@ -6,7 +6,6 @@ demo. The plain baseline gets the mean of it, so that it is not ahead by being s
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 
 from config.settings import LoopSettings
+from distill.card import Card
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 
@@ -33,8 +33,10 @@ class TrainingRun:
     def of(cls, record: StudentRecord) -> TrainingRun:
         """The run that ``record`` came of; it seems to start later by the time that writing the
         student's files took."""
-        card = json.loads(record.card)
-        return cls(card["data"]["since"], record.created - card["training_s"], record.created)
+        card = Card.parse(record.card)
+        assert card.data.since is not None, "the trainer of the demo notes it,"
+        assert card.training_s is not None, "and this"
+        return cls(card.data.since, record.created - card.training_s, record.created)
 
 
 def mean_lag_s(data: Path, loop: LoopSettings) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from distill.card import Card, as_written
 from router.terminal.words import printable
 from router.turn import usd
 from telemetry.exchange import Exchange, StudentRecord
@@ -80,12 +81,11 @@ class Explained:
         exchange = self.exchange
         student = None
         if self.student is not None:
-            card = orjson.loads(self.student.card)
             student = {
                 "version": self.student.version,
                 "serving": self.student.serving,
                 "verdict": self.student.verdict,
-                "card": card,
+                "card": as_written(self.student),
             }
         return {
             "id": exchange.id,
@@ -178,11 +178,11 @@ class Explained:
     @property
     def floor(self) -> str:
         """What the student's card says of the slice."""
-        card = {} if self.student is None else orjson.loads(self.student.card)
-        floors = card.get("gate", {}).get("floors", {})
-        if self.exchange.stratum not in floors:
+        card = Card() if self.student is None else Card.parse(self.student.card)
+        threshold = card.gate.floors.get(self.exchange.stratum or "")
+        if threshold is None:
             return "left to the teacher"
-        return f"a threshold of its own, {floors[self.exchange.stratum]:.4f}"
+        return f"a threshold of its own, {threshold:.4f}"
 
     def _student(self) -> list[str]:
         exchange = self.exchange

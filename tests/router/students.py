@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from distill.card import Card, Regressions, Report, SliceFigures, Verdict
 from distill.evaluation.strata import Floors
 from distill.students import label as label_student
 from distill.students.base import Rung
@@ -53,7 +54,7 @@ def promote(
     teacher: Callable[[str], str] = label,
     threshold: float = 0.6,
     longest: int | None = None,
-    card: str | None = None,
+    card: Card | None = None,
     stage: Stage | None = None,
     floors: Floors | None = None,
     rungs: tuple[Rung, ...] = (),
@@ -66,14 +67,25 @@ def promote(
     ladder = Ladder(version, task, threshold, 0.9, "", rungs, usage, floors=floors, promise=promise)
     path = f"students/{version}"
     ladder.save(data / path)
-    card = card or json.dumps({"gate": {"threshold": threshold, "reason": "passed its test"}})
+    card = card or Card(gate=Verdict(threshold=threshold, reason="passed its test"))
     serves = stage is None
     record = StudentRecord(
-        version, task, time.time(), path, serves, "passed its test", card, stage=stage
+        version, task, time.time(), path, serves, "passed its test", card.text, stage=stage
     )
     assert store.roster.close_run(store.roster.task_states().get(task, TaskState(task)), record)
     run = TrainingRun(task, record.created, 0.1, "promoted", len(SENTENCES))
     runs.add(store.engine, run)
+
+
+def by_slice(*slices: SliceFigures) -> Report:
+    """What a student's test may have found on these."""
+    return Report(0.8, slices, 0.02, 0.03, Regressions(0, 0, 0))
+
+
+def slice_figures(kind: str, name: str, agreement: float | None) -> SliceFigures:
+    """A slice on which a student agreed so often, if it gave an answer at all."""
+    answered = 0 if agreement is None else 40
+    return SliceFigures(kind, name, 50, 0.3, answered, 0, agreement, 0.0, 1.0, "open")
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from distill.card import Card
 from policies.promise import interval
 from telemetry.exchange import PICO
 from telemetry.keys import Keys, new_secret
@@ -22,7 +22,7 @@ from telemetry.store import Store
 from tests.prometheus import program
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.students import SENTENCES, TASK, by_slice, promote, slice_figures
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 REQUESTS = 6
@@ -32,9 +32,9 @@ PRICE = '{"gpt-5.4": {"input": 1000, "output": 1000}}'
 COST = (PROMPT_TOKENS + COMPLETION_TOKENS) / 1000
 """USD that an answer of the teacher's costs."""
 SLICES = [
-    {"kind": "length", "name": "up to 20 characters", "agreement": 0.9},
-    {"kind": "language", "name": "en", "agreement": None},
-    {"kind": "topic", "name": "a name in a prompt", "agreement": 1.0},
+    slice_figures("length", "up to 20 characters", 0.9),
+    slice_figures("language", "en", None),
+    slice_figures("topic", "a name in a prompt", 1.0),
 ]
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 
@@ -65,7 +65,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A data folder with a student, and a key and its id."""
     data = tmp_path_factory.mktemp("metrics")
     store = Store(data)
-    promote(store, data, "animals-1", card=json.dumps({"evaluation": {"slices": SLICES}}))
+    promote(store, data, "animals-1", card=Card(evaluation=by_slice(*SLICES)))
     made = new_secret()
     key = Keys(store).create(
         made, 1.0, name="support", budget=10 * PICO, requests_per_minute=10 * REQUESTS

@@ -20,6 +20,7 @@ from scipy.special import stdtrit
 from sqlalchemy import select
 
 from config.dashboards.generate import FOLDER
+from distill.card import Card
 from router.report.estimate import saved
 from telemetry import changes, figures, runs
 from telemetry.exchange import PICO
@@ -31,7 +32,7 @@ from telemetry.store import Store
 from tests.prometheus import Prometheus
 from tests.router.conftest import teacher_flags
 from tests.router.server import ROOT, Server, eventually
-from tests.router.students import SENTENCES, opposite, promote
+from tests.router.students import SENTENCES, by_slice, opposite, promote, slice_figures
 from tests.router.upstream import StubUpstream
 
 CONFIG = """
@@ -60,15 +61,10 @@ WITHIN_S = 60.0
 SHOWN_S = 60
 """How much of it charts over time are asked for."""
 
-CARD = json.dumps(
-    {
-        "evaluation": {
-            "slices": [
-                {"kind": "length", "name": "short", "agreement": 0.99},
-                {"kind": "length", "name": "long", "agreement": 0.9},
-            ]
-        }
-    }
+CARD = Card(
+    evaluation=by_slice(
+        slice_figures("length", "short", 0.99), slice_figures("length", "long", 0.9)
+    )
 )
 """What a student's test has shown of it."""
 

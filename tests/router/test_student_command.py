@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from distill.card import Card, Regressions, Report, SliceFigures
 from router.commands.student import student_app
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
@@ -78,11 +79,9 @@ def test_a_server_follows_within_a_second(server: Server) -> None:
 
 def test_show_has_the_slices(data: Path) -> None:
     store = Store(data)
-    part = {"kind": "rarity", "name": "long tail", "share": 0.1, "answered": 40, "wrong": 2}
-    part |= {"agreement": 0.95, "low": 0.83, "high": 0.994, "bound": "open"}
-    regressions = {"right": 1, "left": 2, "wrong": 3}
-    card = {"evaluation": {"slices": [part], "regressions": regressions}}
-    record = StudentRecord("sliced", "other", 1.0, "", False, "kept", json.dumps(card))
+    part = SliceFigures("rarity", "long tail", 45, 0.1, 40, 2, 0.95, 0.83, 0.994, "open")
+    card = Card(evaluation=Report(0.8, (part,), 0.02, 0.03, Regressions(1, 2, 3)))
+    record = StudentRecord("sliced", "other", 1.0, "", False, "kept", card.text)
     assert store.roster.close_run(TaskState("other"), record)
     store.close()
     _, out, _ = run(data, "show", "sliced")

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.card import Card, Learnt, SliceFigures, Standing, Verdict
 from telemetry.exchange import Exchange
 from telemetry.store import Store
-from tests.router.students import promote
+from tests.router.students import by_slice, promote
 
 DAY_S = 86400.0
 SERVING, REPLACED = "support-triage-7c21e9f0", "support-triage-1b0d44aa"
@@ -79,51 +80,38 @@ KINDS = (
 )
 
 
-SLICES = [
-    {
-        "kind": kind,
-        "name": name,
-        "evidence": evidence,
-        "share": evidence / 412,
-        "answered": answered,
-        "wrong": wrong,
-        "agreement": 1 - wrong / answered,
-        "low": low,
-        "high": high,
-        "bound": bound,
-    }
-    for kind, name, evidence, answered, wrong, low, high, bound in (
-        ("all", "all requests", 412, 301, 6, 0.957, 0.993, "kept"),
-        ("length", "up to 34 characters", 204, 178, 2, 0.96, 0.999, "kept"),
-        ("length", "over 34 characters", 208, 123, 4, 0.919, 0.991, "open"),
-        ("topic", "parcel, order, monday", 190, 151, 1, 0.964, 1.0, "kept"),
-        ("topic", "invoice, office", 61, 44, 5, 0.754, 0.962, "open"),
-        ("rarity", "long tail", 41, 18, 4, 0.524, 0.936, "broken"),
-    )
-]
+def _slice(
+    kind: str,
+    name: str,
+    evidence: int,
+    answered: int,
+    wrong: int,
+    low: float,
+    high: float,
+    bound: Standing,
+) -> SliceFigures:
+    share, agreement = evidence / 412, 1 - wrong / answered
+    return SliceFigures(kind, name, evidence, share, answered, wrong, agreement, low, high, bound)
 
 
-def card(threshold: float | None, reason: str) -> str:
-    gate = {
-        "promoted": threshold is not None,
-        "reason": reason,
-        "threshold": threshold,
-        "evidence": 412,
-        "answered": 301,
-        "wrong": 6,
-        "share": 0.73,
-        "upper": 0.041,
-        "delta": 0.03,
-    }
-    return json.dumps(
-        {
-            "data": {"version": "5f0c2a7be1d94c10", "answers": 468, "evidence": 412, "since": 0.0},
-            "labels": ["billing", "returns", "shipping"],
-            "rungs": ["ngram", "both"],
-            "gate": gate,
-            "evaluation": {"slices": SLICES},
-            "training_s": 3.4,
-        }
+SLICES = (
+    _slice("all", "all requests", 412, 301, 6, 0.957, 0.993, "kept"),
+    _slice("length", "up to 34 characters", 204, 178, 2, 0.96, 0.999, "kept"),
+    _slice("length", "over 34 characters", 208, 123, 4, 0.919, 0.991, "open"),
+    _slice("topic", "parcel, order, monday", 190, 151, 1, 0.964, 1.0, "kept"),
+    _slice("topic", "invoice, office", 61, 44, 5, 0.754, 0.962, "open"),
+    _slice("rarity", "long tail", 41, 18, 4, 0.524, 0.936, "broken"),
+)
+
+
+def card(threshold: float | None, reason: str) -> Card:
+    return Card(
+        data=Learnt(version="5f0c2a7be1d94c10", answers=468, evidence=412, since=0.0),
+        labels=("billing", "returns", "shipping"),
+        rungs=("ngram", "both"),
+        gate=Verdict(threshold is not None, reason, threshold, 412, 301, 6, 0.73, 0.041, 0.03),
+        evaluation=by_slice(*SLICES),
+        training_s=3.4,
     )
 
 
