@@ -4,11 +4,11 @@ how it was tested, what it promises, and how to ask it."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from string import Template
-from typing import Any
 
+from distill.card import Card, SliceFigures, Verdict
 from distill.export.folder import Manifest, RungManifest
 from distill.students.extraction.shape import Series, Slot
 from policies.binomial import clopper_pearson
@@ -19,15 +19,14 @@ _LEVEL = 0.95
 """Of intervals."""
 
 
-def card(manifest: Manifest, record: StudentRecord, promise: Promise) -> str:
+def card(manifest: Manifest, record: StudentRecord, about: Card, promise: Promise) -> str:
     """The card, as Markdown, of a student that was tested for that ``promise``."""
-    about = json.loads(record.card)
     parts = [
         _front_matter(manifest),
         f"# {manifest.version}",
         _summary(manifest, record),
         "## Promise",
-        _promise(about.get("gate", {}), promise),
+        _promise(about.gate, promise),
         "## Evaluation",
         _evaluation(about),
         "## How to run it",
@@ -97,49 +96,45 @@ def _thresholds(manifest: Manifest) -> list[tuple[str, str]]:
     return [*rows, (f"threshold, any other {manifest.floors.kind}", "none: the teacher answers")]
 
 
-def _promise(gate: Mapping[str, Any], promise: Promise) -> str:
-    if gate.get("threshold") is None or gate.get("veto"):
-        return f"None: {gate.get('veto') or gate.get('reason') or 'it was not tested'}."
-    upper = gate.get("upper")
-    if upper is None:
+def _promise(gate: Verdict, promise: Promise) -> str:
+    if not gate.passed:
+        return f"None: {gate.veto or gate.reason or 'it was not tested'}."
+    if gate.upper is None:
         return "None: there is no record of its test."
-    reaches = f"the answers whose confidence is {gate['threshold']:.6g} or more"
-    if gate.get("floors"):
+    reaches = f"the answers whose confidence is {gate.threshold:.6g} or more"
+    if gate.floors:
         reaches = "each slice's answers whose confidence is the slice's threshold or more"
     return (
-        f"Of {reaches}, at most {promise.alpha:.3g} "
-        f"disagree with the teacher's, with confidence {1 - promise.delta:.3g}; on its test it was "
-        f"at most {upper:.4f}. It is about requests like those of its test: nobody watches whether "
-        "they still are."
+        f"Of {reaches}, at most {promise.alpha:.3g} disagree with the teacher's, with confidence "
+        f"{1 - promise.delta:.3g}; on its test it was at most {gate.upper:.4f}. It is about "
+        "requests like those of its test: nobody watches whether they still are."
     )
 
 
-def _evaluation(about: Mapping[str, Any]) -> str:
-    gate = about.get("gate", {})
-    slices = (about.get("evaluation") or {}).get("slices", ())
-    if slices:
-        return _slices(slices)
-    answered, wrong = gate.get("answered"), gate.get("wrong", 0)
-    if not answered:
+def _evaluation(about: Card) -> str:
+    if about.slices:
+        return _slices(about.slices)
+    gate = about.gate
+    if gate.disagreement is None:
         return "None was made."
-    agreement = 1 - wrong / answered
-    low, high = clopper_pearson(agreement, answered, 1 - _LEVEL)
+    agreement = 1 - gate.disagreement
+    low, high = clopper_pearson(agreement, gate.answered, 1 - _LEVEL)
     return (
-        f"Of {answered} answers to requests that it was not trained on, {agreement:.1%} agree with "
-        f"the teacher's (95% interval: {low:.1%} to {high:.1%}); it answers {gate['share']:.1%} of "
-        "the requests."
+        f"Of {gate.answered} answers to requests that it was not trained on, {agreement:.1%} agree "
+        f"with the teacher's (95% interval: {low:.1%} to {high:.1%}); it answers {gate.share:.1%} "
+        "of the requests."
     )
 
 
-def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
+def _slices(slices: Sequence[SliceFigures]) -> str:
     rows = []
     for each in slices:
         agreement, within = "", ""
-        if each["answered"]:
-            agreement = f"{each['agreement']:.1%}"
-            within = f"{each['low']:.1%} to {each['high']:.1%}"
-        share, name = f"{each['share']:.1%}", f"{each['kind']}: {each['name']}"
-        rows.append((_cell(name), share, str(each["answered"]), agreement, within, each["bound"]))
+        if each.agreement is not None:
+            agreement = f"{each.agreement:.1%}"
+            within = f"{each.low:.1%} to {each.high:.1%}"
+        share, name = f"{each.share:.1%}", f"{each.kind}: {each.name}"
+        rows.append((_cell(name), share, str(each.answered), agreement, within, each.bound))
     told = "On answers that it was not trained on, by kind of request (95% intervals):"
     titles = ("slice", "of requests", "answers", "agree", "interval", "bound")
     return told + "\n\n" + _table(titles, rows)

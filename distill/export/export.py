@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from config.settings import Settings
+from distill.card import Card
 from distill.evaluation import language, telling
 from distill.evaluation.strata import Floors
 from distill.export import answering, graphs, licence, weights
-from distill.export.card import card
+from distill.export.card import card as model_card
 from distill.export.folder import (
     CONFIDENCE,
     COPIED,
@@ -34,7 +34,6 @@ from distill.export.folder import (
     seal,
 )
 from distill.export.licence import Licence
-from distill.registry import tested_for
 from distill.students.base import TEXT, Rung
 from distill.students.damaged import DamagedError
 from distill.students.encoder import MOST_TOKENS, EncoderError
@@ -123,7 +122,7 @@ def _write(
     if not writes:
         _copy_source(answering.__file__, folder / STANDALONE)
     started_from = _licence(ladder, settings.loop.language_model)
-    data = json.loads(record.card).get("data", {})
+    card = Card.parse(record.card)
     manifest = Manifest(
         kind="text" if writes else "extraction" if _copies(ladder) else "label",
         format=format_,
@@ -137,15 +136,15 @@ def _write(
         encoder_tokens=None if encoder is None else MOST_TOKENS,
         rungs=tuple(rungs),
         usage=ladder.usage,
-        teachers=tuple(data.get("teachers", ())),
-        dataset=data.get("version"),
+        teachers=tuple(card.data.teachers),
+        dataset=card.data.version,
         licence=started_from.name,
     )
     manifest.write(folder)
     if started_from.text is not None:
         (folder / "LICENSE").write_text(started_from.text, encoding="utf-8")
-    promise = tested_for(record) or Promise.of(settings.policy)
-    text = card(manifest, record, promise)
+    promise = card.promise or Promise.of(settings.policy)
+    text = model_card(manifest, record, card, promise)
     (folder / "README.md").write_text(text, encoding="utf-8")
     seal(folder)
 

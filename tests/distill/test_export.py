@@ -53,11 +53,15 @@ CARD: dict[str, Any] = {
     "gate": {"threshold": 0.9, "reason": "passed", "answered": 80, "wrong": 1, "upper": 0.048},
     "evaluation": {
         "slices": [
-            {"kind": "all", "name": "all requests", "share": 1.0, "answered": 80, "wrong": 1}
-            | {"agreement": 0.9875, "low": 0.932, "high": 0.9997, "bound": "open"},
-            {"kind": "topic", "name": "a | b", "share": 0.1, "answered": 0, "wrong": 0}
-            | {"agreement": None, "low": 0.0, "high": 1.0, "bound": "open"},
-        ]
+            {"kind": "all", "name": "all requests", "evidence": 90, "share": 1.0, "answered": 80}
+            | {"wrong": 1, "agreement": 0.9875, "low": 0.932, "high": 0.9997, "bound": "open"},
+            {"kind": "topic", "name": "a | b", "evidence": 9, "share": 0.1, "answered": 0}
+            | {"wrong": 0, "agreement": None, "low": 0.0, "high": 1.0, "bound": "open"},
+        ],
+        "threshold": 0.9,
+        "calibration_error": 0.02,
+        "brier": 0.03,
+        "regressions": {"right": 0, "left": 0, "wrong": 0},
     },
 }
 
