@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import gate
+from distill.card import Verdict
 from distill.data import duplicates
 from distill.data.dataset import common_head
 from distill.students import label
@@ -132,7 +133,7 @@ def lessons_of(samples: Sequence[Sample]) -> list[Lesson]:
     return [Lesson(sample.text[head:], sample.answer) for sample in samples]
 
 
-def _judge(trained: Trained) -> gate.Verdict:
+def _judge(trained: Trained) -> Verdict:
     """The verdict of a task's first test."""
     held = trained.held
     outcomes = Outcomes(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill import train_encoder
+from distill.card import placed_share
 from distill.data.dataset import Dataset
-from distill.registry import read_card
 from distill.students.damaged import DamagedError
 from distill.students.encoder import FOLDER, SentenceEncoder
 from distill.students.ladder import encoder_named
@@ -81,9 +81,7 @@ class Encoders:
         own, tuned_on = self._own.get(state.task), self._tried.get((state.task, state.epoch), 0)
         if own is not None and own.epoch == state.epoch:
             tuned_on = max(tuned_on, own.answers)
-        placed = [read_card(record) for record in students if record.placed]
-        shares = [card.get("gate", {}).get("share", 0.0) for card in placed]
-        if not train_encoder.is_due(answers, max(shares, default=0.0), tuned_on):
+        if not train_encoder.is_due(answers, placed_share(students), tuned_on):
             return False
         self._tried[state.task, state.epoch] = answers
         return True

@@ -19,9 +19,9 @@ import orjson
 
 from config.settings import Settings
 from distill import schedule, train_encoder
+from distill.card import Verdict
 from distill.data.dataset import Dataset, build
 from distill.data.reach import Former, weighted
-from distill.gate import Verdict
 from distill.students.apart import TrainingError
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
+from distill.card import Verdict
 from distill.evaluation.slices import Mask, Slice
 from policies.calibration import (
     Given,
@@ -60,38 +61,6 @@ _WHOLE = "all requests"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the gate decided, and on what figures."""
-
-    promoted: bool
-    reason: str
-    threshold: float | None = None
-    evidence: int = 0
-    """Teacher answers that the test was made on."""
-    answered: int = 0
-    """How many of them the challenger would have answered at its threshold,"""
-    wrong: int = 0
-    """and how many of these disagree."""
-    share: float = 0.0
-    """Share of the task's requests that the challenger would answer."""
-    upper: float | None = None
-    """Upper confidence bound on the share of its answers that disagree."""
-    delta: float | None = None
-    """The part of the error budget that the test spent; None where none was made."""
-    barred: tuple[str, ...] = ()
-    """Labels that it is wrong on too often to answer with."""
-    veto: str | None = None
-    """What of its answers speaks against it although they keep the bound as a whole."""
-    floors: Mapping[str, float] = field(default_factory=dict)
-    """The threshold of each slice that keeps the bound on its own, where each must. The others of
-    these slices are left to the teacher."""
-
-    def at(self, strata: Placed) -> Threshold:
-        """The thresholds of requests in these ``strata``."""
-        return _threshold(self.floors, strata) if self.floors else self.threshold or 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Rival:
     """What the champion makes of the challenger's n requests, as far as that can be compared."""
 
@@ -112,7 +81,7 @@ class Newest:
 
     def given(self, verdict: Verdict, barred: Sequence[int]) -> Given:
         """What is answered by that verdict, ``barred`` being its labels' places."""
-        return _given(self.outcomes, self.said, verdict.at(self.strata), barred)
+        return _given(self.outcomes, self.said, thresholds(verdict, self.strata), barred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +107,8 @@ class Parts:
 
     def given(self, evidence: Outcomes, verdict: Verdict) -> Given:
         """What is answered by that verdict."""
-        return _given(evidence, self.said, verdict.at(self.strata), self.places(verdict.barred))
+        at = thresholds(verdict, self.strata)
+        return _given(evidence, self.said, at, self.places(verdict.barred))
 
 
 Step = Mapping[str, Tested]
@@ -185,6 +155,11 @@ def _given(
 ) -> Given:
     given = outcomes.given(threshold)
     return given.without(np.isin(said[np.arange(len(outcomes)), given.rungs], barred))
+
+
+def thresholds(verdict: Verdict, strata: Placed) -> Threshold:
+    """Those of requests in these ``strata``."""
+    return _threshold(verdict.floors, strata) if verdict.floors else verdict.threshold or 0.0
 
 
 def _threshold(floors: Mapping[str, float], strata: Placed) -> Threshold:

@@ -7,12 +7,13 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Self
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from distill.registry import read_card
+from distill.card import Card
 from telemetry import jobs
 from telemetry.exchange import StudentRecord
 from telemetry.jobs import Job, Level
@@ -55,19 +56,18 @@ class Progress:
 
     def close(self, record: StudentRecord) -> None:
         """End the job with the student that was trained, or with why none was."""
-        card = read_card(record)
-        gate, data = card.get("gate", {}), card.get("data", {})
-        if not card.get("rungs"):
+        card = Card.parse(record.card)
+        if not card.rungs:
             self.fail(record.verdict)
             return
-        self.tell("The gate's figures", data=gate)
+        self.tell("The gate's figures", data=asdict(card.gate))
         if record.serving:
             self.tell(f"{record.version} was promoted: {record.verdict}.")
         elif record.stage is not None:
             self.tell(f"{record.version} passed the gate, its {record.stage} begins.")
         else:
             why = record.verdict
-            if data.get("evidence", 0) < data.get("answers", 0):
+            if (card.data.evidence or 0) < (card.data.answers or 0):
                 why += ". Imported examples are no evidence of how often a student is right"
             self.tell(f"{record.version} was trained, but does not serve: {why}.", level="warn")
         student = record.version

@@ -6,13 +6,12 @@ pass the gate; people promote and roll back here. Servers of the same store foll
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from distill.card import Card
 from policies.promise import Promise
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
@@ -94,32 +93,25 @@ def _is_gone(store: Store, record: StudentRecord) -> bool:
 def untested(record: StudentRecord, state: TaskState, promise: Promise | None = None) -> str | None:
     """Why no test says that a student keeps the ``promise``, by default the one that it was tested
     for; None where one does."""
-    card = read_card(record)
-    gate = card.get("gate", {})
-    if gate.get("threshold") is None or gate.get("veto"):
-        return f"has not passed the gate ({gate.get('reason') or record.verdict})"
-    if card.get("data", {}).get("since", state.epoch) < state.epoch:
+    card = Card.parse(record.card)
+    since, tested = card.data.since, card.promise
+    if not card.gate.passed:
+        return f"has not passed the gate ({card.gate.reason or record.verdict})"
+    if since is not None and since < state.epoch:
         return "was tested on answers from before the task's last demotion"
-    tested = tested_for(record)
     if promise is not None and tested is not None and not tested.covers(promise):
         return f"was tested for less ({tested}) than is promised now ({promise})"
     return None
 
 
-def tested_for(record: StudentRecord) -> Promise | None:
-    """The promise that a student was tested for; None where nobody noted it."""
-    noted = read_card(record).get("promise")
-    return Promise(**noted) if noted else None
-
-
 def overtaken(record: StudentRecord) -> StudentRecord:
     """The student of a run as it is kept where another of its task was put to the test since that
     began: whatever its own test found, it does not hold."""
-    card = read_card(record)
-    if card["gate"]["threshold"] is None:
+    card = Card.parse(record.card)
+    if card.gate.threshold is None:
         return record
-    card["gate"] |= {"promoted": False, "reason": _OVERTAKEN, "veto": _OVERTAKEN}
-    text = card_text(card)
+    gate = replace(card.gate, promoted=False, reason=_OVERTAKEN, veto=_OVERTAKEN)
+    text = replace(card, gate=gate).text
     return replace(record, serving=False, stage=None, verdict=_OVERTAKEN, card=text)
 
 
@@ -138,28 +130,15 @@ def _earned(record: StudentRecord) -> float:
     return record.earned or 0.0
 
 
-def card_text(card: Mapping[str, Any]) -> str:
-    """A student's card as it is kept."""
-    return json.dumps(card, ensure_ascii=False, indent=1)
-
-
-def read_card(record: StudentRecord) -> dict[str, Any]:
-    """The student's card."""
-    card: dict[str, Any] = json.loads(record.card)
-    return card
-
-
 def summary(record: StudentRecord) -> dict[str, Any]:
     """What there is to say of a student in one line each, None where nothing is known.
 
     ``share``, ``disagreement`` and ``upper`` are shares; times are Unix times or seconds.
     """
-    card = read_card(record)
-    gate, data = card.get("gate", {}), card.get("data", {})
-    answered, wrong = gate.get("answered"), gate.get("wrong")
-    evaluation, latency = card.get("evaluation") or {}, card.get("latency") or {}
-    regressions = evaluation.get("regressions") or {}
-    expected = card.get("expected") or {}
+    card = Card.parse(record.card)
+    gate, data, evaluation = card.gate, card.data, card.evaluation
+    latency, expected = card.latency, card.expected
+    regressions = evaluation and evaluation.regressions
     return {
         "version": record.version,
         "task": record.task,
@@ -167,29 +146,29 @@ def summary(record: StudentRecord) -> dict[str, Any]:
         "earned": record.earned,
         "state": _state(record),
         "verdict": record.verdict,
-        "gate": gate.get("reason"),
-        "dataset": data.get("version"),
-        "answers": data.get("answers"),
-        "evidence": data.get("evidence"),
-        "rungs": ", ".join(card.get("rungs", ())),
-        "threshold": gate.get("threshold"),
-        "share": gate.get("share"),
-        "disagreement": wrong / answered if answered else None,
-        "upper": gate.get("upper"),
-        "barred": ", ".join(gate.get("barred", ())),
+        "gate": gate.reason,
+        "dataset": data.version,
+        "answers": data.answers,
+        "evidence": data.evidence,
+        "rungs": ", ".join(card.rungs),
+        "threshold": gate.threshold,
+        "share": gate.share,
+        "disagreement": gate.disagreement,
+        "upper": gate.upper,
+        "barred": ", ".join(gate.barred),
         "slice_thresholds": ", ".join(
-            f"{name}: {threshold:.4f}" for name, threshold in gate.get("floors", {}).items()
+            f"{name}: {threshold:.4f}" for name, threshold in gate.floors.items()
         ),
-        "calibration_error": evaluation.get("calibration_error"),
-        "brier": evaluation.get("brier"),
-        "teacher_agrees_with_itself": (data.get("consistency") or {}).get("share"),
-        "regressions": sum(regressions.values()) if regressions else None,
-        "regressions_wrong": regressions.get("wrong"),
-        "p50_ms": latency.get("p50_ms"),
-        "p95_ms": latency.get("p95_ms"),
-        "training_s": card.get("training_s"),
-        "expected_training_usd": expected.get("training_usd"),
-        "expected_saving_usd": expected.get("saving_usd"),
+        "calibration_error": evaluation and evaluation.calibration_error,
+        "brier": evaluation and evaluation.brier,
+        "teacher_agrees_with_itself": data.consistency and data.consistency.share,
+        "regressions": regressions and regressions.total,
+        "regressions_wrong": regressions and regressions.wrong,
+        "p50_ms": latency and latency.p50_ms,
+        "p95_ms": latency and latency.p95_ms,
+        "training_s": card.training_s,
+        "expected_training_usd": expected and expected.training_usd,
+        "expected_saving_usd": expected and expected.saving_usd,
     }
 
 

@@ -12,15 +12,16 @@ import numpy.typing as npt
 from config.settings import PolicySettings
 from distill import gate
 from distill.answers import copied, learnable, named
+from distill.card import HostedTest, Latency, Report, Verdict
 from distill.data import soft
 from distill.data.dataset import Dataset, Example
 from distill.data.suspects import sieve
-from distill.evaluation.latency import Latency, measure
-from distill.evaluation.report import Report, report
+from distill.evaluation.latency import measure
+from distill.evaluation.report import report
 from distill.evaluation.slices import cut
 from distill.evaluation.strata import Floors, Strata
 from distill.evaluation.temporal import newest
-from distill.gate import Parts, Rival, Verdict
+from distill.gate import Parts, Rival
 from distill.students import label, usage
 from distill.students.base import EXTRACTION, Rung
 from distill.students.encoder import SentenceEncoder
@@ -71,8 +72,8 @@ class Run:
     latency: Latency | None = None
     suspects: int = 0
     """Answers that were not taught, since they are likely wrong."""
-    hosted: Mapping[str, Any] | None = None
-    """What there is to say of a hosted model that is part of it, ready for JSON."""
+    hosted: HostedTest | None = None
+    """What there is to say of a hosted model that is part of it."""
     sure: Mapping[str, bool] = field(default_factory=dict)
     """Whether it would have answered the requests that it was tested on, by their exchanges."""
     hope: float | None = None

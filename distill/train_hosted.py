@@ -6,7 +6,6 @@ saves the greatest share of the teacher's cost takes over, and not the one that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,11 +15,11 @@ import numpy.typing as npt
 from config.settings import PolicySettings
 from distill import gate
 from distill.answers import closed_set
+from distill.card import Card, HostedTest, Latency, Verdict
 from distill.data.dataset import Dataset, Example
-from distill.evaluation.latency import Latency
 from distill.evaluation.report import report
 from distill.evaluation.slices import cut
-from distill.gate import Parts, Verdict
+from distill.gate import Parts
 from distill.students import hosted, label
 from distill.students.ladder import Ladder
 from distill.train import Run, divide, find_rival, ladder_of, to_beat
@@ -117,14 +116,9 @@ class _Trial:
 def is_due(records: Sequence[StudentRecord], model: str, tryouts: int) -> bool:
     """Whether ``model`` should be tested for a task with these students, oldest first, now that so
     many tryouts have been made of it."""
-    cards = (json.loads(record.card) for record in records)
-    tested = [card["hosted"]["tryouts"] for card in cards if _is_of(card, model)]
+    about = (Card.parse(record.card).hosted for record in records)
+    tested = [test.tryouts for test in about if test is not None and test.model == model]
     return tryouts >= max(_GROWTH * max(tested, default=0), 1)
-
-
-def _is_of(card: Mapping[str, object], model: str) -> bool:
-    about = card.get("hosted")
-    return isinstance(about, dict) and about.get("model") == model
 
 
 def retrain(
@@ -185,13 +179,13 @@ def retrain(
         key=lambda one: (one.verdict.promoted, one.verdict.delta is not None, one.saves),
     )
     verdict = best.verdict if best.verdict.delta is None else replace(best.verdict, delta=delta)
-    about = {
-        "model": evidence.model,
-        "tryouts": len(evidence.tryouts),
-        "agreed": float(np.average(agreed, weights=weights)),
-        "cost_ratio": trial.cost_ratio,
-        "saves": best.saves,
-    }
+    about = HostedTest(
+        evidence.model,
+        len(evidence.tryouts),
+        float(np.average(agreed, weights=weights)),
+        trial.cost_ratio,
+        best.saves,
+    )
     names = tuple(rung.name for rung in best.rungs)
     if verdict.threshold is None:
         return Run(verdict, labels, names, hosted=about)

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from config.settings import PolicySettings
 from distill import gate
 from distill.answers import learnable, named
+from distill.card import Card, Verdict, placed_share
 from distill.data.dataset import Dataset
 from distill.data.reach import Former
-from distill.gate import Parts, Verdict
-from distill.registry import read_card
+from distill.gate import Parts
 from distill.students import label
 from distill.students.base import TEXT
 from distill.students.label import LabelRung
@@ -45,8 +45,8 @@ Rungs = tuple[LabelRung | TextRung, ...]
 def is_due(records: Sequence[StudentRecord], answers: int) -> bool:
     """Whether a task with these students, oldest first, and so many teacher answers should have its
     text student trained now."""
-    trained = [card for card in map(read_card, _written(records)) if card.get("again") is None]
-    before = [card["data"]["answers"] for card in trained]
+    cards = (Card.parse(record.card) for record in _written(records))
+    before = [card.data.answers or 0 for card in cards if card.again is None]
     return not _is_served(records) and answers >= _GROWTH * max(before, default=0)
 
 
@@ -64,19 +64,18 @@ def waiting(
         or _is_served(records)
     ):
         return None
-    data = read_card(last)["data"]
-    enough = answers >= NEW_EVIDENCE * data["answers"]
-    return last if enough and data.get("since") == state.epoch else None
+    data = Card.parse(last.card).data
+    enough = answers >= NEW_EVIDENCE * (data.answers or 0)
+    return last if enough and data.since == state.epoch else None
 
 
 def _written(records: Sequence[StudentRecord]) -> list[StudentRecord]:
-    return [record for record in records if TEXT in read_card(record).get("rungs", ())]
+    return [record for record in records if TEXT in Card.parse(record.card).rungs]
 
 
 def _is_served(records: Sequence[StudentRecord]) -> bool:
     """Whether there is little left for a text student to answer."""
-    placed = [read_card(record) for record in records if record.placed]
-    return any(card["gate"].get("share", 0.0) >= MOST for card in placed)
+    return placed_share(records) >= MOST
 
 
 def retrain(
@@ -203,7 +202,7 @@ class _Test:
         ladder = ladder_of(self.task, self.version, data, rungs, used, self.divided, policy)
         # The teacher's texts are no part of a student's files.
         ladder = replace(ladder, usage=replace(ladder.usage, completion={}))
-        given = outcomes.smoothed().given(used.at(self.strata))
+        given = outcomes.smoothed().given(gate.thresholds(used, self.strata))
         ids = [data.examples[i].id for i in np.flatnonzero(self.tested).tolist()]
         sure = dict(zip(ids, given.answered.tolist(), strict=True))
         return Run(verdict, labels, names, ladder, sure=sure)

@@ -18,12 +18,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
 from distill import registry, schedule, train_encoder, train_hosted, train_text
+from distill.card import Card, DataCard, Expected, Learnt
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.encoders import Encoders
@@ -429,7 +429,7 @@ class Trainer:
         if run.hope is not None:
             self._last[task] = dataclasses.replace(self._last[task], hope=run.hope)
         card = _card(about, run, state, started, expected)
-        record = self._shelf.record(task, version, run, card, self._settings.loop.rollout)
+        record = self._shelf.record(task, version, run, card.text, self._settings.loop.rollout)
         overtaken = None if run.verdict.delta is None else registry.overtaken(record)
         after = run.advance(state, answers, started)
         with self._shelf.written(version, run) as place:
@@ -474,30 +474,26 @@ class Trainer:
 
 
 def _card(
-    data: dict[str, Any], run: Run, state: TaskState, started: float, expected: Worth | None
-) -> str:
-    """The student's card as JSON."""
-    usage = dataclasses.asdict(run.ladder.usage) if run.ladder else None
-    promise = run.ladder and run.ladder.promise
-    card = {
-        "data": data | {"since": state.epoch, "suspects": run.suspects},
-        "labels": list(run.labels),
-        "rungs": list(run.rungs),
-        "gate": dataclasses.asdict(run.verdict),
-        "promise": promise and dataclasses.asdict(promise),
-        "hosted": run.hosted and dict(run.hosted),
-        "again": run.again,
-        "usage": usage,
-        "evaluation": run.report and dataclasses.asdict(run.report),
-        "latency": run.latency and dataclasses.asdict(run.latency),
-        "training_s": round(time.time() - started, 3),
-        "expected": expected
-        and {
-            "saving_usd": expected.saving / PICO,
-            "training_usd": expected.cost / PICO,
-        },
-    }
-    return registry.card_text(card)
+    data: DataCard, run: Run, state: TaskState, started: float, expected: Worth | None
+) -> Card:
+    ladder = run.ladder
+    promise = None if ladder is None else ladder.promise
+    usage = None if ladder is None else dataclasses.asdict(ladder.usage)
+    hoped = None if expected is None else Expected(expected.saving / PICO, expected.cost / PICO)
+    return Card(
+        data=Learnt(**vars(data), since=state.epoch, suspects=run.suspects),
+        labels=run.labels,
+        rungs=run.rungs,
+        gate=run.verdict,
+        promise=promise,
+        hosted=run.hosted,
+        again=run.again,
+        usage=usage,
+        evaluation=run.report,
+        latency=run.latency,
+        training_s=round(time.time() - started, 3),
+        expected=hoped,
+    )
 
 
 def _cpu_s(job: Job) -> float:

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from distill.card import Consistency
 from distill.data.dataset import Dataset
 from distill.evaluation.report import interval
 from policies.agreement import agree
-
-
-@dataclass(frozen=True, slots=True)
-class Consistency:
-    """Answers for which the teacher was asked again, and what it said then."""
-
-    asked: int
-    agreed: int
-    share: float
-    """That agreed, each weighted by the requests it stands for: the ceiling of agreement."""
-    low: float
-    """Its interval at 95%, as a slice has it."""
-    high: float
 
 
 def consistency(data: Dataset) -> Consistency | None:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from distill.card import Latency
 from distill.students.base import Rung
 from distill.students.label import LabelRung
 from distill.students.ladder import Ladder
 
 _ASKED = 32
 """Texts that a student is asked about, one at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds from the text to the answer, on the machine and in the process that trained."""
-
-    p50_ms: float
-    p95_ms: float
 
 
 def measure(ladder: Ladder, texts: Sequence[str]) -> Latency:

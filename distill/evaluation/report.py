@@ -3,73 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from distill.card import Regressions, Report, SliceFigures
 from distill.evaluation.slices import Mask, Slice
 from policies.binomial import clopper_pearson
 from policies.calibration import Given, Outcomes
 
 Array = npt.NDArray[np.float64]
 
-Standing = Literal["kept", "broken", "open"]
-"""What a slice's interval says of the bound: all of it within, all of it beyond, or neither."""
-
 _LEVEL = 0.95
 _BINS = 10
 """Bins of like confidence, with as many answers each, of the calibration error."""
-
-
-@dataclass(frozen=True, slots=True)
-class SliceFigures:
-    """What becomes of one slice's requests."""
-
-    kind: str
-    name: str
-    evidence: int
-    """Teacher answers in it."""
-    share: float
-    """Share of the task's requests that are in it."""
-    answered: int
-    """How many of the evidence the student answers at its threshold,"""
-    wrong: int
-    """and how many of these disagree."""
-    agreement: float | None
-    """Share of its answers that agree, each weighted by the requests it stands for; None where it
-    gives none."""
-    low: float
-    """Interval of the agreement: exact binomial (Clopper and Pearson 1934), at 95%; where weights
-    differ, with the effective number of answers (Korn and Graubard 1998)."""
-    high: float
-    bound: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Regressions:
-    """Requests on which a student of the task was caught to be wrong, and what this one, trained
-    without them, makes of them. Every audit that disagrees adds one."""
-
-    right: int
-    left: int
-    """Left to the teacher."""
-    wrong: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A student's figures at one threshold."""
-
-    threshold: float
-    slices: tuple[SliceFigures, ...]
-    """All requests first, as a slice of its own kind."""
-    calibration_error: float
-    """Expected calibration error: the mean distance of confidence and agreement, in bins."""
-    brier: float
-    """Mean square of the distance of confidence and agreement."""
-    regressions: Regressions
 
 
 def report(

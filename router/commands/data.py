@@ -152,7 +152,7 @@ def card(task: _Task, as_json: Json = False, data: Data = None, config: Config =
     """Say what a task's students would learn from today, and what is left out and why."""
     with learning(task, data, config) as of:
         oldest = min(exchange.created for exchange in of.exchanges)
-        told = data_card(of.data, of.exchanges, of.store.left_out(task, oldest))
+        told = data_card(of.data, of.exchanges, of.store.left_out(task, oldest)).as_json()
     if as_json:
         print_json(told)
         return

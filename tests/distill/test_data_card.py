@@ -41,7 +41,7 @@ def test_the_card_tells_what_the_data_are():
         exchange(5, "fourth", "a", route="student", sampled=True, propensity=0.1, agreed=True),
     ]
     data = build(rows)
-    assert card(data, rows, {"truncated": 2}) == {
+    assert card(data, rows, {"truncated": 2}).as_json() == {
         "version": data.version,
         "answers": 5,
         "evidence": 5,

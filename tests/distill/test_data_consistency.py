@@ -29,8 +29,7 @@ def test_the_ceiling_of_agreement_and_its_interval() -> None:
     assert (found.asked, found.agreed, found.share) == (10, 9, pytest.approx(0.9))
     assert found.low == pytest.approx(0.555, abs=1e-3)
     assert found.high == pytest.approx(0.9975, abs=1e-3)
-    told = card(build(rows), rows, {})["consistency"]
-    assert (told["asked"], told["share"]) == (10, pytest.approx(0.9))
+    assert card(build(rows), rows, {}).consistency == found
 
 
 def test_answers_stand_for_as_many_requests_as_they_do() -> None:
@@ -43,7 +42,7 @@ def test_answers_stand_for_as_many_requests_as_they_do() -> None:
 def test_nothing_is_known_of_a_teacher_that_was_asked_once() -> None:
     rows = exchanges(stream(3))
     assert consistency(build(rows)) is None
-    assert card(build(rows), rows, {})["consistency"] is None
+    assert card(build(rows), rows, {}).consistency is None
     corrected = asked_again(1, "yes", "no", right_answer="no")
     assert consistency(build([corrected])) is None
 

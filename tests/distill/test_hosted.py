@@ -16,7 +16,8 @@ from config.settings import (
     PolicySettings,
     RolloutSettings,
 )
-from distill import registry, train_hosted
+from distill import train_hosted
+from distill.card import Card
 from distill.data.dataset import Dataset, build
 from distill.handover import TrainerSettings
 from distill.students import hosted
@@ -122,9 +123,9 @@ def test_a_model_earns_the_requests_that_it_answers_as_the_teacher_does(run: Run
     assert ladder.worth == pytest.approx(0.9 * verdict.share)
     assert "saves" in verdict.reason
     assert run.hosted is not None
-    assert run.hosted["model"] == MODEL
-    assert run.hosted["cost_ratio"] == pytest.approx(0.1)
-    assert run.hosted["tryouts"] == 500
+    assert run.hosted.model == MODEL
+    assert run.hosted.cost_ratio == pytest.approx(0.1)
+    assert run.hosted.tryouts == 500
     assert verdict.delta == attempt_delta(POLICY.delta, 1)
     assert run.report is not None
     assert run.latency is not None
@@ -217,7 +218,7 @@ def test_tryouts_count_for_the_requests_that_were_not_tried(
     assert run is not None
     assert run.hosted is not None
     truth = np.mean([tryout.agreed for tryout in tried(answers).values()])
-    assert run.hosted["agreed"] == pytest.approx(truth, abs=0.04)
+    assert run.hosted.agreed == pytest.approx(truth, abs=0.04)
 
 
 def test_the_loop_trains_it_and_puts_it_into_service(
@@ -235,7 +236,9 @@ def test_the_loop_trains_it_and_puts_it_into_service(
     Trainer(settings).run(lambda: bool(store.roster.serving()))
     (record,) = store.roster.serving()
     assert record.version.endswith("-gpt-5-4-mini")
-    assert registry.read_card(record)["hosted"]["tryouts"] == 500
+    tested = Card.parse(record.card).hosted
+    assert tested is not None
+    assert tested.tryouts == 500
     assert not train_hosted.is_due(store.roster.students(TASK), MODEL, 700)
     assert train_hosted.is_due(store.roster.students(TASK), MODEL, 750)
     assert train_hosted.is_due(store.roster.students(TASK), "another", 1)

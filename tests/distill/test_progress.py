@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from config.settings import LoopSettings, PolicySettings
 from distill import trainer as trainers
+from distill.card import Card
 from distill.handover import TrainerSettings
 from distill.train import retrain
 from distill.trainer import Trainer
@@ -143,7 +144,7 @@ def test_a_run_that_another_has_overtaken_leaves_its_student_as_it_is(
     slept: list[bool] = []
     files: dict[str, tuple[int, int]] = {}
 
-    def late(*arguments: Any) -> str:
+    def late(*arguments: Any) -> Card:
         if not slept:
             slept.append(True)
             with store.engine.begin() as connection:

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.settings import PolicySettings, SliceKind
+from distill.card import Verdict
 from distill.data.dataset import build
 from distill.evaluation.strata import Floors, Strata
 from distill.evaluation.telling import REST
-from distill.gate import Parts, Verdict, expected_share, judge
+from distill.gate import Parts, expected_share, judge, thresholds
 from distill.students.base import Prediction
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
@@ -223,5 +224,5 @@ def test_a_champion_whose_slices_did_not_matter_is_no_measure_for_one_whose_do()
 
 def test_a_verdict_places_each_request():
     verdict = Verdict(True, "", 0.8, floors={"a": 0.8, "b": 0.9})
-    np.testing.assert_array_equal(verdict.at(["b", "a", "c"]), [0.9, 0.8, math.inf])
-    assert Verdict(True, "", 0.8).at(None) == 0.8
+    np.testing.assert_array_equal(thresholds(verdict, ["b", "a", "c"]), [0.9, 0.8, math.inf])
+    assert thresholds(Verdict(True, "", 0.8), None) == 0.8

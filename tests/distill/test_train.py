@@ -12,6 +12,7 @@ from sqlalchemy import delete
 
 from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import registry, schedule
+from distill.card import Card
 from distill.data.dataset import build
 from distill.handover import TrainerSettings
 from distill.registry import UntestedError
@@ -308,7 +309,7 @@ def test_what_a_student_was_tested_for_is_kept_with_it(store, tmp_path):
     store.write(exchanges(stream(300)))
     train_once(tmp_path)
     (record,) = store.roster.serving()
-    assert registry.tested_for(record) == Promise.of(POLICY)
+    assert Card.parse(record.card).promise == Promise.of(POLICY)
     assert Ladder.load(tmp_path / record.path).promise == Promise.of(POLICY)
 
 
