@@ -14,7 +14,6 @@ from starlette.types import Receive
 from policies.formats import fits
 from policies.scores import Scores
 from router import completion
-from router.audit import Auditor
 from router.chain import Answered, ask_in_time, is_down
 from router.errors import (
     ProtegeError,
@@ -24,15 +23,16 @@ from router.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from router.hangup import CallerGoneError, WhileCallerWaits
+from router.http.hangup import CallerGoneError, WhileCallerWaits
 from router.ledger import Ledger
 from router.models import Model
-from router.paying import Paying
 from router.relay import Relay, drop_logprobs
-from router.repeats import Repeats
 from router.reply import Reply
-from router.rollout import Rollouts
-from router.tryouts import Tryouts
+from router.spending.paying import Paying
+from router.students.audit import Auditor
+from router.students.repeats import Repeats
+from router.students.rollout import Rollouts
+from router.students.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
 from telemetry.prices import Usage

@@ -25,8 +25,8 @@ from router.dialects.chat import ChatDialect
 from router.dialects.completions import CompletionsDialect
 from router.dialects.messages.dialect import MessagesDialect
 from router.dialects.responses.dialect import ResponsesDialect
-from router.door import Door
 from router.endpoint import Endpoint
+from router.http.door import Door
 from router.process import Process
 
 

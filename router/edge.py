@@ -40,12 +40,12 @@ from router.errors import (
     UnexpectedError,
     UnknownPathError,
 )
-from router.hangup import CallerGoneError
-from router.http1 import Http1
+from router.http.hangup import CallerGoneError
+from router.http.http1 import Http1
 from router.load import Load
 from router.reply import Reply
 from router.request import ChatRequest, parse, read_object
-from router.serving import Asked, Student
+from router.students.serving import Asked, Student
 from router.terms import read_terms
 from router.turn import Arrival
 

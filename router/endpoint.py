@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from router.answering import Answering
 from router.dialects.base import Dialect
 from router.errors import BodyTooLargeError, ProtegeError, StoppingError, UnexpectedError
-from router.hangup import CallerGoneError
+from router.http.hangup import CallerGoneError
 from router.keys.access import check_access
 from router.keys.limits import Limits
 from router.ledger import code_of

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from policies.scores import Scores
-from router.budgets import Budgets
 from router.checks import is_name
 from router.completion import identifier
 from router.errors import SHAPES, ProtegeError, Shape, StoreUnavailableError, render
 from router.keys.limits import Limits
 from router.load import Load
 from router.models import Model
+from router.spending.budgets import Budgets
 from router.turn import Arrival, Opinion, Turn
 from router.upstreams.answer import Answer
 from telemetry.exchange import Exchange, Route

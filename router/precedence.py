@@ -12,8 +12,8 @@ from policies.fixed import Random, Student, Teacher
 from policies.policy import Policy
 from policies.threshold import Bound, Cascade
 from policies.utility import Utility
-from router.budgets import Account, Budgets
 from router.errors import ForbiddenError, InvalidRequestError
+from router.spending.budgets import Account, Budgets
 from telemetry.spending import Payer
 
 HEADER = "x-protege-policy"

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from config.settings import Settings, TraceSettings
 from policies.scores import Scores
 from router.answering import Answering
-from router.audit import Auditor
-from router.budgets import Budgets
 from router.conversations import Conversations
 from router.endpoint import Engine
 from router.errors import SHAPES
@@ -25,15 +23,17 @@ from router.keys.limits import Limits
 from router.ledger import CODES, Ledger
 from router.load import Load
 from router.models import Models
-from router.paying import Paying
 from router.polling import Background, keep_fresh
 from router.precedence import Precedence
-from router.repeats import Repeats
-from router.rollout import Rollouts
 from router.routing import Routing
-from router.serving import Students
+from router.spending.budgets import Budgets
+from router.spending.paying import Paying
 from router.standing import Standings
-from router.tryouts import Tryouts
+from router.students.audit import Auditor
+from router.students.repeats import Repeats
+from router.students.rollout import Rollouts
+from router.students.serving import Students
+from router.students.tryouts import Tryouts
 from router.watch import Watch
 from telemetry.exchange import PICO
 from telemetry.keys import Keys

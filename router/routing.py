@@ -25,11 +25,11 @@ from router.errors import (
     TooDearError,
 )
 from router.models import Model, Models, Target
-from router.paying import Paying
 from router.precedence import InForce, Precedence
 from router.request import ChatRequest
-from router.rollout import Rollouts
-from router.serving import Student, Students
+from router.spending.paying import Paying
+from router.students.rollout import Rollouts
+from router.students.serving import Student, Students
 from router.turn import Arrival, Opinion, Turn, usd
 from telemetry.exchange import Route
 

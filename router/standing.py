@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from config.settings import PolicySettings
 from distill.card import Card
 from policies.promise import drift, interval
-from router.budgets import Budgets
 from router.keys.keyring import Keyring
 from router.keys.limits import Limits
 from router.models import Models
+from router.spending.budgets import Budgets
 from telemetry import changes, quality, runs
 from telemetry.audits import AuditBlocks
 from telemetry.changes import ChangeTally

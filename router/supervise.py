@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
 from distill.handover import SETTINGS_VARIABLE, TrainerSettings
-from router.http1 import Http1
+from router.http.http1 import Http1
 from telemetry.logs import configure
 
 TRAINER_NICENESS = 10

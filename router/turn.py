@@ -15,13 +15,13 @@ from distill.students.base import Prediction
 from policies.decision import Decision
 from router.models import Model
 from router.request import ChatRequest
-from router.serving import Student
+from router.students.serving import Student
 from telemetry.exchange import PICO, Route
 from telemetry.keys import Key
 from telemetry.prices import Usage
 
 if TYPE_CHECKING:
-    from router.budgets import Account
+    from router.spending.budgets import Account
 
 
 def _ids() -> Iterator[str]:

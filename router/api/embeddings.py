@@ -29,7 +29,7 @@ from router.errors import (
     UpstreamError,
     render,
 )
-from router.hangup import CallerGoneError, WhileCallerWaits
+from router.http.hangup import CallerGoneError, WhileCallerWaits
 from router.keys.access import check_access
 from router.ledger import CALLER_GONE, Ledger, code_of
 from router.models import Model

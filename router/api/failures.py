@@ -21,7 +21,7 @@ from router.errors import (
     UnknownPathError,
     render,
 )
-from router.paths import meant
+from router.http.paths import meant
 from router.turn import Arrival
 
 _log = logging.getLogger(__name__)

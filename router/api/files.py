@@ -21,8 +21,8 @@ from starlette.responses import Response
 from router.api.guarded import for_operators
 from router.api.wire import answered, body_of, listing, paging, text_of
 from router.errors import InvalidRequestError, NotFoundError, UnsupportedError
+from router.imports.training_file import read_pairs
 from router.lookup import is_searchable
-from router.training_file import read_pairs
 from router.turn import Arrival
 from telemetry import files
 from telemetry.files import File

@@ -25,9 +25,9 @@ from router.api.metadata import given_metadata, wanted_metadata
 from router.api.wire import answered, limit_of, listing, object_of, text_of
 from router.checks import Checks, check_given, is_mapping, is_text, refuse_others, require
 from router.errors import InvalidRequestError, NotFoundError, UnsupportedError
-from router.imported import imported
+from router.imports.imported import imported
+from router.imports.training_file import read_pairs
 from router.lookup import is_searchable
-from router.training_file import read_pairs
 from telemetry import files, jobs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.jobs import Event, Job

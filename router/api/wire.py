@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from router.endpoint import read_body
 from router.errors import InvalidRequestError, NotFoundError, ProtegeError, Rendered, render
-from router.hangup import CallerGoneError
+from router.http.hangup import CallerGoneError
 from router.lookup import is_searchable
 from router.reply import header_value
 from router.request import read_object

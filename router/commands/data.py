@@ -22,11 +22,11 @@ from distill.data.lessons import Format, LessonError
 from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from distill.students.encoder import FOLDER, forget_before
-from router import seeds
 from router.commands.opened import Config, Data, fail, made, opened
 from router.commands.printed import Json, print_json
 from router.commands.tables import add, listed, table
 from router.estimate.logged import Bad
+from router.imports import seeds
 from router.terminal.console import console
 from telemetry.exchange import Exchange, TaskState
 from telemetry.store import Store

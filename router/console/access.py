@@ -57,7 +57,7 @@ class Access:
     async def visitor(self, request: Request) -> Visitor:
         token = request.cookies.get(COOKIE) or token_urlsafe(32)
         if not self.ring.closed:
-            # Whoever comes from elsewhere was turned away before (``router.origins``).
+            # Whoever comes from elsewhere was turned away before (``router.http.origins``).
             return Visitor(token, None, admitted=True)
         key = self.ring.find(await asyncio.to_thread(self.sessions.key_of, token, time.time()))
         admitted = key is not None and key.admin and key.valid(time.time())

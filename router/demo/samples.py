@@ -12,7 +12,7 @@ import orjson
 
 from policies.tasks import read_prompt
 from router.demo.errors import DemoError
-from router.jsonl import fields_of
+from router.imports.jsonl import fields_of
 
 Message = dict[str, Any]
 

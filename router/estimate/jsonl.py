@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from router.estimate.logged import Logged, count, logged, seconds
-from router.jsonl import fields_of
+from router.imports.jsonl import fields_of
 from telemetry.prices import Usage
 
 _BESIDE = frozenset(

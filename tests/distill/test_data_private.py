@@ -16,7 +16,7 @@ from distill.data.private import find, mask
 from distill.forecast import Play, Request
 from distill.students.ladder import Ladder
 from distill.train import retrain
-from router.serving import Student
+from router.students.serving import Student
 from telemetry.exchange import TaskState
 from telemetry.prices import Usage
 from tests.distill.synthetic import exchange, exchanges, messages, stream

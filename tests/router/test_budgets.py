@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from config.settings import BudgetSettings, PolicySettings, Settings
 from policies.pacing import SLOT_S
-from router.budgets import DEARER, Account, Budgets
 from router.conversations import Conversations
 from router.errors import StoreUnavailableError
 from router.keys.file import FileCounters
 from router.process import Process as Server
 from router.request import parse
+from router.spending.budgets import DEARER, Account, Budgets
 from router.terms import UNSAID
 from router.turn import Arrival
 from telemetry.spending import Payer

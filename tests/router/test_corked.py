@@ -7,7 +7,7 @@ from typing import Any
 
 import uvloop
 
-from router.corked import _Corked
+from router.http.corked import _Corked
 
 
 def test_a_caller_that_hangs_up_before_its_answer_leaves_is_no_error() -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from config.loading import load
 from distill import schedule
 from router.demo.report import Outcome, Row, summarise
-from router.serving import POLL_S
+from router.students.serving import POLL_S
 from telemetry.schema import exchanges
 from telemetry.store import Store
 from tests.distill.synthetic import FILLER, messages, stream

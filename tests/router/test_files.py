@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidRequestError
-from router.training_file import MOST_EXAMPLES, read_pairs
+from router.imports.training_file import MOST_EXAMPLES, read_pairs
 from tests.router.server import Server
 
 

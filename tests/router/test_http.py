@@ -15,7 +15,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from router.paths import meant
+from router.http.paths import meant
 from tests.router.conftest import TEACHER
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream

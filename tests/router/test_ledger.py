@@ -13,7 +13,6 @@ import pytest
 
 from config.settings import BudgetSettings, Settings
 from policies.scores import Scores
-from router.budgets import Budgets
 from router.errors import StoreUnavailableError
 from router.keys.file import FileCounters
 from router.keys.keyring import Keyring
@@ -21,6 +20,7 @@ from router.keys.limits import Limits
 from router.ledger import Ledger
 from router.load import Load
 from router.models import Models
+from router.spending.budgets import Budgets
 from router.turn import Arrival
 from telemetry.keys import Keys
 from telemetry.metrics import Metrics

@@ -18,7 +18,7 @@ import pytest
 from config.settings import BudgetSettings
 from distill.data.dataset import build
 from distill.data.suspects import suspects
-from router import repeats
+from router.students import repeats
 from router.turn import Arrival
 from telemetry.exchange import Exchange
 from telemetry.spending import Payer

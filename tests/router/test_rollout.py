@@ -17,9 +17,9 @@ from config.settings import Settings
 from distill import registry
 from distill.registry import summary
 from policies.promise import Promise
-from router import rollout
-from router.rollout import SETTLE_S, Rollouts
-from router.serving import Students
+from router.students import rollout
+from router.students.rollout import SETTLE_S, Rollouts
+from router.students.serving import Students
 from telemetry import trials
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store

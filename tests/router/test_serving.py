@@ -16,8 +16,8 @@ import pytest
 from distill.students.base import TEXT, Prediction
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
-from router import serving
-from router.serving import Student, Students
+from router.students import serving
+from router.students.serving import Student, Students
 from telemetry.store import Store
 from tests.router.students import TASK, promote
 

@@ -13,7 +13,7 @@ from typing import Any
 from policies.rules import needs_teacher
 from router.checks import refuse_others
 from router.errors import InvalidRequestError
-from router.jsonl import fields_of
+from router.imports.jsonl import fields_of
 from router.request import check_messages
 
 MOST_EXAMPLES = 10_000

@@ -15,9 +15,9 @@ from config.settings import PolicySettings, RolloutSettings
 from policies.agreement import agree
 from policies.rollout import Step, share, step
 from policies.rules import needs_teacher
-from router.beside import Beside
 from router.polling import Background, keep_fresh
-from router.serving import Coming, Student, Students
+from router.students.beside import Beside
+from router.students.serving import Coming, Student, Students
 from router.turn import Opinion, Turn
 from telemetry import trials
 from telemetry.exchange import StudentRecord

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from policies.decision import Decision
 from policies.policy import Options
 from policies.scores import RouteScore
-from router.budgets import Account, Budgets
 from router.errors import BudgetSpentError, TooDearError
+from router.spending.budgets import Account, Budgets
 from router.turn import Turn, usd
 
 

@@ -16,7 +16,7 @@ import orjson
 from distill.data.lessons import LessonError, read_parquet
 from router.estimate.files import read_file
 from router.estimate.logged import Bad, EstimateError, Logged, logged, seconds
-from router.imported import imported
+from router.imports.imported import imported
 from telemetry.exchange import Exchange
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from router.corked import CorkedHttp
+from router.http.corked import CorkedHttp
 
 _OFFER = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _END = b"\r\n\r\n"

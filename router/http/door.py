@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from router.api.failures import refusal
 from router.console.application import Console, is_consoles
 from router.errors import ForbiddenError, InvalidKeyError
+from router.http.origins import check_local, is_pages, is_preflight, preflight, shown_to_pages
+from router.http.paths import usual
 from router.keys.keyring import Keyring
 from router.ledger import code_of
-from router.origins import check_local, is_pages, is_preflight, preflight, shown_to_pages
-from router.paths import usual
 from telemetry.logs import requests
 from telemetry.metrics import Metrics
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from config.settings import PolicySettings
 from policies.agreement import agree
 from policies.promise import Breach, breach
-from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
-from router.rollout import Rollouts
-from router.serving import Student, Students
-from router.tryouts import Tryouts
+from router.students.beside import Beside, ask_beside
+from router.students.rollout import Rollouts
+from router.students.serving import Student, Students
+from router.students.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from telemetry.prices import Usage
 from telemetry.store import Audit, Store

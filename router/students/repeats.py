@@ -15,10 +15,10 @@ import orjson
 
 from policies.agreement import agree
 from policies.rules import needs_teacher
-from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
+from router.students.beside import Beside, ask_beside
 from router.turn import Turn
 from telemetry.prices import Usage
 from telemetry.store import Repeat

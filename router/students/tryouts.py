@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from config.settings import HostedSettings
 from policies.agreement import agree
 from policies.rules import needs_teacher
-from router.beside import Beside, ask_beside
 from router.errors import UpstreamError
 from router.ledger import Ledger
 from router.models import Model
+from router.students.beside import Beside, ask_beside
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer
 from telemetry import tryouts

@@ -1,0 +1,1 @@
+"""HTTP as clients happen to speak it: connections, paths, browsers, and who is let in."""

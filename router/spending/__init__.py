@@ -1,0 +1,1 @@
+"""Whether a request can be paid, and what is left of budgets."""
