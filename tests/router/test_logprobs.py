@@ -67,7 +67,7 @@ def test_a_text_student_is_told_of_them(running: Server, stream: bool) -> None:
     (example,) = build([exchange]).examples
     told = lesson(example.text, example.answer, example.request, example.choices).told
     half, tenth = math.log(0.5), math.log(0.1)
-    assert told == [(letter, {"?": tenth, letter: half}) for letter in "cat"]
+    assert told == tuple((letter, {"?": tenth, letter: half}) for letter in "cat")
 
 
 @pytest.mark.parametrize("stream", [False, True])
