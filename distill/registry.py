@@ -57,7 +57,7 @@ def promote(
         raise RegistryError(f"{version} has no files: {record.verdict}")
     if _is_gone(store, record):
         raise RegistryError(f"the files of {version} are gone: {store.data / record.path}")
-    state = store.roster.task_states().get(record.task, TaskState(record.task))
+    state = store.roster.task_state(record.task)
     doubt = untested(record, state, promise)
     if doubt is not None and not force:
         raise UntestedError(f"{version} {doubt}: its answers are not promised to be right")

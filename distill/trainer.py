@@ -189,7 +189,7 @@ class Trainer:
         """Put the hosted models to the test of which there are enough new tryouts."""
         for settings in self._settings.hosted.models:
             model = settings.model
-            state = self._store.roster.task_states().get(task, TaskState(task))
+            state = self._store.roster.task_state(task)
             engine = self._store.engine
             made = tryouts.made(engine, task, model, state.epoch)
             if train_hosted.is_due(self._store.roster.students(task), model, len(made)):
@@ -216,7 +216,7 @@ class Trainer:
         while self._wanted and (self._aside is None or not self._aside.is_alive()):
             task = next(iter(self._wanted))
             answers = self._wanted.pop(task)
-            state = self._store.roster.task_states().get(task, TaskState(task))
+            state = self._store.roster.task_state(task)
             students = self._store.roster.students(task)
             work: Callable[[TaskState, int], None]
             if self._language is not None and train_text.is_due(students, answers):
@@ -407,7 +407,7 @@ class Trainer:
         """What a run came to; None where there was none. Raises CancelledError."""
         started = time.time()
         task = progress.job.task
-        state = self._store.roster.task_states().get(task, TaskState(task))
+        state = self._store.roster.task_state(task)
         exchanges, oldest = self._answers_of(state)
         progress.step()
         data = build(exchanges, self._settings.dataset.private)

@@ -215,6 +215,12 @@ class Roster:
                 changes.note(connection, task, "demoted", "audits", now)
         return demoted
 
+    def task_state(self, task: str) -> TaskState:
+        """How far the loop has come with ``task``: not at all where nothing is known of it."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(tasks).where(tasks.c.task == task)).first()
+        return TaskState(task) if row is None else TaskState(**row._mapping)
+
     def task_states(self) -> dict[str, TaskState]:
         with self._engine.connect() as connection:
             return {

@@ -29,7 +29,7 @@ from router.imports.imported import imported
 from router.imports.training_file import read_pairs
 from router.lookup import is_searchable
 from telemetry import files, jobs
-from telemetry.exchange import StudentRecord, TaskState
+from telemetry.exchange import StudentRecord
 from telemetry.jobs import Event, Job
 from telemetry.store import Store
 
@@ -167,7 +167,7 @@ def _begin(store: Store, job: Job) -> Job:
             imported({"messages": pair.messages}, pair.answer, job.task, job.created)
             for pair in pairs
         ]
-        epoch = store.roster.task_states().get(job.task, TaskState(job.task)).epoch
+        epoch = store.roster.task_state(job.task).epoch
         added = sum(
             store.import_pairs(examples[start : start + _AT_ONCE], epoch)
             for start in range(0, len(examples), _AT_ONCE)

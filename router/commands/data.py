@@ -28,7 +28,7 @@ from router.commands.tables import add, listed, table
 from router.estimate.logged import Bad
 from router.imports import seeds
 from router.terminal.console import console
-from telemetry.exchange import Exchange, TaskState
+from telemetry.exchange import Exchange
 from telemetry.store import Store
 
 data_app = typer.Typer(
@@ -194,7 +194,7 @@ class _Since:
 
     @classmethod
     def now(cls, settings: Settings, store: Store, task: str) -> _Since:
-        state = store.roster.task_states().get(task, TaskState(task))
+        state = store.roster.task_state(task)
         return cls(state.epoch, settings.dataset.horizon(time.time()))
 
     @property

@@ -15,7 +15,7 @@ from distill.registry import RegistryError, UntestedError
 from policies.promise import Promise
 from router.console.page import Page
 from router.errors import InvalidRequestError, NotFoundError
-from telemetry.exchange import StudentRecord, TaskState
+from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 
 _LISTED = 200
@@ -89,7 +89,7 @@ def _look(
     record = store.roster.student(version)
     if record is None:
         raise NotFoundError("There is no such student.")
-    state = store.roster.task_states().get(record.task, TaskState(record.task))
+    state = store.roster.task_state(record.task)
     others = (each for each in store.roster.serving() if each.task == record.task)
     champion = next((each for each in others if each.version != version), None)
     doubt = registry.untested(record, state, promise)

@@ -114,7 +114,7 @@ def _view(store: Store, task: str, period: Period) -> TaskView:
     found = sums(engine, period.since, period.until, (period.slot, "route", "task"))
     return TaskView(
         sums=[each for each in found if each.group[2] == task],
-        state=store.roster.task_states().get(task, TaskState(task)),
+        state=store.roster.task_state(task),
         students=store.roster.students(task)[::-1],
         last=find(engine, newest(task, None, _LAST)),
         disagreements=find(engine, newest(task, "disagreed", _DISAGREEMENTS)),

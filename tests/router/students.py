@@ -18,7 +18,7 @@ from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
 from policies.promise import Promise
 from telemetry import runs
-from telemetry.exchange import Stage, StudentRecord, TaskState
+from telemetry.exchange import Stage, StudentRecord
 from telemetry.runs import TrainingRun
 from telemetry.store import Store
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, label
@@ -72,7 +72,7 @@ def promote(
     record = StudentRecord(
         version, task, time.time(), path, serves, "passed its test", card.text, stage=stage
     )
-    assert store.roster.close_run(store.roster.task_states().get(task, TaskState(task)), record)
+    assert store.roster.close_run(store.roster.task_state(task), record)
     run = TrainingRun(task, record.created, 0.1, "promoted", len(SENTENCES))
     runs.add(store.engine, run)
 

@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
     promote(store, tmp_path, "animals-1", threshold=0.5)
     promote(store, tmp_path, "animals-2", threshold=0.6)
     failed = {"gate": {"threshold": None, "reason": "no threshold meets the bound"}}
-    state = store.roster.task_states().get(TASK, TaskState(TASK))
+    state = store.roster.task_state(TASK)
     why = "no threshold meets the bound"
     record = StudentRecord("animals-3", TASK, 3e9, "", False, why, json.dumps(failed))
     assert store.roster.close_run(state, record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from telemetry import trials
-from telemetry.exchange import Exchange, Stage, StudentRecord, TaskState
+from telemetry.exchange import Exchange, Stage, StudentRecord
 from telemetry.store import Store
 from telemetry.trials import Trial, TrialTally
 
@@ -13,7 +13,7 @@ TASK = "support"
 def train(store: Store, version: str, stage: Stage | None, now: float = 1.0) -> StudentRecord:
     serving = stage is None
     record = StudentRecord(version, TASK, now, "somewhere", serving, "passed", "{}", stage=stage)
-    assert store.roster.close_run(store.roster.task_states().get(TASK, TaskState(TASK)), record)
+    assert store.roster.close_run(store.roster.task_state(TASK), record)
     return record
 
 
