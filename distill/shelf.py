@@ -21,6 +21,7 @@ from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.train import Run
 from policies import rollout
+from policies.rules import NEVER_ASKED
 from telemetry.exchange import Exchange, StudentRecord
 from telemetry.store import Store
 from telemetry.turnout import asked_first, turnouts, without_student
@@ -83,7 +84,8 @@ class Shelf:
             formers[version].turnout = turnout
             formers[version].recall(exchanges)
             formers[version].forget_others(exchanges)
-        return weighted(data, list(formers.values()), without_student(engine, task, since))
+        alone = without_student(engine, task, since, NEVER_ASKED)
+        return weighted(data, list(formers.values()), alone)
 
     def record(
         self, task: str, version: str, run: Run, card: str, steps: RolloutSettings

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from policies.formats import fits
+
+Unanswerable = Literal["tools", "modality", "n", "logit_bias"]
+"""Why no student can answer a request, whatever its text is."""
+
+NEVER_ASKED = (*get_args(Unanswerable), "length")
+"""Why no student is asked about a request, whenever it comes: for what it is."""
 
 _TOOLS = ("tools", "functions", "web_search_options")
 _PLAIN_PARTS = ("text", "refusal")
 
 
-def needs_teacher(body: Mapping[str, Any]) -> str | None:
+def needs_teacher(body: Mapping[str, Any]) -> Unanswerable | None:
     """Why no student can answer a valid request whatever its text is; None if one can."""
     if any(body.get(name) for name in _TOOLS) or _uses_tools(body["messages"]):
         return "tools"

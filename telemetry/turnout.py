@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Engine, case, func, select
 
 from telemetry.schema import exchanges
-
-_NEVER_ASKED = ("tools", "modality", "n", "length")
-"""Why no student is asked about a request, whenever it comes: for what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +65,10 @@ def turnouts(
     return found
 
 
-def without_student(engine: Engine, task: str, since: float) -> int:
+def without_student(engine: Engine, task: str, since: float, never: Collection[str]) -> int:
     """How many requests of ``task`` the teacher answered because no student was asked, though one
-    could have been: those alone are like the ones that students are asked about. Blocks."""
+    could have been: those alone are like the ones that students are asked about. For the reasons
+    ``never`` none is. Blocks."""
     of = exchanges.c
     query = select(func.count()).where(
         of.task == task,
@@ -78,7 +76,7 @@ def without_student(engine: Engine, task: str, since: float) -> int:
         of.status == 200,
         of.route == "teacher",
         of.student.is_(None),
-        of.reason.not_in(_NEVER_ASKED),
+        of.reason.not_in(never),
     )
     with engine.connect() as connection:
         return int(connection.scalar(query) or 0)

@@ -21,6 +21,7 @@ from distill.evaluation.strata import Floors, Strata
 from distill.students.extraction.answers import find
 from distill.students.extraction.training import train
 from policies.promise import Promise
+from policies.rules import NEVER_ASKED
 from router.demo.ledger import audits_due
 from router.whatif.explained import Explained
 from telemetry.audits import AuditTally
@@ -174,10 +175,11 @@ def test_what_only_the_teacher_can_do_is_not_like_what_came_before_a_student(
     assert stored(server, ask(server, **task, **seen)).reason == "modality"
     assert stored(server, ask(server, **task, **seen, **terms(bound=0.01))).reason == "modality"
     assert stored(server, ask(server, **task, n=2)).reason == "n"
+    assert stored(server, ask(server, **task, logit_bias={"1734": 1})).reason == "logit_bias"
     assert stored(server, ask(server, metadata={"task": TASK}, n=2)).student is None
     store = server.store()
-    assert without_student(store.engine, "pictures", plain.created) == 1
-    assert without_student(store.engine, TASK, plain.created) == 0
+    assert without_student(store.engine, "pictures", plain.created, NEVER_ASKED) == 1
+    assert without_student(store.engine, TASK, plain.created, NEVER_ASKED) == 0
     store.close()
 
 

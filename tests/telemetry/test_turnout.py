@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from policies.rules import NEVER_ASKED
 from telemetry.exchange import Exchange
 from telemetry.store import Store
 from telemetry.turnout import Turnout, asked_first, turnouts, without_student
@@ -40,6 +41,7 @@ def test_turnout_by_student_and_what_it_was_sure_of(store: Store) -> None:
             exchange("picture", reason="modality"),
             exchange("call", reason="tools"),
             exchange("several", reason="n"),
+            exchange("biased", reason="logit_bias"),
             exchange("long", reason="length"),
             opinion("a1", "a", 0.9, 0.05),
             opinion("a2", "a", 0.8, 0.25),
@@ -50,7 +52,7 @@ def test_turnout_by_student_and_what_it_was_sure_of(store: Store) -> None:
         ]
     )
     assert asked_first(store.engine, "support", 5.0) == ["a", "b"]
-    assert without_student(store.engine, "support", 5.0) == 1
+    assert without_student(store.engine, "support", 5.0, NEVER_ASKED) == 1
     found = turnouts(store.engine, "support", 5.0, {"a": 0.8, "b": 0.5, "unknown": 0.5})
     assert found == {
         "a": Turnout(2, 0.3, 1, 1.0),
