@@ -31,7 +31,7 @@ from router.checks import (
 )
 from router.errors import InvalidRequestError
 from router.terms import Terms
-from router.upstreams.hints import in_own_words
+from router.upstreams.thinking import in_own_words
 from telemetry.exchange import Dialect
 
 MAX_TOP_LOGPROBS = 20

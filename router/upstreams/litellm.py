@@ -15,10 +15,9 @@ from router.errors import UpstreamBrokenError, UpstreamError
 from router.upstreams import gemini, translation, vectors
 from router.upstreams.base import Timeouts
 from router.upstreams.parameters import Parameters
-from router.upstreams.thinking import resumable
+from router.upstreams.thinking import is_claude, resumable
 
 _GEMINI = "gemini/"
-_CLAUDE = "claude"
 
 
 class LitellmUpstream:
@@ -98,7 +97,7 @@ class LitellmUpstream:
             if self.model.startswith(_GEMINI):
                 self._client = gemini.client()
         arguments = self._parameters.translatable(body)
-        if _CLAUDE in self.model.lower():
+        if is_claude(self.model):
             arguments = resumable(arguments, adapts=self._adapts)
         try:
             async with asyncio.timeout(silence_s):

@@ -1,4 +1,4 @@
-"""Claude's thinking while functions are called.
+"""How Claude is told to think, and its thinking while functions are called.
 
 Where thinking has a budget, Anthropic refuses results of functions that were not called after
 thinking, as they were not where another model called them or a caller kept no ``thinking_blocks``.
@@ -9,9 +9,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from router.upstreams.hints import without
+
 Object = dict[str, Any]
 
-_THINKING = frozenset({"thinking", "reasoning_effort"})
+CLAUDES_MODES = ("enabled", "disabled", "adaptive")
+"""Types of ``thinking`` that a Claude model takes without a beta."""
+
+_THINKING = frozenset({"thinking"})
+_EFFORT = frozenset({"reasoning_effort"})
+_THOUGHT = frozenset({"thinking_blocks"})
+
+
+def is_claude(model: str) -> bool:
+    return "claude" in model.lower()
+
+
+def in_own_words(model: str, body: Object) -> Object:
+    """A chat completion request that came through the Messages API, with what ``model`` knows of
+    the two things that it says about thinking: Claude's own ``thinking``, and the
+    ``reasoning_effort`` of all others, whose highest is "xhigh".
+
+    Claude's thinking has a budget or none at all whatever the effort. Adaptive thinking needs no
+    word beside an effort.
+    """
+    thinking, effort = body.get("thinking"), body.get("reasoning_effort")
+    if not is_claude(model):
+        said = without(_THINKING, body)
+        return {**said, "reasoning_effort": "xhigh"} if effort == "max" else said
+    if thinking is None or effort is None:
+        return body
+    settled = thinking["type"] in ("enabled", "disabled")
+    return without(_EFFORT if settled else _THINKING, body)
 
 
 def resumable(request: Object, *, adapts: bool) -> Object:
@@ -20,15 +49,12 @@ def resumable(request: Object, *, adapts: bool) -> Object:
     ``adapts`` says that the model decides itself when to think, unless it is given a budget.
     """
     has_budget = not adapts or (request.get("thinking") or {}).get("type") == "enabled"
-    if not has_budget or _THINKING.isdisjoint(request) or not _is_unthought(request["messages"]):
+    asked = _THINKING | _EFFORT
+    if not has_budget or asked.isdisjoint(request) or not _is_unthought(request["messages"]):
         return request
-    plain = {name: value for name, value in request.items() if name not in _THINKING}
     # Who does not think may not have thought before.
-    plain["messages"] = [
-        {name: value for name, value in message.items() if name != "thinking_blocks"}
-        for message in request["messages"]
-    ]
-    return plain
+    messages = [without(_THOUGHT, message) for message in request["messages"]]
+    return {**without(asked, request), "messages": messages}
 
 
 def _is_unthought(messages: Sequence[Mapping[str, Any]]) -> bool:

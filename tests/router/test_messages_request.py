@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from router.dialects.messages.dialect import MessagesDialect
 from router.errors import InvalidRequestError
 from router.request import read_object
-from router.upstreams.hints import in_own_words
+from router.upstreams.thinking import in_own_words
 from tests.router.test_messages_stream import inputs, texts
 
 Object = dict[str, Any]

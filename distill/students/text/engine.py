@@ -111,10 +111,10 @@ class Engine:
 
         random = sampling.temperature > 0
         self._generator.generate_batch(
-            [self._vocabulary.tokens(questions[i]) for i in batch],
+            [vocabulary.tokens(questions[i]) for i in batch],
             max_length=sampling.most_tokens,
             include_prompt_in_result=False,
-            end_token=self._vocabulary.tokens([self._vocabulary.end]),
+            end_token=vocabulary.tokens([vocabulary.end]),
             return_end_token=True,
             return_scores=True,
             sampling_topk=0 if random else 1,

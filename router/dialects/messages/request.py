@@ -3,7 +3,7 @@
 What OpenAI's API has no words for is spelled as litellm does, which gives it back to an Anthropic
 model unchanged: ``thinking_blocks`` of an assistant message, ``cache_control`` of parts and tools.
 How hard to think is said twice, in Claude's words and in those of others: who answers decides
-(``router.upstreams.hints.in_own_words``).
+(``router.upstreams.thinking.in_own_words``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from router.dialects.messages.schema import (
     UrlSource,
     UserTurn,
 )
-from router.upstreams.hints import CLAUDES_MODES
+from router.upstreams.thinking import CLAUDES_MODES
 
 Object = dict[str, Any]
 
