@@ -39,8 +39,9 @@ def shared_server(
     bare = "retries: 0, breaker_failures: 1000000"
     config.write_text(
         f"""
-        teacher: {{timeout_s: 1, {bare}}}
+        teacher: {{{bare}}}
         models:
+          impatient: {{model: gpt-5.4, base_url: "{shared_upstream.url}", timeout_s: 1, {bare}}}
           other:
             {{model: gpt-5.4-mini, base_url: "{shared_upstream.url}", api_key: other-key, {bare}}}
           gone: {{model: gpt-5.4, base_url: "http://127.0.0.1:9/v1", {bare}}}
@@ -55,7 +56,7 @@ def shared_server(
 
 @pytest.fixture
 def server(shared_server: Server, upstream: StubUpstream) -> Server:
-    """A server whose teacher is ``upstream``, with a deadline of a second and hardly any audits."""
+    """A server whose teacher is ``upstream``, with hardly any audits."""
     return shared_server
 
 

@@ -68,7 +68,7 @@ def test_past_the_deadline(server: Server, upstream: StubUpstream, stream: bool)
     upstream.delay_s = 3.0
     started = time.monotonic()
     with pytest.raises(openai.InternalServerError) as caught:
-        server.client().chat.completions.create(model="auto", messages=MESSAGES, stream=stream)
+        server.client().chat.completions.create(model="impatient", messages=MESSAGES, stream=stream)
     assert caught.value.status_code == 504
     assert caught.value.code == "upstream_timeout"
     assert time.monotonic() - started < upstream.delay_s

@@ -65,7 +65,6 @@ def running(
     environment = {
         "PROTEGE_LOOP__ENABLED": "false",
         "PROTEGE_POLICY__AUDIT_RATE": "0.000001",
-        "PROTEGE_TEACHER__TIMEOUT_S": "1",
         "PROTEGE_TEACHER__RETRIES": "0",
         "PROTEGE_TEACHER__BREAKER_FAILURES": "1000000",
     }
