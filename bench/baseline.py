@@ -36,11 +36,11 @@ from config.settings import PolicySettings, Settings
 from distill import gate
 from distill.answers import closed_set
 from distill.data.dataset import common_head
+from distill.runs.prospects import NEW_EVIDENCE
 from distill.students import fitting
 from distill.students.base import Prediction
 from distill.students.classifier import Classifier
 from distill.students.encoder import EncoderError, SentenceEncoder
-from distill.train import NEW_EVIDENCE
 from policies.agreement import agree
 from policies.calibration import Outcomes, attempt_delta
 from router.demo.report import Outcome, Summary, summarise
@@ -160,7 +160,7 @@ class _Task:
             self._run = _Run(ends_s, self._retrain())
 
     def _retrain(self) -> _Student | None:
-        """As ``distill.train.retrain``, with the plain student; None where it is not promoted."""
+        """As a run of a label student, with the plain one; None where it is not promoted."""
         if len(self._heard) < NEW_EVIDENCE * self._tested_on:
             return None
         answers = [self._answers[position] for position in self._heard]

@@ -28,15 +28,16 @@ from rich.table import Table
 
 from bench.stream import read
 from config.settings import LoopSettings, PolicySettings
-from distill import train_encoder
 from distill.data import duplicates
 from distill.data.dataset import Dataset, Example, common_head
+from distill.runs import own_encoder
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.students import label
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import frequent_labels
 from distill.students.text.student import held_out
-from distill.train import retrain
 from policies.agreement import agree
 from router.demo import evals
 from telemetry.exchange import TaskState
@@ -136,7 +137,7 @@ def _measure(task: Task, encoder: SentenceEncoder, tune: bool) -> list[Figures]:
     def ladder(tuned: SentenceEncoder | None) -> list[Prediction]:
         """What the gate's choice says of each, sure enough or not; nothing where there is none."""
         policy, state = PolicySettings(alpha=_ALPHA), TaskState(task.name)
-        run = retrain(task.name, "bench", data, None, state, policy, encoder, tuned=tuned)
+        run = retrain(Challenge("bench", data, state, policy), encoder, tuned=tuned)
         if run.ladder is None:
             return [Prediction("", 0.0)] * len(task.asked)
         return run.ladder.predict(task.asked)
@@ -170,7 +171,7 @@ def _tuned(task: Task, data: Dataset, encoder: SentenceEncoder) -> SentenceEncod
     """The task's own encoder, tuned in the time that the loop allows; None where it has none."""
     state, cpu_s = TaskState(task.name), 60 * LoopSettings().tuning_minutes
     cache = _WORK / "encoder"
-    own = train_encoder.tune(state, len(data), data, _ALPHA, encoder, cache, cpu_s=cpu_s)
+    own = own_encoder.tune(state, len(data), data, _ALPHA, encoder, cache, cpu_s=cpu_s)
     if own is None:
         return None
     print(json.dumps(asdict(own)), flush=True)

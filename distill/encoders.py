@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from distill import train_encoder
 from distill.card import placed_share
 from distill.data.dataset import Dataset
+from distill.runs import own_encoder
+from distill.runs.own_encoder import Own
 from distill.students.damaged import DamagedError
 from distill.students.encoder import FOLDER, SentenceEncoder
 from distill.students.ladder import encoder_named
-from distill.train_encoder import Own
 from telemetry.exchange import StudentRecord, TaskState
 
 _TOLD_APART = len("tuned-") + 4
@@ -30,7 +30,7 @@ class Encoders:
         self.folder = data / FOLDER
         self._general = general
         self._opened: dict[str, SentenceEncoder] = {}
-        self._own = train_encoder.newest(self.folder)
+        self._own = own_encoder.newest(self.folder)
         """By task."""
         self._tried: dict[tuple[str, float], int] = {}
         """By task and epoch, the answers with which an encoder was last to be tuned."""
@@ -81,7 +81,7 @@ class Encoders:
         own, tuned_on = self._own.get(state.task), self._tried.get((state.task, state.epoch), 0)
         if own is not None and own.epoch == state.epoch:
             tuned_on = max(tuned_on, own.answers)
-        if not train_encoder.is_due(answers, placed_share(students), tuned_on):
+        if not own_encoder.is_due(answers, placed_share(students), tuned_on):
             return False
         self._tried[state.task, state.epoch] = answers
         return True
@@ -95,7 +95,7 @@ class Encoders:
             # One without files, or whose files are damaged, serves nobody.
             with contextlib.suppress(DamagedError):
                 read.add(encoder_named(self._data / record.path))
-        train_encoder.prune(self.folder, own.task, read)
+        own_encoder.prune(self.folder, own.task, read)
 
     def discard(self, own: Own) -> None:
         """Delete one that nobody is to read with."""

@@ -18,16 +18,19 @@ from typing import Any
 import orjson
 
 from config.settings import Settings
-from distill import schedule, train_encoder
+from distill import schedule
 from distill.card import Verdict
 from distill.data.dataset import Dataset, build
 from distill.data.reach import Former, weighted
+from distill.runs import own_encoder
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
+from distill.runs.own_encoder import Own
+from distill.runs.run import Run
 from distill.students.apart import TrainingError
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
-from distill.train import Run, retrain
-from distill.train_encoder import Own
 from distill.trainer import MOST_ANSWERS
 from policies.agreement import agree
 from policies.promise import breach
@@ -287,11 +290,11 @@ class Play:
         share = 0.0 if self._champion is None else self._champion.share
         if self._encoder is None or self._tuned is None or not self._loop.tuning_minutes:
             return False
-        if not train_encoder.is_due(self._answers, share, self._tuned_on):
+        if not own_encoder.is_due(self._answers, share, self._tuned_on):
             return False
         self._tuned_on = self._answers
         try:
-            own = train_encoder.tune(
+            own = own_encoder.tune(
                 self._state,
                 self._answers,
                 build(list(self._evidence), self._private),
@@ -324,12 +327,7 @@ class Play:
         data = weighted(data, self._formers, self._alone)
         try:
             run = retrain(
-                _TASK,
-                data.version,
-                data,
-                self._champion,
-                self._state,
-                self._policy,
+                Challenge(data.version, data, self._state, self._policy, self._champion),
                 self._encoder,
                 tuned=self._read(data),
                 renewed=renewed,

@@ -16,10 +16,10 @@ from distill.data import reach
 from distill.data.dataset import Dataset
 from distill.data.reach import Former, weighted
 from distill.leftovers import abandoned
+from distill.runs.run import Run
 from distill.students.damaged import DamagedError
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
-from distill.train import Run
 from policies import rollout
 from policies.rules import NEVER_ASKED
 from telemetry.exchange import Exchange, StudentRecord

@@ -22,23 +22,24 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 from threadpoolctl import threadpool_limits
 
-from distill import registry, schedule, train_encoder, train_hosted, train_text
+from distill import registry, schedule
 from distill.card import Card, DataCard, Expected, Learnt
 from distill.data.card import card as data_card
-from distill.data.dataset import Dataset, build
+from distill.data.dataset import build
 from distill.encoders import Encoders
 from distill.handover import SETTINGS_VARIABLE, TrainerSettings
 from distill.progress import CancelledError, Progress
+from distill.runs import hosted, label, own_encoder, text
+from distill.runs.challenge import Challenge
+from distill.runs.hosted import Evidence
+from distill.runs.run import Run
 from distill.schedule import LastRun
 from distill.shelf import Shelf
 from distill.students.encoder import EncoderError, forget_before
-from distill.students.ladder import Ladder
 from distill.students.text import language
 from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
 from distill.students.text.student import Start
-from distill.train import Run, retrain
-from distill.train_hosted import Evidence
 from distill.worth import Worth, worth
 from telemetry import jobs, runs, trials, tryouts
 from telemetry.exchange import PICO, Exchange, StudentRecord, TaskState
@@ -70,9 +71,8 @@ _SLUG_LENGTH = 40
 _SCRATCH = "training"
 """Folder that text students are trained in, below that of the data."""
 
-Train = Callable[[str, str, Dataset, Ladder | None, TaskState], Run | None]
-"""Makes a run of a task, a version, its data, its champion and its state; None where it is not
-worth one."""
+Train = Callable[[Challenge], Run | None]
+"""Makes a run; None where the challenge is not worth one."""
 
 Work = Callable[[Progress, Worth | None], Outcome | None]
 """Does a job of which so much is expected; what it came to, None where there was nothing to do.
@@ -136,7 +136,7 @@ class Trainer:
         job, answers = turn
         started = time.monotonic()
         if job.model == "ngrams":
-            self._train(job, answers, "-ngrams", self._ngrams_run)
+            self._train(job, answers, "-ngrams", label.retrain)
         else:
             self._train(job, answers, self._encoders.suffix(job.task), self._label_run)
         took_s = time.monotonic() - started
@@ -192,24 +192,13 @@ class Trainer:
             state = self._store.roster.task_state(task)
             engine = self._store.engine
             made = tryouts.made(engine, task, model, state.epoch)
-            if train_hosted.is_due(self._store.roster.students(task), model, len(made)):
+            if hosted.is_due(self._store.roster.students(task), model, len(made)):
                 job = jobs.begin(engine, state, time.time(), model="hosted")
                 if job is not None:
                     costs = tryouts.teacher_costs(engine, task, model, state.epoch)
-                    train = partial(self._hosted_run, Evidence(model, made, costs))
+                    evidence = Evidence(model, made, costs)
+                    train = partial(hosted.retrain, evidence=evidence)
                     self._train(job, answers, f"-{_slug(model)}", train)
-
-    def _hosted_run(
-        self,
-        evidence: Evidence,
-        task: str,
-        version: str,
-        data: Dataset,
-        champion: Ladder | None,
-        state: TaskState,
-    ) -> Run | None:
-        policy = self._settings.policy
-        return train_hosted.retrain(task, version, data, champion, state, policy, evidence)
 
     def _start_aside(self) -> None:
         """Begin with what takes minutes, where any is due and nothing else of the kind goes on."""
@@ -219,9 +208,9 @@ class Trainer:
             state = self._store.roster.task_state(task)
             students = self._store.roster.students(task)
             work: Callable[[TaskState, int], None]
-            if self._language is not None and train_text.is_due(students, answers):
+            if self._language is not None and text.is_due(students, answers):
                 self._writing, work = task, self._write
-            elif (waiting := train_text.waiting(students, state, answers)) is not None:
+            elif (waiting := text.waiting(students, state, answers)) is not None:
                 work = partial(self._test_again, waiting.version)
             elif self._settings.loop.tuning_minutes and self._encoders.may_tune(
                 state, answers, students
@@ -260,7 +249,7 @@ class Trainer:
         assert encoders.general is not None, "there is something to tune"
         if not self._pays(progress, expected):
             return None
-        own = train_encoder.tune(
+        own = own_encoder.tune(
             state,
             answers,
             build(self._answers_of(state)[0], settings.dataset.private),
@@ -328,57 +317,33 @@ class Trainer:
             return
         self._store.roster.put_off(job.task, answers, job.created, time.time())
 
-    def _label_run(
-        self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
-    ) -> Run:
+    def _label_run(self, challenge: Challenge) -> Run:
         encoders = self._encoders
-        tuned = encoders.own(task, data)
-        return retrain(
-            task,
-            version,
-            data,
-            champion,
-            state,
-            self._settings.policy,
+        tuned = encoders.own(challenge.task, challenge.data)
+        return label.retrain(
+            challenge,
             encoders.general,
             tuned=tuned,
             encoder_comes=encoders.comes,
-            renewed=tuned is not None and encoders.is_new(state),
+            renewed=tuned is not None and encoders.is_new(challenge.state),
             sift=self._settings.dataset.suspects == "drop",
         )
 
-    def _ngrams_run(
-        self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
-    ) -> Run:
-        return retrain(task, version, data, champion, state, self._settings.policy, None)
-
-    def _text_run(
-        self, task: str, version: str, data: Dataset, champion: Ladder | None, state: TaskState
-    ) -> Run | None:
+    def _text_run(self, challenge: Challenge) -> Run | None:
         assert self._language is not None, "a text student starts from a language model"
         folder, loop = self._settings.data, self._settings.loop
         start = Start(
             self._language,
             folder / "language",
-            self._scratch(task),
+            self._scratch(challenge.task),
             Recipe(cpu_s=60 * loop.text_minutes, on_policy=loop.on_policy),
             loop.language_layers,
             self._teacher,
         )
-        policy = self._settings.policy
-        return train_text.retrain(task, version, data, champion, state, policy, start)
+        return text.retrain(challenge, start)
 
-    def _retest(
-        self,
-        waiting: str,
-        _task: str,
-        version: str,
-        data: Dataset,
-        champion: Ladder | None,
-        state: TaskState,
-    ) -> Run | None:
-        policy, former = self._settings.policy, self._shelf.former(waiting)
-        return train_text.retest(version, data, champion, state, policy, former)
+    def _retest(self, waiting: str, challenge: Challenge) -> Run | None:
+        return text.retest(challenge, self._shelf.former(waiting))
 
     def _scratch(self, task: str) -> Path:
         """The folder that a text student of ``task`` is trained in."""
@@ -421,7 +386,8 @@ class Trainer:
         if not self._pays(progress, expected):
             self._put_off(progress.job, answers)
             return None
-        run = train(task, version, data, self._shelf.champion(task), state)
+        policy, champion = self._settings.policy, self._shelf.champion(task)
+        run = train(Challenge(version, data, state, policy, champion))
         if run is None:
             progress.discard()
             return None

@@ -1,7 +1,7 @@
 """Sentence embeddings: what dearer label rungs read beside n-grams.
 
 The encoder runs in ONNX Runtime in 8-bit integers; torch exports it once into a cache folder. There
-are also encoders of a task's own (``distill.train_encoder``), in folders of that cache.
+are also encoders of a task's own (``distill.runs.own_encoder``), in folders of that cache.
 """
 
 from __future__ import annotations

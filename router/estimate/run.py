@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from config.settings import Settings
 from distill.forecast import Request
+from distill.runs.own_encoder import LEAST
 from distill.students.encoder import EncoderError, SentenceEncoder
-from distill.train_encoder import LEAST
 from router.estimate.logged import Bad, EstimateError, Log, Logged
 from router.estimate.play import Rules, play_files
 from router.estimate.pricing import Pricing

@@ -11,7 +11,7 @@ import typer
 from bench.baseline import Request, main, read_stream, run
 from config.loading import load
 from distill import gate
-from distill.train import NEW_EVIDENCE
+from distill.runs.prospects import NEW_EVIDENCE
 from policies.calibration import attempt_delta
 
 

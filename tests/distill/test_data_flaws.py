@@ -7,7 +7,8 @@ import pytest
 from config.settings import PolicySettings
 from distill.data.dataset import build
 from distill.data.flaws import flaw
-from distill.train import retrain
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from telemetry.exchange import TaskState
 from tests.distill.synthetic import exchange, exchanges, messages, stream
 
@@ -70,7 +71,7 @@ def test_flawed_answers_are_evidence_but_no_lesson():
     data = build(rows)
     assert data.evidence == len(data) == 340
     assert data.flaws == {"refusal": 40}
-    run = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None)
+    run = retrain(Challenge("v", data, TaskState("t"), PolicySettings()))
     assert run.ladder is not None
     assert REFUSALS[0] not in run.labels
     # It has learnt that such requests are not for it.

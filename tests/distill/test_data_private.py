@@ -14,8 +14,9 @@ from config.settings import PolicySettings
 from distill.data.dataset import build
 from distill.data.private import find, mask
 from distill.forecast import Play, Request
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.students.ladder import Ladder
-from distill.train import retrain
 from router.students.serving import Student
 from telemetry.exchange import TaskState
 from telemetry.prices import Usage
@@ -146,7 +147,7 @@ def mail_tasks(count, seed=0):
 
 def test_a_student_of_masked_texts_answers_in_the_words_of_its_caller(tmp_path):
     data = build(exchanges(mail_tasks(250)), "mask")
-    run = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None)
+    run = retrain(Challenge("v", data, TaskState("t"), PolicySettings()))
     assert run.labels == ("[EMAIL_1]",)
     assert run.ladder is not None
     run.ladder.save(tmp_path)
@@ -169,7 +170,7 @@ def test_no_student_agrees_with_an_address_that_its_caller_did_not_give():
         for i, (text, own) in enumerate(mail_tasks(250))
     ]
     data = build(exchanges(pairs), "mask")
-    run = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None)
+    run = retrain(Challenge("v", data, TaskState("t"), PolicySettings()))
     assert not run.verdict.promoted
 
 

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from config.settings import PolicySettings
 from distill.data.dataset import build
 from distill.evaluation.temporal import newest
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
+from distill.runs.own_encoder import tune
 from distill.students.extraction.answers import find
 from distill.students.extraction.decoding import likeliest
 from distill.students.extraction.rung import ExtractionRung
@@ -21,8 +24,6 @@ from distill.students.extraction.shape import Extraction, Slot
 from distill.students.extraction.tokens import MOST, Tokens, features
 from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
-from distill.train import retrain
-from distill.train_encoder import tune
 from telemetry.exchange import TaskState
 from tests.distill.synthetic import exchanges, stream
 
@@ -210,7 +211,7 @@ def test_a_rung_is_as_sure_as_it_is_right():
 @pytest.mark.parametrize("make", [orders, objects])
 def test_a_task_that_asks_for_what_stands_there_gets_a_student(tmp_path, make):
     data = build(exchanges(make(400)))
-    result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
+    result = retrain(Challenge("v1", data, TaskState("support"), PolicySettings()))
     assert result.verdict.promoted, result.verdict.reason
     assert result.rungs == ("extraction",)
     assert result.verdict.share > 0.8
@@ -223,7 +224,7 @@ def test_a_task_that_asks_for_what_stands_there_gets_a_student(tmp_path, make):
     assert student.predict(fresh) == result.ladder.predict(fresh)
     # The next is measured by it.
     more = build(exchanges(make(600)))
-    again = retrain("support", "v2", more, student, TaskState("support"), PolicySettings(), None)
+    again = retrain(Challenge("v2", more, TaskState("support"), PolicySettings(), student))
     assert "the champion" in again.verdict.reason
 
 
@@ -234,7 +235,7 @@ def test_no_refusal_is_learnt():
         for i, (text, answer) in enumerate(orders(400))
     ]
     data = build(exchanges(pairs))
-    result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
+    result = retrain(Challenge("v1", data, TaskState("support"), PolicySettings()))
     assert result.rungs == ("extraction",)
     assert result.ladder is not None
     (rung,) = result.ladder.rungs
@@ -263,7 +264,7 @@ def test_no_encoder_is_tuned_to_what_is_copied(tmp_path):
 def test_a_task_of_few_labels_is_not_copied():
     rows = exchanges([(f"{text} {answer}", answer) for text, answer in stream(400)])
     data = build(rows)
-    result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
+    result = retrain(Challenge("v1", data, TaskState("support"), PolicySettings()))
     assert result.rungs == ("ngram",)
 
 
@@ -282,7 +283,7 @@ def test_what_stands_in_a_request_may_be_told_by_what_else_does():
     found = find([text for text, _ in pairs], [answer for _, answer in pairs])
     assert found is not None
     assert found.cover == 1.0
-    result = retrain("support", "v1", data, None, TaskState("support"), PolicySettings(), None)
+    result = retrain(Challenge("v1", data, TaskState("support"), PolicySettings()))
     assert result.verdict.promoted, result.verdict.reason
     assert result.rungs == ("ngram",)
     assert set(said.values()) <= set(result.labels)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from config.settings import PolicySettings
 from distill.data.dataset import build
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.students.extraction import decoding
 from distill.students.extraction.answers import find
 from distill.students.extraction.marking import marks
@@ -20,7 +22,6 @@ from distill.students.extraction.shape import Extraction, Series, Slot
 from distill.students.extraction.tokens import MOST, Tokens
 from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
-from distill.train import retrain
 from policies.agreement import agree
 from telemetry.exchange import TaskState
 from tests.distill.synthetic import exchanges
@@ -270,7 +271,7 @@ def test_it_is_sure_of_the_lists_that_it_has_right():
 @pytest.mark.parametrize("make", [plain, objects, sorts])
 def test_a_task_of_lists_gets_a_student(tmp_path, make):
     data = build(exchanges(make(500)))
-    result = retrain("notes", "v1", data, None, TaskState("notes"), PolicySettings(), None)
+    result = retrain(Challenge("v1", data, TaskState("notes"), PolicySettings()))
     assert result.verdict.promoted, result.verdict.reason
     assert result.rungs == ("extraction",)
     assert result.ladder is not None

@@ -8,7 +8,7 @@ import pytest
 from config.loading import load
 from distill import forecast
 from distill.forecast import Play, Request
-from distill.train import retrain
+from distill.runs.label import retrain
 from telemetry.prices import Usage
 from tests.distill.synthetic import WORDS, messages, stream
 
@@ -105,9 +105,9 @@ def test_rules_come_before_students():
 def test_what_no_student_can_answer_makes_no_audit_count_for_less(monkeypatch):
     tested = []
 
-    def noted(task, version, data, *rest, **more):
-        tested.append(data)
-        return retrain(task, version, data, *rest, **more)
+    def noted(challenge, *rest, **more):
+        tested.append(challenge.data)
+        return retrain(challenge, *rest, **more)
 
     monkeypatch.setattr(forecast, "retrain", noted)
     often = load(flags={"loop": {"growth": 1.1}})

@@ -16,15 +16,16 @@ from config.settings import (
     PolicySettings,
     RolloutSettings,
 )
-from distill import train_hosted
 from distill.card import Card
 from distill.data.dataset import Dataset, build
 from distill.handover import TrainerSettings
+from distill.runs import hosted as hosted_run
+from distill.runs.challenge import Challenge
+from distill.runs.hosted import Evidence
+from distill.runs.run import Run
 from distill.students import hosted
 from distill.students.hosted import HostedRung
 from distill.students.ladder import Ladder
-from distill.train import Run
-from distill.train_hosted import Evidence
 from distill.trainer import Trainer
 from policies.calibration import attempt_delta
 from telemetry import jobs, tryouts
@@ -75,8 +76,8 @@ def evidence(made: dict[str, Tryout]) -> Evidence:
 
 
 def retrain(data: Dataset, made: dict[str, Tryout], champion: Ladder | None = None) -> Run | None:
-    state = TaskState(TASK)
-    return train_hosted.retrain(TASK, "v1", data, champion, state, POLICY, evidence(made))
+    challenge = Challenge("v1", data, TaskState(TASK), POLICY, champion)
+    return hosted_run.retrain(challenge, evidence(made))
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,8 @@ def test_a_test_counts_if_only_the_n_grams_before_the_model_were_worth_one() -> 
         for name, tryout in tried(exchanges).items()
     }
     policy, state = PolicySettings(), TaskState(TASK)
-    run = train_hosted.retrain(TASK, "v1", build(exchanges), None, state, policy, evidence(made))
+    challenge = Challenge("v1", build(exchanges), state, policy)
+    run = hosted_run.retrain(challenge, evidence(made))
     assert run is not None
     assert not run.verdict.promoted
     assert run.verdict.reason == "no threshold meets the bound"
@@ -239,10 +241,10 @@ def test_the_loop_trains_it_and_puts_it_into_service(
     tested = Card.parse(record.card).hosted
     assert tested is not None
     assert tested.tryouts == 500
-    assert not train_hosted.is_due(store.roster.students(TASK), MODEL, 700)
-    assert train_hosted.is_due(store.roster.students(TASK), MODEL, 750)
-    assert train_hosted.is_due(store.roster.students(TASK), "another", 1)
-    assert not train_hosted.is_due([], MODEL, 0)
+    assert not hosted_run.is_due(store.roster.students(TASK), MODEL, 700)
+    assert hosted_run.is_due(store.roster.students(TASK), MODEL, 750)
+    assert hosted_run.is_due(store.roster.students(TASK), "another", 1)
+    assert not hosted_run.is_due([], MODEL, 0)
     (job,) = [job for job in jobs.page(store.engine, 10, None, {}) if job.student == record.version]
     assert (job.model, job.status) == ("hosted", "succeeded")
     assert tryouts.spent(store.engine, 0.0) == 500 * 100

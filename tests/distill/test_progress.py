@@ -13,7 +13,9 @@ from config.settings import LoopSettings, PolicySettings
 from distill import trainer as trainers
 from distill.card import Card
 from distill.handover import TrainerSettings
-from distill.train import retrain
+from distill.runs import label
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.trainer import Trainer
 from telemetry import jobs, runs
 from telemetry.jobs import Job
@@ -61,7 +63,7 @@ def test_a_run_that_breaks_is_a_job_that_failed(
     def broken(*_arguments: Any, **_options: Any) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(trainers, "retrain", broken)
+    monkeypatch.setattr(label, "retrain", broken)
     store.write(exchanges(stream(300)))
     pass_once(store)
     (job,) = jobs.page(store.engine, 9, None, {})
@@ -77,7 +79,7 @@ def test_what_is_cancelled_while_it_trains_leaves_nothing(
         assert jobs.cancel(store.engine, job.id, time.time())
         return retrain(*arguments, **options)
 
-    monkeypatch.setattr(trainers, "retrain", cancelled)
+    monkeypatch.setattr(label, "retrain", cancelled)
     store.write(exchanges(stream(300)))
     pass_once(store)
     (job,) = jobs.page(store.engine, 9, None, {})
@@ -96,14 +98,14 @@ def test_two_trainers_of_a_store_share_what_is_due(
     store.write(exchanges(stream(400), "first") + exchanges(stream(300), "second"))
     trained = []
 
-    def beside(task: str, *arguments: Any, **options: Any) -> Any:
-        trained.append(task)
+    def beside(challenge: Challenge, *arguments: Any, **options: Any) -> Any:
+        trained.append(challenge.task)
         if len(trained) == 1:
             pass_once(store)
             pass_once(store)
-        return retrain(task, *arguments, **options)
+        return retrain(challenge, *arguments, **options)
 
-    monkeypatch.setattr(trainers, "retrain", beside)
+    monkeypatch.setattr(label, "retrain", beside)
     pass_once(store)
     assert trained == ["first", "second"]
     assert len(jobs.page(store.engine, 9, None, {})) == 2
@@ -114,14 +116,14 @@ def test_what_is_asked_for_waits_for_the_loops_own_run_of_the_task(
 ) -> None:
     trained = []
 
-    def beside(task: str, *arguments: Any, **options: Any) -> Any:
-        trained.append(task)
+    def beside(challenge: Challenge, *arguments: Any, **options: Any) -> Any:
+        trained.append(challenge.task)
         if len(trained) == 1:
-            jobs.add(store.engine, Job("ftjob-asked", 1.0, task, "caller"), "created")
+            jobs.add(store.engine, Job("ftjob-asked", 1.0, challenge.task, "caller"), "created")
             pass_once(store)
-        return retrain(task, *arguments, **options)
+        return retrain(challenge, *arguments, **options)
 
-    monkeypatch.setattr(trainers, "retrain", beside)
+    monkeypatch.setattr(label, "retrain", beside)
     store.write(exchanges(stream(300)))
     pass_once(store)
     asked = jobs.find(store.engine, "ftjob-asked")

@@ -14,9 +14,11 @@ from config.settings import PolicySettings
 from distill.data import reach
 from distill.data.dataset import build
 from distill.data.reach import Former, weighted
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
+from distill.runs.run import Run
 from distill.students.ladder import Ladder
 from distill.students.text.rung import TextRung
-from distill.train import Run, retrain
 from telemetry.exchange import Exchange, TaskState
 from telemetry.turnout import Turnout
 from tests.distill.synthetic import exchange, exchanges, stream
@@ -33,7 +35,7 @@ def before() -> list[Exchange]:
 @pytest.fixture(scope="module")
 def run(before: list[Exchange]) -> Run:
     data = build(before)
-    made = retrain("support", "first", data, None, TaskState("support"), PolicySettings(), None)
+    made = retrain(Challenge("first", data, TaskState("support"), PolicySettings()))
     assert made.ladder is not None
     assert 0.5 < made.verdict.share < 0.9
     return made

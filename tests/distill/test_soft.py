@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from config.settings import PolicySettings
 from distill.data import soft
 from distill.data.dataset import build
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
+from distill.runs.own_encoder import tune
 from distill.students import label
 from distill.students.apart import TrainingError
 from distill.students.encoder import SentenceEncoder
 from distill.students.tuned import job
-from distill.train import retrain
-from distill.train_encoder import tune
 from telemetry.exchange import TaskState
 from tests.distill import sentence_encoder
 from tests.distill.synthetic import WORDS, exchange, stream
@@ -141,7 +142,7 @@ def test_a_student_learns_how_sure_its_teacher_was():
         exchange(i, text, said, choices=unsure(said, 0.8))
         for i, (text, said) in enumerate(stream(300))
     ]
-    run = retrain("support", "v", build(rows), None, TaskState("support"), PolicySettings(), None)
+    run = retrain(Challenge("v", build(rows), TaskState("support"), PolicySettings()))
     assert run.verdict.promoted
     assert run.ladder is not None
     (asked, truth), *_ = stream(1, seed=9)

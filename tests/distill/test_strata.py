@@ -16,10 +16,11 @@ from distill.data.dataset import build
 from distill.evaluation.strata import Floors, Strata
 from distill.evaluation.telling import REST
 from distill.gate import Parts, expected_share, judge, thresholds
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.students.base import Prediction
 from distill.students.ladder import Ladder
 from distill.students.usage import UsageModel
-from distill.train import retrain, to_beat
 from policies.calibration import Outcomes
 from telemetry.exchange import TaskState
 from tests.distill.synthetic import WORDS, exchanges, stream
@@ -199,7 +200,7 @@ def hard_when_long(count, seed=0):
 def test_a_training_run_leaves_the_slice_that_cannot_be_learnt(tmp_path):
     policy = PolicySettings(by_slice="length")
     data = build(exchanges(hard_when_long(1500)))
-    result = retrain("support", "v1", data, None, TaskState("support"), policy, None)
+    result = retrain(Challenge("v1", data, TaskState("support"), policy))
     assert result.verdict.promoted
     assert result.ladder is not None
     result.ladder.save(tmp_path)
@@ -211,6 +212,10 @@ def test_a_training_run_leaves_the_slice_that_cannot_be_learnt(tmp_path):
     said = [each.confidence >= student.threshold for each in student.predict(fresh)]
     assert not any(said[::3])
     assert any(said)
+
+
+def to_beat(champion, policy):
+    return Challenge("v", build([]), TaskState("support"), policy, champion).to_beat
 
 
 def test_a_champion_whose_slices_did_not_matter_is_no_measure_for_one_whose_do():

@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from config.settings import LoopSettings, PolicySettings
-from distill import train_text
 from distill.data.dataset import build
 from distill.data.reach import Former
 from distill.handover import TrainerSettings
+from distill.runs import text as text_run
+from distill.runs.challenge import Challenge
 from distill.students.base import TEXT
 from distill.students.classifier import Calibration
 from distill.students.extraction import answers as extraction
@@ -340,12 +341,12 @@ def record(answers, serving=False, share=0.0, rungs=("text",)):
 
 
 def test_a_text_student_is_trained_where_it_can_pay():
-    assert train_text.is_due([], 500)
-    assert train_text.is_due([record(500, rungs=("ngram",))], 500)
-    assert not train_text.is_due([record(500)], 999)
-    assert train_text.is_due([record(500)], 1000)
-    assert train_text.is_due([record(300, serving=True, share=0.5, rungs=("ngram",))], 500)
-    assert not train_text.is_due([record(300, serving=True, share=0.9, rungs=("ngram",))], 500)
+    assert text_run.is_due([], 500)
+    assert text_run.is_due([record(500, rungs=("ngram",))], 500)
+    assert not text_run.is_due([record(500)], 999)
+    assert text_run.is_due([record(500)], 1000)
+    assert text_run.is_due([record(300, serving=True, share=0.5, rungs=("ngram",))], 500)
+    assert not text_run.is_due([record(300, serving=True, share=0.9, rungs=("ngram",))], 500)
 
 
 def trainer(data, language_model, alpha=0.15):
@@ -407,7 +408,7 @@ def test_a_text_student_is_tested_beside_the_labels_among_its_answers(language_m
     data = build([exchange(i, *pair, "copy") for i, pair in enumerate(rows)])
     start = Start(language_model, tmp_path, tmp_path / "scratch", Recipe(epochs=2))
     policy = PolicySettings(alpha=0.15)
-    run = train_text.retrain("copy", "v", data, None, TaskState("copy"), policy, start)
+    run = text_run.retrain(Challenge("v", data, TaskState("copy"), policy), start)
     assert run is not None
     assert set(run.labels) == {"0000", "1000", "2000", "3000", "4000"}
     assert run.verdict.promoted
@@ -442,7 +443,7 @@ def test_what_a_text_student_was_taught_is_no_evidence_later():
     old = data.examples[:60]
     held = {example.id for example in old[::5]}
     ladder = Ladder("v", "copy", 0.5, 0.5, "", (), UsageModel(0, 0, {}, 0), trained=old[-1].created)
-    unseen = train_text.unseen(data, Former(ladder, dict.fromkeys(held, True)))
+    unseen = text_run.unseen(data, Former(ladder, dict.fromkeys(held, True)))
     taught = {example.text for example in old if example.id not in held}
     expected = [example.id in held or example.text not in taught for example in data.examples]
     assert unseen.tolist() == expected
@@ -453,19 +454,19 @@ def test_what_a_text_student_was_taught_is_no_evidence_later():
 def test_a_text_student_is_tested_again_where_there_is_more_to_test_it_with():
     state = TaskState("task", epoch=7.0)
     kept = kept_record(answers=500, since=7.0)
-    assert train_text.waiting([kept], state, 600) == kept
-    assert train_text.waiting([kept], state, 599) is None
-    assert train_text.waiting([kept], TaskState("task", epoch=8.0), 600) is None
-    assert train_text.waiting([replace(kept, path="")], state, 600) is None
-    assert train_text.waiting([replace(kept, earned=9.0)], state, 600) is None
-    assert train_text.waiting([replace(kept, serving=True)], state, 600) is None
-    assert train_text.waiting([record(300, rungs=("ngram",))], state, 600) is None
+    assert text_run.waiting([kept], state, 600) == kept
+    assert text_run.waiting([kept], state, 599) is None
+    assert text_run.waiting([kept], TaskState("task", epoch=8.0), 600) is None
+    assert text_run.waiting([replace(kept, path="")], state, 600) is None
+    assert text_run.waiting([replace(kept, earned=9.0)], state, 600) is None
+    assert text_run.waiting([replace(kept, serving=True)], state, 600) is None
+    assert text_run.waiting([record(300, rungs=("ngram",))], state, 600) is None
     full = record(300, serving=True, share=0.9, rungs=("ngram",))
-    assert train_text.waiting([kept, full], state, 600) is None
+    assert text_run.waiting([kept, full], state, 600) is None
     # What was only tested is trained anew once the answers have doubled since the training.
     again = kept_record(answers=900, since=7.0, again="v")
-    assert not train_text.is_due([kept, again], 999)
-    assert train_text.is_due([kept, again], 1000)
+    assert not text_run.is_due([kept, again], 999)
+    assert text_run.is_due([kept, again], 1000)
 
 
 def kept_record(answers, since, again=None):

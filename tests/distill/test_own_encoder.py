@@ -14,17 +14,18 @@ import pytest
 
 from config.loading import load
 from config.settings import LoopSettings, PolicySettings
-from distill import train_encoder
 from distill.data.dataset import build
 from distill.forecast import Play, Request
 from distill.handover import TrainerSettings
+from distill.runs import own_encoder
+from distill.runs.challenge import Challenge
+from distill.runs.label import retrain
 from distill.students import apart
 from distill.students.apart import TrainingError
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.students.tuned import job, training
 from distill.students.tuned.job import Job, Recipe, Report
-from distill.train import retrain
 from distill.trainer import Trainer
 from telemetry import jobs
 from telemetry.exchange import TaskState
@@ -142,7 +143,7 @@ def test_fewer_texts_are_seen_more_often():
     ],
 )
 def test_an_encoder_is_tuned_where_it_can_help(answers, share, tuned_on, due):
-    assert train_encoder.is_due(answers, share, tuned_on) is due
+    assert own_encoder.is_due(answers, share, tuned_on) is due
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def tune(base, cache, pairs, **changes):
     data = build(rows_of(pairs))
     data = replace(data, examples=tuple(replace(one, **changes) for one in data.examples))
     encoder = SentenceEncoder.open(str(base), cache)
-    return train_encoder.tune(STATE, len(data), data, 0.1, encoder, cache, cpu_s=60.0)
+    return own_encoder.tune(STATE, len(data), data, 0.1, encoder, cache, cpu_s=60.0)
 
 
 def test_it_is_tuned_on_the_answers_near_duplicates_together(asked, base, tmp_path):
@@ -361,9 +362,9 @@ def test_encoders_that_nobody_reads_are_deleted(asked, base, tmp_path):
     cache = tmp_path / "encoder"
     owned = [tune(base, cache, stream(300 + i)) for i in range(4)]
     names = [own.name for own in owned if own is not None]
-    assert train_encoder.newest(cache)["support"].name == names[-1]
-    train_encoder.prune(cache, "other", ())
-    train_encoder.prune(cache, "support", {names[0]})
+    assert own_encoder.newest(cache)["support"].name == names[-1]
+    own_encoder.prune(cache, "other", ())
+    own_encoder.prune(cache, "support", {names[0]})
     assert sorted(one.name for one in cache.glob("tuned-*")) == sorted([names[0], *names[2:]])
 
 
@@ -372,13 +373,11 @@ def test_a_student_is_tested_once_more_where_its_encoder_is_new(asked, base, tmp
     own = tune(base, tmp_path / "encoder", pairs)
     assert own is not None
     encoder = SentenceEncoder.open(own.name, tmp_path / "encoder", remember=True)
-    data, policy = build(rows_of(pairs)), PolicySettings(alpha=0.1)
     state = TaskState("support", attempts=1, tested_on=600)
+    challenge = Challenge("v", build(rows_of(pairs)), state, PolicySettings(alpha=0.1))
 
     def run(renewed):
-        return retrain(
-            "support", "v", data, None, state, policy, None, tuned=encoder, renewed=renewed
-        )
+        return retrain(challenge, tuned=encoder, renewed=renewed)
 
     assert run(renewed=False).verdict.delta is None
     assert run(renewed=True).verdict.promoted

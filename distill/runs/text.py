@@ -15,28 +15,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from config.settings import PolicySettings
 from distill import gate
 from distill.answers import learnable, named
 from distill.card import Card, Verdict, placed_share
 from distill.data.dataset import Dataset
 from distill.data.reach import Former
 from distill.gate import Parts
+from distill.runs.challenge import Challenge
+from distill.runs.division import Division, divide
+from distill.runs.prospects import MOST, NEW_EVIDENCE, can_pass
+from distill.runs.run import Run
 from distill.students import label
 from distill.students.base import TEXT
 from distill.students.label import LabelRung
-from distill.students.ladder import Ladder
 from distill.students.text import student
 from distill.students.text.lesson import lesson
 from distill.students.text.rung import TextRung
 from distill.students.text.student import Start
-from distill.train import MOST, NEW_EVIDENCE, Division, Run, divide, ladder_of, to_beat
-from policies.calibration import Outcomes, attempt_delta
+from policies.calibration import Outcomes
 from telemetry.exchange import StudentRecord, TaskState
 
 _GROWTH = 2.0
 """Factor by which a task's answers must have grown before a text student is trained again."""
-
 
 Made = label.Trained[LabelRung] | student.Trained
 Rungs = tuple[LabelRung | TextRung, ...]
@@ -78,23 +78,15 @@ def _is_served(records: Sequence[StudentRecord]) -> bool:
     return placed_share(records) >= MOST
 
 
-def retrain(
-    task: str,
-    version: str,
-    data: Dataset,
-    champion: Ladder | None,
-    state: TaskState,
-    policy: PolicySettings,
-    start: Start,
-) -> Run | None:
+def retrain(challenge: Challenge, start: Start) -> Run | None:
     """Train a text student and put it to the gate, alone and behind a rung of n-grams.
 
     The test is made on answers that it was not trained on. None, and nothing is trained, where
     these are so few that not even a student without a mistake would pass. Raises TrainingError.
     """
+    data = challenge.data
     groups = data.groups
-    held = student.held_out(data.texts, groups)
-    test = _Test.of(task, version, data, champion, state, policy, held)
+    test = _Test.of(challenge, student.held_out(data.texts, groups))
     if not test.can_be_passed():
         return None
     lessons = [
@@ -106,25 +98,17 @@ def retrain(
     return test.run(written)
 
 
-def retest(
-    version: str,
-    data: Dataset,
-    champion: Ladder | None,
-    state: TaskState,
-    policy: PolicySettings,
-    former: Former,
-) -> Run | None:
+def retest(challenge: Challenge, former: Former) -> Run | None:
     """Put a text student that was not promoted to the gate once more, on what the teacher has said
     since as well.
 
     None, and nothing is tested, where these are still too few answers, or where it was taught to
     read the task's requests otherwise than they are read now.
     """
-    ladder = former.ladder
+    ladder, data = former.ladder, challenge.data
     if (ladder.head, ladder.masks) != (data.head, data.masked):
         return None
-    held = unseen(data, former)
-    test = _Test.of(ladder.task, version, data, champion, state, policy, held)
+    test = _Test.of(challenge, unseen(data, former))
     if not test.can_be_passed():
         return None
     (rung,) = (each for each in ladder.rungs if isinstance(each, TextRung))
@@ -147,40 +131,25 @@ def unseen(data: Dataset, former: Former) -> npt.NDArray[np.bool_]:
 class _Test:
     """What a text student of a task is tested on."""
 
-    task: str
-    version: str
-    data: Dataset
-    policy: PolicySettings
+    challenge: Challenge
     tested: npt.NDArray[np.bool_]
     """[n]: by which examples."""
     divided: Division
-    to_beat: float
-    delta: float
 
     @classmethod
-    def of(
-        cls,
-        task: str,
-        version: str,
-        data: Dataset,
-        champion: Ladder | None,
-        state: TaskState,
-        policy: PolicySettings,
-        held: npt.NDArray[np.bool_],
-    ) -> _Test:
+    def of(cls, challenge: Challenge, held: npt.NDArray[np.bool_]) -> _Test:
         """By those that are ``held`` [n] back from its training, as far as they are evidence."""
-        divided = divide(policy, data.texts)
-        delta = attempt_delta(policy.delta, state.attempts + 1)
-        served = to_beat(champion, policy)
-        return cls(task, version, data, policy, held & (data.weights > 0), divided, served, delta)
+        data = challenge.data
+        return cls(challenge, held & (data.weights > 0), divide(challenge.policy, data.texts))
 
     def can_be_passed(self) -> bool:
         """Whether a student without a mistake would be promoted."""
-        return self._judge(without_mistake(self._weights())).promoted
+        challenge, weights = self.challenge, self._weights()
+        return can_pass(weights, challenge.to_beat, challenge.alpha, challenge.delta, self.strata)
 
     def run(self, written: student.Trained) -> Run:
         """The gate's verdict on what was ``written``, alone and behind a rung of n-grams."""
-        data = self.data
+        challenge, data = self.challenge, self.challenge.data
         known = data.taught
         learnt = learnable(known)
         # Of those that expect to serve as much, the first is the cheapest.
@@ -191,24 +160,28 @@ class _Test:
         candidates.append(self._candidate(written))
         outcomes, rungs = max(candidates, key=lambda one: self._expected(one[0]))
         verdict = self._judge(outcomes)
-        labels, names = named(learnt, known), tuple(one.name for one in rungs)
+        run = Run(verdict, named(learnt, known), tuple(one.name for one in rungs))
         threshold = verdict.threshold
         if threshold is None:
-            threshold = gate.observed(outcomes, self.policy.alpha)
+            threshold = gate.observed(outcomes, challenge.alpha)
         if threshold is None:
-            return Run(verdict, labels, names)
+            return run
         used = replace(verdict, threshold=threshold)
-        policy = self.policy
-        ladder = ladder_of(self.task, self.version, data, rungs, used, self.divided, policy)
+        ladder = challenge.ladder(rungs, used, self.divided)
         # The teacher's texts are no part of a student's files.
         ladder = replace(ladder, usage=replace(ladder.usage, completion={}))
-        given = outcomes.smoothed().given(gate.thresholds(used, self.strata))
-        ids = [data.examples[i].id for i in np.flatnonzero(self.tested).tolist()]
-        sure = dict(zip(ids, given.answered.tolist(), strict=True))
-        return Run(verdict, labels, names, ladder, sure=sure)
+        return replace(run, ladder=ladder, sure=self._sure(outcomes, used))
+
+    def _sure(self, outcomes: Outcomes, verdict: Verdict) -> dict[str, bool]:
+        """Whether what has these ``outcomes`` would have answered the requests that it was tested
+        on, by their exchanges."""
+        given = outcomes.smoothed().given(gate.thresholds(verdict, self.strata))
+        examples = self.challenge.data.examples
+        ids = [examples[i].id for i in np.flatnonzero(self.tested).tolist()]
+        return dict(zip(ids, given.answered.tolist(), strict=True))
 
     def _weights(self) -> npt.NDArray[np.float64]:
-        return self.data.weights[self.tested]
+        return self.challenge.data.weights[self.tested]
 
     @property
     def strata(self) -> list[str] | None:
@@ -219,21 +192,14 @@ class _Test:
             np.stack([one.confidences for one in made], axis=1)[self.tested],
             np.stack([one.agreed for one in made], axis=1)[self.tested],
             self._weights(),
-            self.data.even,
+            self.challenge.data.even,
         )
         return outcomes, tuple(one.rung for one in made)
 
     def _expected(self, outcomes: Outcomes) -> float:
-        return gate.expected_share(outcomes, self.policy.alpha, self.delta, self.strata)
+        challenge = self.challenge
+        return gate.expected_share(outcomes, challenge.alpha, challenge.delta, self.strata)
 
     def _judge(self, outcomes: Outcomes) -> Verdict:
-        parts = Parts.plain(outcomes, self.strata)
-        return gate.judge(outcomes, self.to_beat, self.policy.alpha, self.delta, parts)
-
-
-def without_mistake(weights: npt.NDArray[np.float64]) -> Outcomes:
-    """Of a student that makes no mistake and knows it, on answers of these weights [n]."""
-    count = len(weights)
-    # Of equal confidences one threshold would take all.
-    confidences = np.linspace(1.0, 0.999999, count)[:, np.newaxis]
-    return Outcomes(confidences, np.ones((count, 1), dtype=bool), weights)
+        challenge, parts = self.challenge, Parts.plain(outcomes, self.strata)
+        return gate.judge(outcomes, challenge.to_beat, challenge.alpha, challenge.delta, parts)

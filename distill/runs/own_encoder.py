@@ -23,13 +23,13 @@ from distill.data.dataset import Dataset
 from distill.data.suspects import sieve
 from distill.export import licence
 from distill.leftovers import abandoned
+from distill.runs.prospects import MOST, is_hopeless
 from distill.students import label
 from distill.students.encoder import SentenceEncoder
 from distill.students.fitting import folds_of
 from distill.students.forms import Form
 from distill.students.tuned import job
 from distill.students.tuned.job import Job, Recipe, Report
-from distill.train import MOST, is_hopeless
 from telemetry.exchange import TaskState
 
 LEAST = 500
