@@ -25,7 +25,7 @@ from bench.text_students import MOST_SAMPLES, WORK
 from config.settings import LoopSettings, PolicySettings, RolloutSettings
 from distill.card import Card
 from distill.handover import TrainerSettings
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from router.demo import evals
 from router.demo.samples import Sample
 from telemetry.exchange import Exchange, StudentRecord

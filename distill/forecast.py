@@ -21,6 +21,7 @@ from config.settings import Settings
 from distill import schedule
 from distill.card import Verdict
 from distill.data.dataset import Dataset, build
+from distill.data.on_record import MOST_ANSWERS
 from distill.data.reach import Former, weighted
 from distill.runs import own_encoder
 from distill.runs.challenge import Challenge
@@ -31,7 +32,6 @@ from distill.students.apart import TrainingError
 from distill.students.base import Prediction
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
-from distill.trainer import MOST_ANSWERS
 from policies.agreement import agree
 from policies.promise import breach
 from policies.rules import breaks_limits, needs_teacher

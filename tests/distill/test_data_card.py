@@ -11,7 +11,7 @@ from distill.data.card import card
 from distill.data.dataset import build
 from distill.handover import TrainerSettings
 from distill.students.encoder import FOLDER, text_key
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from telemetry.exchange import TaskState
 from telemetry.store import Store
 from tests.distill import sentence_encoder

@@ -15,7 +15,7 @@ from distill.handover import TrainerSettings
 from distill.students import forms, label
 from distill.students.forms import Form
 from distill.students.label import LabelRung
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from policies.agreement import agree
 from telemetry.store import Store
 from tests.distill.synthetic import AT_ONCE, FILLER, exchange, messages

@@ -26,7 +26,7 @@ from distill.runs.run import Run
 from distill.students import hosted
 from distill.students.hosted import HostedRung
 from distill.students.ladder import Ladder
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from policies.calibration import attempt_delta
 from telemetry import jobs, tryouts
 from telemetry.exchange import Exchange, TaskState

@@ -26,7 +26,7 @@ from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.students.tuned import job, training
 from distill.students.tuned.job import Job, Recipe, Report
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from telemetry import jobs
 from telemetry.exchange import TaskState
 from telemetry.prices import Usage

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import update
 
 from config.settings import LoopSettings, PolicySettings
-from distill import trainer as trainers
 from distill.card import Card
 from distill.handover import TrainerSettings
 from distill.runs import label
 from distill.runs.challenge import Challenge
 from distill.runs.label import retrain
-from distill.trainer import Trainer
+from distill.trainer import retraining
+from distill.trainer.loop import Trainer
 from telemetry import jobs, runs
 from telemetry.jobs import Job
 from telemetry.schema import jobs as table
@@ -142,7 +142,7 @@ def test_a_run_that_another_has_overtaken_leaves_its_student_as_it_is(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trainer that slept until another had its task goes on where it was: about to register."""
-    card = trainers._card
+    card = retraining._card
     slept: list[bool] = []
     files: dict[str, tuple[int, int]] = {}
 
@@ -158,7 +158,7 @@ def test_a_run_that_another_has_overtaken_leaves_its_student_as_it_is(
             files.update(written(store.data / made.path))
         return card(*arguments)
 
-    monkeypatch.setattr(trainers, "_card", late)
+    monkeypatch.setattr(retraining, "_card", late)
     store.write(exchanges(stream(300)))
     pass_once(store)
     (student,) = store.roster.serving()

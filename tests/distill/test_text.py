@@ -39,7 +39,7 @@ from distill.students.text.rung import confidences
 from distill.students.text.shortlist import shortlist
 from distill.students.text.student import Start
 from distill.students.usage import UsageModel
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from telemetry import jobs
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store

@@ -22,7 +22,7 @@ from distill.students.text.job import ENGINE, Job, Recipe
 from distill.students.text.lesson import Lesson, lesson
 from distill.students.text.objective import objective
 from distill.students.text.scorer import Scorer
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from telemetry.store import Store
 from tests.distill.language_model import pairs
 from tests.distill.synthetic import exchange, messages
@@ -305,7 +305,7 @@ def test_the_loop_teaches_what_the_log_keeps(language_model, tmp_path, monkeypat
         settings = LoopSettings(encoder=None, language_model=str(language_model), **loop)
         policy = PolicySettings(alpha=0.15)
         trainer = Trainer(TrainerSettings(data=tmp_path, policy=policy, loop=settings))
-        trainer._write(store.roster.task_state("copy"), 450)
+        trainer._aside._write(store.roster.task_state("copy"), 450)
     plain, scored = made
     for asked in made:
         assert asked.lessons[0].told == (("7", {"7": -0.1}),)

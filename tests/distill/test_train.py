@@ -21,7 +21,7 @@ from distill.runs.label import retrain
 from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from policies.calibration import attempt_delta
 from policies.promise import Promise
 from telemetry import jobs, runs
@@ -206,7 +206,7 @@ def test_the_trainer_registers_what_passes(store, tmp_path):
 
 
 def test_imported_pairs_do_not_take_the_places_of_the_evidence(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("distill.trainer.MOST_ANSWERS", 400)
+    monkeypatch.setattr("distill.data.on_record.MOST_ANSWERS", 400)
     store.write(exchanges(stream(300)))
     pairs = enumerate(stream(600, seed=1), start=300)
     rows = [exchange(i, text, answer, route="imported") for i, (text, answer) in pairs]
@@ -258,7 +258,7 @@ def test_texts_that_were_being_written_when_others_were_forgotten_are_forgotten_
 
     def look(at):
         clock = SimpleNamespace(time=lambda: at, monotonic=time.monotonic, sleep=time.sleep)
-        monkeypatch.setattr("distill.trainer.time", clock)
+        monkeypatch.setattr("distill.trainer.loop.time", clock)
         looks = iter([False])
         trainer.run(lambda: next(looks, True))
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from config.settings import LoopSettings, PolicySettings
 from distill import registry
 from distill.handover import TrainerSettings
-from distill.trainer import Trainer
+from distill.trainer.loop import Trainer
 from distill.worth import worth
 from telemetry import jobs, runs
 from telemetry.exchange import PICO

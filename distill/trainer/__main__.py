@@ -1,0 +1,28 @@
+"""The process, from its settings to its end."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from threadpoolctl import threadpool_limits
+
+from distill.handover import SETTINGS_VARIABLE, TrainerSettings
+from distill.trainer.loop import Trainer
+from telemetry.logs import configure
+
+
+def main() -> None:
+    settings = TrainerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
+    configure(settings.log)
+    parent = os.getppid()
+    # Serving needs the cores more than training does.
+    with threadpool_limits(1):
+        trainer = Trainer(settings)
+        # Cheap students need no encoder and should not wait for it.
+        threading.Thread(target=trainer.prepare_encoder, daemon=True).start()
+        trainer.run(lambda: os.getppid() != parent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What the trainer does next: texts forgotten, files deleted, jobs asked for, jobs due."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from sqlalchemy.exc import DBAPIError
+
+from distill import schedule
+from distill.encoders import Encoders
+from distill.handover import TrainerSettings
+from distill.runs import hosted
+from distill.runs.hosted import Evidence
+from distill.schedule import LastRun
+from distill.shelf import Shelf
+from distill.students.encoder import EncoderError, forget_before
+from distill.trainer.aside import Aside
+from distill.trainer.attempt import Attempts
+from distill.trainer.encoder_tuning import EncoderTuning
+from distill.trainer.kinds import Kinds
+from distill.trainer.retraining import Retraining
+from telemetry import jobs, tryouts
+from telemetry.exchange import TaskState
+from telemetry.jobs import Job
+from telemetry.store import Store
+
+logger = logging.getLogger("protege.trainer")
+
+_PAUSE_S = 0.25
+_PATIENCE = 20
+"""Looking for work may take one part in this many of the time."""
+_FORGET_S = 60.0
+"""How much longer than allowed texts may stay."""
+_CLEAR_S = 3600.0
+"""Time between two looks for files that nobody needs."""
+_AWAY_S = 5.0
+"""Pause where the store cannot be read."""
+
+
+class Trainer:
+    """Retrains tasks of one exchange store."""
+
+    def __init__(self, settings: TrainerSettings) -> None:
+        self._settings = settings
+        self._store = Store(settings.data, settings.database)
+        self._encoders = Encoders(settings.data, settings.loop.encoder)
+        self._shelf = Shelf(self._store, settings.data, self._encoders.open)
+        self._kinds = Kinds(settings, self._encoders, self._shelf)
+        attempts = Attempts(self._store, settings)
+        self._retraining = Retraining(self._store, settings, self._shelf, attempts)
+        tuning = EncoderTuning(self._store, settings, self._encoders, attempts)
+        self._aside = Aside(self._store, self._kinds, self._retraining, tuning)
+        self._last: dict[str, LastRun] = {}
+        """The last label run of each task."""
+        self._forgotten = 0.0
+        """Unix time before which no text is kept any more."""
+        self._cleared = 0.0
+        """Unix time at which what ended runs had left was deleted last."""
+
+    def prepare_encoder(self) -> None:
+        """Make the encoder ready; until it is, or if it cannot be, students read n-grams alone."""
+        try:
+            self._encoders.prepare()
+        except EncoderError as error:
+            logger.error("%s; students will read n-grams alone", error)
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Retrain what falls due until ``stopped()``."""
+        while not stopped():
+            started = time.monotonic()
+            try:
+                self._forget()
+                self._clear()
+                worked = self._take_turn()
+                self._aside.start()
+            except DBAPIError as error:
+                logger.error("the store cannot be read: %s", error.orig)
+                time.sleep(_AWAY_S)
+                continue
+            if not worked:
+                looked = time.monotonic() - started
+                time.sleep(max(_PAUSE_S, _PATIENCE * looked))
+
+    def _take_turn(self) -> bool:
+        """Do the next job; False where there is none."""
+        turn = self._next_turn()
+        if turn is None:
+            return False
+        job, answers = turn
+        task = job.task
+        started = time.monotonic()
+        kind = self._kinds.ngrams() if job.model == "ngrams" else self._kinds.label(task)
+        self._retraining.make(job, answers, kind)
+        took_s = time.monotonic() - started
+        self._last[task] = LastRun(took_s, self._retraining.hopes.get(task, 1.0))
+        self._try_hosted(task, answers)
+        self._aside.want(task, answers)
+        return True
+
+    def _forget(self) -> None:
+        """Delete the texts that have become too old, and what is remembered of them."""
+        horizon = self._settings.dataset.horizon(time.time())
+        if horizon - self._forgotten > _FORGET_S:
+            # What was being written when it was looked for last is found now.
+            self._store.forget_before(horizon, self._forgotten - _FORGET_S)
+            forget_before(self._encoders.folder, horizon)
+            self._forgotten = horizon
+
+    def _clear(self) -> None:
+        """Delete, now and then, the files of students that were never registered."""
+        now = time.time()
+        if now - self._cleared > _CLEAR_S:
+            self._shelf.clear(now)
+            self._cleared = now
+
+    def _next_turn(self) -> tuple[Job, int] | None:
+        """The job to do next and its task's number of teacher answers: one that somebody has asked
+        for, or else one that is due."""
+        now, engine = time.time(), self._store.engine
+        # Who asks for a run wants the best student that there can be.
+        asked = None if self._encoders.comes else jobs.claim(engine, now)
+        answers = self._store.teacher_answer_counts()
+        if asked is not None:
+            return asked, answers.get(asked.task, 0)
+        answers.pop(self._aside.writing or "", None)
+        states = self._store.roster.task_states()
+        # What another trainer of this store is at is left to it.
+        for task in self._due(answers, states, now):
+            job = jobs.begin(engine, states.get(task, TaskState(task)), now)
+            if job is not None:
+                return job, answers[task]
+        return None
+
+    def _due(
+        self, answers: Mapping[str, int], states: Mapping[str, TaskState], now: float
+    ) -> list[str]:
+        """Tasks to retrain at Unix time ``now``, the most urgent first, by the number of their
+        ``answers`` and their ``states``."""
+        due = schedule.due(answers, states, now, self._settings.loop, self._last)
+        # What was tuned for minutes is not to wait for still more answers.
+        renewed = [
+            task for task in answers if self._encoders.is_new(states.get(task, TaskState(task)))
+        ]
+        return [*renewed, *due]
+
+    def _try_hosted(self, task: str, answers: int) -> None:
+        """Put the hosted models to the test of which there are enough new tryouts."""
+        for settings in self._settings.hosted.models:
+            model = settings.model
+            state = self._store.roster.task_state(task)
+            engine = self._store.engine
+            made = tryouts.made(engine, task, model, state.epoch)
+            if hosted.is_due(self._store.roster.students(task), model, len(made)):
+                job = jobs.begin(engine, state, time.time(), model="hosted")
+                if job is not None:
+                    costs = tryouts.teacher_costs(engine, task, model, state.epoch)
+                    kind = self._kinds.hosted(Evidence(model, made, costs))
+                    self._retraining.make(job, answers, kind)
