@@ -24,7 +24,7 @@ import typer
 from bench.text_students import MOST_SAMPLES, WORK
 from config.settings import LoopSettings, PolicySettings, RolloutSettings
 from distill.card import Card
-from distill.handover import TrainerSettings
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from router.demo import evals
 from router.demo.samples import Sample

@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
-from distill.handover import SETTINGS_VARIABLE, TrainerSettings
+from distill.trainer.handover import SETTINGS_VARIABLE, TrainerSettings
 from router.http.http1 import Http1
 from telemetry.logs import configure
 

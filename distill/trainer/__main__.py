@@ -7,7 +7,7 @@ import threading
 
 from threadpoolctl import threadpool_limits
 
-from distill.handover import SETTINGS_VARIABLE, TrainerSettings
+from distill.trainer.handover import SETTINGS_VARIABLE, TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry.logs import configure
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from distill.data.on_record import MOST_ANSWERS
-from distill.handover import TrainerSettings
-from distill.progress import CancelledError, Progress
-from distill.worth import Worth, expected
+from distill.trainer.handover import TrainerSettings
+from distill.trainer.progress import CancelledError, Progress
+from distill.trainer.worth import Worth, expected
 from telemetry import jobs, runs
 from telemetry.exchange import PICO
 from telemetry.jobs import Job

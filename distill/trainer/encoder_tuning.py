@@ -8,12 +8,12 @@ from functools import partial
 
 from distill.data.dataset import build
 from distill.data.on_record import on_record
-from distill.encoders import Encoders
-from distill.handover import TrainerSettings
-from distill.progress import CancelledError
 from distill.runs import own_encoder
 from distill.runs.own_encoder import Own
 from distill.trainer.attempt import Attempt, Attempts
+from distill.trainer.encoders import Encoders
+from distill.trainer.handover import TrainerSettings
+from distill.trainer.progress import CancelledError
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.jobs import Job
 from telemetry.runs import Outcome

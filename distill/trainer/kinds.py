@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from distill.data.dataset import Dataset
-from distill.encoders import Encoders
-from distill.handover import TrainerSettings
 from distill.runs import hosted, label, text
 from distill.runs.challenge import Challenge
 from distill.runs.hosted import Evidence
 from distill.runs.run import Run
-from distill.shelf import Shelf
 from distill.students.text import language
 from distill.students.text.job import Recipe
 from distill.students.text.language import LanguageModelError
 from distill.students.text.student import Start
+from distill.trainer.encoders import Encoders
+from distill.trainer.handover import TrainerSettings
+from distill.trainer.shelf import Shelf
 
 logger = logging.getLogger("protege.trainer")
 

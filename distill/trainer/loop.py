@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from sqlalchemy.exc import DBAPIError
 
 from distill import schedule
-from distill.encoders import Encoders
-from distill.handover import TrainerSettings
 from distill.runs import hosted
 from distill.runs.hosted import Evidence
 from distill.schedule import LastRun
-from distill.shelf import Shelf
 from distill.students.encoder import EncoderError, forget_before
 from distill.trainer.aside import Aside
 from distill.trainer.attempt import Attempts
 from distill.trainer.encoder_tuning import EncoderTuning
+from distill.trainer.encoders import Encoders
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.kinds import Kinds
 from distill.trainer.retraining import Retraining
+from distill.trainer.shelf import Shelf
 from telemetry import jobs, tryouts
 from telemetry.exchange import TaskState
 from telemetry.jobs import Job

@@ -13,13 +13,13 @@ from distill.card import Card, DataCard, Expected, Learnt
 from distill.data.card import card as data_card
 from distill.data.dataset import build
 from distill.data.on_record import on_record
-from distill.handover import TrainerSettings
 from distill.runs.challenge import Challenge
 from distill.runs.run import Run
-from distill.shelf import Shelf
 from distill.trainer.attempt import Attempt, Attempts
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.kinds import Kind
-from distill.worth import Worth
+from distill.trainer.shelf import Shelf
+from distill.trainer.worth import Worth
 from telemetry import trials
 from telemetry.exchange import PICO, StudentRecord, TaskState
 from telemetry.jobs import Job

@@ -9,8 +9,8 @@ from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import schedule
 from distill.data.card import card
 from distill.data.dataset import build
-from distill.handover import TrainerSettings
 from distill.students.encoder import FOLDER, text_key
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry.exchange import TaskState
 from telemetry.store import Store

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from config.settings import LoopSettings, PolicySettings
 from distill.answers import learnable, named
-from distill.handover import TrainerSettings
 from distill.students import forms, label
 from distill.students.forms import Form
 from distill.students.label import LabelRung
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from policies.agreement import agree
 from telemetry.store import Store

@@ -15,7 +15,7 @@ from config.settings import (
     PolicySettings,
     Settings,
 )
-from distill.handover import TrainerSettings
+from distill.trainer.handover import TrainerSettings
 
 
 def test_all_that_a_trainer_needs_is_handed_over_but_no_key(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from config.settings import (
 )
 from distill.card import Card
 from distill.data.dataset import Dataset, build
-from distill.handover import TrainerSettings
 from distill.runs import hosted as hosted_run
 from distill.runs.challenge import Challenge
 from distill.runs.hosted import Evidence
@@ -26,6 +25,7 @@ from distill.runs.run import Run
 from distill.students import hosted
 from distill.students.hosted import HostedRung
 from distill.students.ladder import Ladder
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from policies.calibration import attempt_delta
 from telemetry import jobs, tryouts

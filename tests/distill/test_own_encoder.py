@@ -16,7 +16,6 @@ from config.loading import load
 from config.settings import LoopSettings, PolicySettings
 from distill.data.dataset import build
 from distill.forecast import Play, Request
-from distill.handover import TrainerSettings
 from distill.runs import own_encoder
 from distill.runs.challenge import Challenge
 from distill.runs.label import retrain
@@ -26,6 +25,7 @@ from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from distill.students.tuned import job, training
 from distill.students.tuned.job import Job, Recipe, Report
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry import jobs
 from telemetry.exchange import TaskState

@@ -11,11 +11,11 @@ from sqlalchemy import update
 
 from config.settings import LoopSettings, PolicySettings
 from distill.card import Card
-from distill.handover import TrainerSettings
 from distill.runs import label
 from distill.runs.challenge import Challenge
 from distill.runs.label import retrain
 from distill.trainer import retraining
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry import jobs, runs
 from telemetry.jobs import Job

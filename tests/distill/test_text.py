@@ -20,7 +20,6 @@ from transformers import AutoModelForCausalLM
 from config.settings import LoopSettings, PolicySettings
 from distill.data.dataset import build
 from distill.data.reach import Former
-from distill.handover import TrainerSettings
 from distill.runs import text as text_run
 from distill.runs.challenge import Challenge
 from distill.students.base import TEXT
@@ -39,6 +38,7 @@ from distill.students.text.rung import confidences
 from distill.students.text.shortlist import shortlist
 from distill.students.text.student import Start
 from distill.students.usage import UsageModel
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry import jobs
 from telemetry.exchange import StudentRecord, TaskState

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from config.settings import LoopSettings, PolicySettings
-from distill.handover import TrainerSettings
 from distill.students.apart import TrainingError
 from distill.students.text import job, language, scorer, training
 from distill.students.text.engine import Engine, Sampling
@@ -22,6 +21,7 @@ from distill.students.text.job import ENGINE, Job, Recipe
 from distill.students.text.lesson import Lesson, lesson
 from distill.students.text.objective import objective
 from distill.students.text.scorer import Scorer
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry.store import Store
 from tests.distill.language_model import pairs

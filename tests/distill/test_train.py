@@ -14,13 +14,13 @@ from config.settings import DatasetSettings, LoopSettings, PolicySettings
 from distill import registry, schedule
 from distill.card import Card
 from distill.data.dataset import build
-from distill.handover import TrainerSettings
 from distill.registry import UntestedError
 from distill.runs.challenge import Challenge
 from distill.runs.label import retrain
 from distill.schedule import LastRun
 from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from policies.calibration import attempt_delta
 from policies.promise import Promise
@@ -279,7 +279,7 @@ def test_a_run_that_a_demotion_overtook_leaves_no_files(store, tmp_path, monkeyp
         return retrain(*rest, **more)
 
     monkeypatch.setattr("distill.runs.label.retrain", run)
-    monkeypatch.setattr("distill.shelf.Shelf.champion", lambda *_: None)
+    monkeypatch.setattr("distill.trainer.shelf.Shelf.champion", lambda *_: None)
     train_once(tmp_path)
     (over,) = jobs.page(store.engine, 5, None, {})
     assert over.error == "dropped: the task was demoted meanwhile"

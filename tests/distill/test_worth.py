@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from config.settings import LoopSettings, PolicySettings
 from distill import registry
-from distill.handover import TrainerSettings
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
-from distill.worth import worth
+from distill.trainer.worth import worth
 from telemetry import jobs, runs
 from telemetry.exchange import PICO
 from telemetry.jobs import Job

@@ -12,8 +12,8 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from config.settings import LoopSettings, PolicySettings
-from distill.handover import TrainerSettings
 from distill.students.encoder import FOLDER, text_key
+from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
 from router.commands.data import data_app
 from telemetry.exchange import StudentRecord, TaskState
