@@ -13,6 +13,9 @@ from telemetry.prices import Usage
 
 _IN_PIECES = ("index", "function")
 
+_GROWING = ("function_call", "audio")
+"""Objects of a message whose texts come in pieces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -139,10 +142,18 @@ class _Choice:
             _add_tool_calls(self.message.setdefault("tool_calls", []), value)
         elif key == "thinking_blocks":
             add_thinking(self.message.setdefault(key, []), value)
+        elif key in _GROWING and isinstance(value, dict):
+            _grow(self.message.setdefault(key, {}), value)
         else:
-            before = self.message.get(key)
-            adds_up = isinstance(value, str | list) and type(value) is type(before)
-            self.message[key] = before + value if adds_up else value
+            _grow(self.message, {key: value})
+
+
+def _grow(content: dict[str, Any], pieces: dict[str, Any]) -> None:
+    """Texts and lists come in pieces, all else is whole."""
+    for key, piece in pieces.items():
+        before = content.get(key)
+        adds_up = key != "id" and isinstance(piece, str | list) and type(piece) is type(before)
+        content[key] = before + piece if adds_up else piece
 
 
 def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:

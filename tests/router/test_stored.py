@@ -136,6 +136,25 @@ def test_tool_calls_and_several_choices_are_kept(
     assert shown.choices == answer.choices
 
 
+def test_a_streamed_call_of_the_older_kind_is_kept(
+    upstream: StubUpstream, client: openai.OpenAI, suite: str
+) -> None:
+    called = {"name": "f", "arguments": '{"animal": "a cat"}'}
+    upstream.message = {"role": "assistant", "content": None, "function_call": called}
+    upstream.finish_reason = "function_call"
+    stream = client.chat.completions.create(
+        model="auto",
+        messages=[{"role": "user", "content": "a cat?"}],
+        functions=[{"name": "f", "parameters": {}}],
+        metadata={"suite": suite},
+        stream=True,
+    )
+    identifier = [chunk.id for chunk in stream][-1]
+    (choice,) = client.chat.completions.retrieve(identifier).choices
+    assert choice.message.function_call is not None
+    assert choice.message.function_call.model_dump() == called
+
+
 def test_what_the_caller_wants_forgotten_is_not_stored(
     upstream: StubUpstream, client: openai.OpenAI, suite: str
 ) -> None:

@@ -62,7 +62,7 @@ class StubUpstream(Threaded):
     key: str | None = None
     """The only key that is let in, if set."""
     message: dict[str, Any] | None = None
-    """Replaces the message of a completion. In a stream its tool calls come in pieces."""
+    """Replaces the message of a completion. In a stream what it calls comes in pieces."""
     finish_reason: str = "stop"
     spend: Callable[[], int] = lambda: COMPLETION_TOKENS
     """Tokens of the next completion."""
@@ -201,6 +201,12 @@ class StubUpstream(Threaded):
         for index, call in enumerate((self.message or {}).get("tool_calls", [])):
             for piece in _pieces(index, call):
                 await say({"tool_calls": [piece]})
+        called = (self.message or {}).get("function_call")
+        for piece in _pieces(0, {"id": None, "function": called}) if called else ():
+            await say({"function_call": piece["function"]})
+        thought = (self.message or {}).get("reasoning_content")
+        if thought:
+            await say({"reasoning_content": thought})
         for index, token in enumerate((self.message or {"content": answer})["content"] or ""):
             if index == self.break_after:
                 assert request.transport is not None
