@@ -72,7 +72,7 @@ class Ledger:
         """The exchange in which ``model``, the teacher or another, gave ``answer``, as far as it
         came before the ``failure``."""
         usage = answer.usage or self.scores.usage(
-            turn.request.ask, model.upstream.model, answer.text or ""
+            turn.request.ask, model.upstream.model, answer.written or ""
         )
         text = answer.text if turn.request.store else None
         exchange = self._exchange(

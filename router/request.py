@@ -113,7 +113,9 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
     stream = bool(body.get("stream"))
     store = body.get("store") is not False
     metadata = body.get("metadata")
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    # It holds for each of the choices.
+    longest = body.get("max_completion_tokens") or body.get("max_tokens")
+    limit = longest and longest * (body.get("n") or 1)
     return ChatRequest(
         text=text,
         body=body,

@@ -115,7 +115,7 @@ class Tryouts:
                 answer = (await ask_beside((model,), turn)).value
                 took_s = time.perf_counter() - started
                 usage = answer.usage or self._ledger.scores.usage(
-                    turn.request.ask, model.upstream.model, answer.text or ""
+                    turn.request.ask, model.upstream.model, answer.written or ""
                 )
                 complete = answer.finish_reason == "stop" and answer.text is not None
                 tryout = Tryout(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,9 @@ class Answer:
     """None where the upstream did not say."""
     choices: str | None
     """All choices as a JSON array, where they are more than one text."""
+    written: str | None = None
+    """Where the upstream did not say its usage: all that it wrote, in every choice, with its
+    thoughts and what it called functions with."""
 
 
 def text_in(content: Any) -> str | None:
@@ -48,12 +51,14 @@ def read_completion(content: bytes) -> Answer:
         body = orjson.loads(content)
         choices = body["choices"]
         first = choices[0]
+        usage = _usage(body.get("usage"), body.get("service_tier"))
         return Answer(
             id=body.get("id"),
             text=text_in(first["message"].get("content")),
             finish_reason=first.get("finish_reason"),
-            usage=_usage(body.get("usage"), body.get("service_tier")),
+            usage=usage,
             choices=_kept(choices),
+            written=_written(choices) if usage is None else None,
         )
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise UpstreamBrokenError("The upstream's answer is not a chat completion.") from error
@@ -83,12 +88,14 @@ class AnswerCollector:
         """What has come so far; it has no finish reason unless every choice has finished."""
         choices = [choice.completed(index) for index, choice in sorted(self._choices.items())]
         first = choices[0] if choices else {"message": {}, "finish_reason": None}
+        usage = _usage(self._usage, self._tier)
         return Answer(
             id=self._id,
             text=text_in(first["message"].get("content")),
             finish_reason=first["finish_reason"] if self.finished else None,
-            usage=_usage(self._usage, self._tier),
+            usage=usage,
             choices=_kept(choices),
+            written=_written(choices) if usage is None else None,
         )
 
     def _add_choice(self, choice: dict[str, Any]) -> None:
@@ -191,6 +198,22 @@ def _is_more_than_text(choice: dict[str, Any]) -> bool:
         return True
     message = choice["message"]
     return any(value and key not in ("role", "content") for key, value in message.items())
+
+
+def _written(choices: Sequence[dict[str, Any]]) -> str:
+    return "".join(text for choice in choices for text in _texts(choice["message"]))
+
+
+def _texts(message: dict[str, Any]) -> Iterator[str]:
+    """What a model wrote of a message."""
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    for text in (thoughts, text_in(message.get("content")), message.get("refusal")):
+        if isinstance(text, str):
+            yield text
+    calls = [call.get("function") for call in message.get("tool_calls") or ()]
+    for call in (*calls, message.get("function_call")):
+        if isinstance(call, dict):
+            yield from (text for text in call.values() if isinstance(text, str))
 
 
 def _usage(usage: dict[str, Any] | None, tier: str | None) -> Usage | None:

@@ -16,6 +16,12 @@ from tests.router.server import Server
 from tests.router.upstream import StubUpstream
 
 MESSAGES: list[Any] = [{"role": "user", "content": "a cat"}]
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "write", "parameters": {}}}
+CALL: dict[str, Any] = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "write", "arguments": '{"text": "' + "a" * 1000 + '"}'},
+}
 
 
 def latest(server: Server, model: str) -> Exchange:
@@ -109,6 +115,30 @@ def test_a_broken_stream_ends_with_an_error(
     # It was paid for, though the upstream never said how much it was.
     assert exchange.cost > 0
     assert exchange.id not in {row.id for row in server.store().teacher_answers(exchange.task)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, {"content": "a" * 1000}),
+        ({"n": 3, "max_tokens": 200}, {"content": "a" * 1000}),
+        ({"tools": [TOOL]}, {"content": "?", "tool_calls": [CALL]}),
+        ({"functions": [TOOL["function"]]}, {"content": "?", "function_call": CALL["function"]}),
+        ({}, {"content": "?", "reasoning_content": "a" * 1000}),
+    ],
+)
+def test_all_that_a_broken_stream_had_brought_is_paid_for(
+    server: Server, upstream: StubUpstream, asked: dict[str, Any], message: dict[str, Any]
+) -> None:
+    upstream.message = message
+    upstream.error_after = len(message["content"]) - 1
+    stream = server.client().chat.completions.create(
+        model="auto", messages=MESSAGES, stream=True, **asked
+    )
+    identifier = stream.response.headers["x-request-id"]
+    with pytest.raises(openai.APIError):
+        list(stream)
+    assert server.exchange(identifier).completion_tokens > 150 * asked.get("n", 1)
 
 
 def test_a_stream_that_dies_before_its_first_token(server: Server, upstream: StubUpstream) -> None:
