@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -30,6 +31,9 @@ _OWN_DIALECTS = (
 
 _WITHOUT_QUERY = tuple(prefix for prefix in _OWN_DIALECTS if prefix != "azure_ai/")
 """Those before which litellm takes a ``base_url``'s query for part of the path, or drops it."""
+
+_OTHERS = 1000
+"""Models beside the teacher whose failures are remembered: callers may make up names."""
 
 Forced = Literal["teacher", "student"]
 
@@ -108,6 +112,13 @@ class Models:
         self._beside_teacher = settings.other_models
         self._prices = prices
 
+        @lru_cache(_OTHERS)
+        def breaker(_name: str) -> Breaker:
+            return _breaker(settings.teacher)
+
+        self._breaker_beside = breaker
+        """By name, of the models beside the teacher: that one of them fails says nothing of it."""
+
     def names(self) -> list[str]:
         """Every name that a request's ``model`` may have."""
         return list(dict.fromkeys([*RESERVED, self.teacher.upstream.model, *self._named]))
@@ -125,7 +136,12 @@ class Models:
         if self._beside_teacher and isinstance(upstream, HttpUpstream):
             # A budget must not be spent on what nobody knows the price of.
             tariff = self._prices.tariff(name) or self.teacher.tariff
-            return replace(self.teacher, upstream=upstream.serving(name), tariff=tariff)
+            return replace(
+                self.teacher,
+                upstream=upstream.serving(name),
+                tariff=tariff,
+                breaker=self._breaker_beside(name),
+            )
         raise ModelNotFoundError(
             f"The model '{name}' does not exist. Known are: {', '.join(self.names())}.", "model"
         )
@@ -173,8 +189,11 @@ def _model(settings: ModelSettings, prices: Prices, default_key: str | None) -> 
     if tariff is None:
         _log.warning("no price is known for %s: its calls count as free", name)
     upstream = _upstream(settings, prices, default_key)
-    breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s)
-    return Model(upstream, tariff or Tariff.always(FREE), settings.retries, breaker)
+    return Model(upstream, tariff or Tariff.always(FREE), settings.retries, _breaker(settings))
+
+
+def _breaker(settings: ModelSettings) -> Breaker:
+    return Breaker(settings.breaker_failures, settings.breaker_pause_s)
 
 
 def _base(model: str) -> str:

@@ -416,6 +416,17 @@ def test_an_upstream_that_keeps_failing_is_left_alone_for_a_while(
         assert [ask(server, "alone").response.status_code for _ in range(3)] == [200] * 3
 
 
+def test_a_model_beside_the_teacher_that_keeps_failing_is_left_alone_by_itself(
+    upstream: MisbehavingUpstream, tmp_path: Path
+) -> None:
+    with start(tmp_path, upstream, retries=0, breaker_failures=2, pause_s=60) as server:
+        upstream.then(*[upstreams.status(500)] * 2)
+        asked = [ask(server, "alone", model="gpt-broken") for _ in range(3)]
+        assert [each.response.status_code for each in asked] == [500, 500, 503]
+        assert reason(server, "doubtful") == "student_unsure"
+        assert ask(server, "alone", model="gpt-well").response.status_code == 200
+
+
 def test_a_limited_upstream_is_no_broken_one(upstream: MisbehavingUpstream, tmp_path: Path) -> None:
     with start(tmp_path, upstream, retries=0, breaker_failures=2) as server:
         upstream.then(*[upstreams.status(429)] * 4)
