@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,9 +73,11 @@ class Exemplars:
             return
         file = self._folder / f"{_FILES}{os.getpid()}"
         new = file.with_suffix(".new")
-        new.write_bytes(orjson.dumps([(*bucket, *example) for bucket, example in self._own()]))
-        # Whole or not at all.
-        new.replace(file)
+        # On a full disk the others go on seeing what they saw.
+        with suppress(OSError):
+            new.write_bytes(orjson.dumps([(*bucket, *example) for bucket, example in self._own()]))
+            # Whole or not at all.
+            new.replace(file)
 
     def show(self, families: Sequence[Metric]) -> None:
         """Give the samples of ``families`` that are buckets their exemplars."""

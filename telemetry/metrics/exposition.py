@@ -14,10 +14,12 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from telemetry.metrics import text
+from telemetry.metrics.allocated import allocate
 from telemetry.metrics.exemplars import Exemplars
 
 # When each series was created doubles the output and nobody reads it.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+allocate()
 
 
 class Exposition(NamedTuple):

@@ -64,8 +64,7 @@ class Labels:
             return name
         with self._shared:
             self._named |= self._shared.news()
-            if name not in self._named and not self.full:
-                self._shared.append(name)
+            if name not in self._named and not self.full and self._shared.append(name):
                 self._named.add(name)
         return name if name in self._named else OTHER
 
@@ -95,8 +94,17 @@ class _Shared:
         self._read += end
         return {json.loads(line) for line in lines[:end].splitlines()}
 
-    def append(self, name: str) -> None:
-        os.write(self._file, json.dumps(name).encode() + b"\n")
+    def append(self, name: str) -> bool:
+        """Add a name; False where the disk has no room for it."""
+        line = json.dumps(name).encode() + b"\n"
+        end = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) == len(line):
+                return True
+        except OSError:
+            return False
+        os.ftruncate(self._file, end)
+        return False
 
 
 class TaskLabels:
