@@ -16,7 +16,16 @@ from config.loading import ConfigError
 CONNECTIONS = 8
 """Most connections of one process: a dozen processes share what PostgreSQL allows by default."""
 
-_DEFAULTS = {"application_name": "protege", "connect_timeout": "5"}
+_DEFAULTS = {
+    "application_name": "protege",
+    "connect_timeout": "5",
+    # Without these, a database that the network has lost is waited for until the system gives up
+    # sending, which takes it a quarter of an hour; and for ever, where nothing is to be sent.
+    "tcp_user_timeout": "5000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
 """libpq's parameters, where the URL does not give them."""
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
 from pydantic import SecretStr
 
+from telemetry.store import Store
 from tests.postgres import PASSWORD, QUOTED, Cluster
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually, run_cli
@@ -143,6 +148,21 @@ async def test_a_database_that_stays_away(server: Server, postgres_cluster: Clus
     assert QUOTED not in errors
     # Two workers speak of two outages, the first maybe too short for them; each once.
     assert 2 <= errors.count("the students cannot be read") <= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="options of Linux's sockets")
+def test_a_database_that_the_network_has_lost_is_given_up(
+    postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    store = Store(tmp_path, postgres_cluster.empty("lost"))
+    with store.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as link:
+            # Neither what is sent nor what is awaited keeps anybody waiting for longer.
+            assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+            assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
+    store.close()
 
 
 def test_a_database_that_cannot_be_opened(postgres_cluster: Cluster, tmp_path: Path) -> None:
