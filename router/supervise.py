@@ -117,7 +117,8 @@ class _Server(uvicorn.Server):
 
 
 class _Workers(Multiprocess):
-    """Says when all workers are ready, and when one is replaced."""
+    """Says when all workers are ready, and when one is replaced; takes no connection any more once
+    they are told to stop."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], ready: Callable[[], None]
@@ -129,6 +130,12 @@ class _Workers(Multiprocess):
         super().init_processes()
         if all(process.wait_until_ready(STARTUP_S) for process in self.processes):
             self._ready()
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        # As long as anybody has it open, the system takes connections that nobody would answer.
+        for listener in self.sockets:
+            listener.close()
 
     def keep_subprocess_alive(self) -> None:
         before = list(self.processes)

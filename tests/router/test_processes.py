@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,36 @@ def test_a_signal_stops_it_quietly(upstream: StubUpstream, data: Path, key: int)
         server.process.send_signal(key)
         assert server.process.wait(20) == 0
     assert not server.complaints()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nobody_is_kept_waiting_by_a_server_that_stops(
+    upstream: StubUpstream, data: Path, workers: str
+) -> None:
+    upstream.hold = threading.Event()
+    flags = (*teacher_flags(upstream), "--workers", workers)
+    with Server(data, *flags, PROTEGE_LOOP__ENABLED="false") as server:
+        stream = server.client().chat.completions.create(
+            model="auto", messages=BODY["messages"], stream=True
+        )
+        said = [next(stream).choices[0].delta.content]
+        server.process.send_signal(signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                httpx.get(f"{server.url.removesuffix('/v1')}/healthz", timeout=2)
+            except httpx.ConnectError:
+                return True
+            except httpx.TransportError:
+                return False
+            return False
+
+        assert eventually(is_refused)
+        assert is_alive(server.process.pid)
+        upstream.hold.set()
+        said += [chunk.choices[0].delta.content for chunk in stream]
+        assert "".join(part or "" for part in said) == "cat"
+        assert server.stop() == 0
 
 
 def test_the_teachers_key_comes_from_the_environment(upstream: StubUpstream, data: Path) -> None:
