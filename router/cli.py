@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -194,10 +195,16 @@ def _serve(settings: Settings) -> None:
 
 def _prepare_data(settings: Settings) -> bool:
     """Make what the server's processes share; whether there is any key."""
+    from router.conversations import Conversations
+    from router.keys.file import FileCounters
+
     try:
         store = Store(settings.data, settings.database)
         has_keys = Keys(store).any()
         store.close()
+        # Made here, or each of the processes would fail to.
+        Conversations(settings.data).close()
+        asyncio.run(FileCounters(settings.data).close())
         if settings.workers > 1:
             metrics = settings.data / "metrics"
             shutil.rmtree(metrics, ignore_errors=True)

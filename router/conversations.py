@@ -17,6 +17,7 @@ import xxhash
 
 from router.checks import written
 from telemetry.exchange import Route
+from telemetry.mapped import lengthen
 
 SLOTS = 2**17
 """So many turns are remembered; a newer one may take the place of an older."""
@@ -32,10 +33,7 @@ class Conversations:
     def __init__(self, folder: Path) -> None:
         file = os.open(folder / "conversations.1", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            # Written, not only made longer: a full disk could not fill a hole later.
-            missing = SLOTS * _WORD - os.fstat(file).st_size
-            if missing > 0:
-                os.pwrite(file, bytes(missing), SLOTS * _WORD - missing)
+            lengthen(file, SLOTS * _WORD)
             self._map = mmap.mmap(file, SLOTS * _WORD)
         finally:
             os.close(file)

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from router.keys.counters import SPAN_S, Counted, Standing, Window, within
+from telemetry.mapped import lengthen
 
 _WORD = 8
 _SLOT = 128
@@ -132,9 +133,8 @@ class FileCounters:
         return at
 
     def _grow(self) -> None:
-        # Written, not only made longer: a hole that a full disk cannot fill would end the process.
         end = os.fstat(self._file).st_size
-        os.pwrite(self._file, bytes(_GROWTH * _SLOT * _WORD), end)
+        lengthen(self._file, end + _GROWTH * _SLOT * _WORD)
 
     def _remap(self) -> None:
         self._words.release()

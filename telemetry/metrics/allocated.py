@@ -12,6 +12,8 @@ import os
 import prometheus_client.values
 from prometheus_client.mmap_dict import MmapedDict
 
+from telemetry.mapped import lengthen
+
 _FIRST = 1 << 16
 """Bytes of a new file, as prometheus_client has it."""
 _BEGINNING = 8
@@ -82,5 +84,8 @@ def allocate() -> None:
 
 def _lengthen(filename: str, size: int) -> None:
     """Write the file up to so many bytes. Raises OSError."""
-    with open(filename, "ab") as file:
-        file.write(bytes(max(0, size - file.tell())))
+    file = os.open(filename, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lengthen(file, size)
+    finally:
+        os.close(file)

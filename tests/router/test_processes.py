@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server, children, eventually, run_cli
+from tests.router.server import PROTEGE, Server, children, eventually, run_cli
 from tests.router.upstream import StubUpstream
 
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
@@ -76,6 +76,17 @@ def test_a_store_that_is_none(tmp_path: Path) -> None:
     code, lines = fails("serve", "--port", "0", "--data", str(tmp_path))
     assert code == 1
     assert lines == [f"protege: cannot open the store in {tmp_path}: file is not a database"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_disk_without_room(tmp_path: Path, workers: str) -> None:
+    # Room for the store, and for nothing that is as large as what the processes share.
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)); "
+    flags = ("--port", "0", "--data", str(tmp_path), "--workers", workers)
+    process = run_cli("serve", *flags, program=full + PROTEGE)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == f"protege: cannot write to {tmp_path}: File too large\n"
 
 
 def test_workers(upstream: StubUpstream, data: Path) -> None:
