@@ -37,6 +37,10 @@ from telemetry.exchange import Dialect
 MAX_TOP_LOGPROBS = 20
 MAX_CHOICES = 128
 
+_LONGEST_MEDIUM = 6400
+"""Characters: what an image that fills what a model sees takes is what so many of text do. How long
+it is in base64 says nothing of it."""
+
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 """How gzip, zstd and deflate begin; no JSON does."""
 
@@ -129,7 +133,7 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
         terms=terms,
         dialect=dialect,
         original=None if is_chat else raw,
-        ask=Ask(prompt.task, len(text), stream, limit),
+        ask=Ask(prompt.task, _characters(text, body["messages"]), stream, limit),
     )
 
 
@@ -166,6 +170,18 @@ def _blame(message: Any, at: str) -> NoReturn:
 def _has_content(message: dict[str, Any]) -> bool:
     content = message.get("content")
     return content is None or is_text(content) or is_objects(content)
+
+
+def _characters(text: str, messages: list[dict[str, Any]]) -> int:
+    """How long a request is, no image, file or sound of which counts for more than it may take."""
+    media = (
+        len(written(part))
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+        if part.get("type") not in ("text", "refusal")
+    )
+    return max(1, len(text) - sum(max(0, length - _LONGEST_MEDIUM) for length in media))
 
 
 def _is_stop(value: Any) -> bool:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, or_, select
 
 from telemetry.exchange import Route
 from telemetry.prices import Usage
 from telemetry.schema import exchanges
+
+_MEDIA = (";base64,", "input_audio")
+"""What is in the requests that hold images, files or sounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,15 @@ class Toll:
 
 
 def newest(engine: Engine, most: int) -> list[Toll]:
-    """The tolls of the newest ``most`` exchanges whose requests are stored, oldest first."""
+    """The tolls of the newest ``most`` exchanges whose requests are stored, oldest first, but for
+    those with images and sounds."""
     of = exchanges.c
     query = (
         select(
             *(of.task, of.route, of.model, of.student, of.decision, of.latency_s, of.first_token_s),
             *(of.prompt_tokens, of.completion_tokens, of.cached_tokens, of.reasoning_tokens),
             func.length(of.request).label("characters"),
+            or_(*map(of.request.contains, _MEDIA)).label("has_media"),
         )
         .where(
             of.request.is_not(None),
@@ -50,7 +55,9 @@ def newest(engine: Engine, most: int) -> list[Toll]:
         .limit(most)
     )
     with engine.connect() as connection:
-        return [_toll(row) for row in connection.execute(query)][::-1]
+        rows = connection.execute(query).all()
+    # How long an image or a sound is says nothing of what it takes.
+    return [_toll(row) for row in reversed(rows) if not row.has_media]
 
 
 def _toll(row: Any) -> Toll:

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from telemetry.exchange import Exchange
-from tests.router.conftest import teacher_flags
+from tests.router.conftest import teacher_flags, with_another_model
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
 
@@ -139,6 +139,24 @@ def test_all_that_a_broken_stream_had_brought_is_paid_for(
     with pytest.raises(openai.APIError):
         list(stream)
     assert server.exchange(identifier).completion_tokens > 150 * asked.get("n", 1)
+
+
+def test_an_image_is_not_paid_for_by_its_length(upstream: StubUpstream, tmp_path: Path) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 500_000}}
+    content: Any = [{"type": "text", "text": "a cat?"}, image]
+    with with_another_model(upstream, tmp_path) as server:
+        upstream.error_after = 2
+        # Is expected to cost no more than the caller allows.
+        stream = server.client().chat.completions.create(
+            model="auto",
+            messages=[{"role": "user", "content": content}],
+            stream=True,
+            extra_headers={"x-protege-budget": "0.05"},
+        )
+        identifier = stream.response.headers["x-request-id"]
+        with pytest.raises(openai.APIError):
+            list(stream)
+        assert 1000 < server.exchange(identifier).prompt_tokens < 2000
 
 
 def test_a_stream_that_dies_before_its_first_token(server: Server, upstream: StubUpstream) -> None:
