@@ -19,6 +19,12 @@ from tests.router.conftest import teacher_flags
 from tests.router.server import Server
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
+PRICES = {
+    "PROTEGE_LOOP__ENABLED": "false",
+    "PROTEGE_PRICES": json.dumps({"gpt-5.4": {"input": 1, "output": 2}}),
+}
+"""Environment of servers that charge one and two USD for a million tokens."""
+
 COST = (PROMPT_TOKENS + COMPLETION_TOKENS) * 10**6
 """Picodollars of an answer at a USD for a million tokens."""
 
@@ -76,3 +82,22 @@ def test_what_an_upstream_says_of_tiers_and_audio() -> None:
     collector.add({"choices": [{"delta": {"content": "yes"}}], "service_tier": "flex"})
     collector.add({"choices": [], "usage": SAID})
     assert collector.answer().usage == READ
+
+
+@pytest.mark.parametrize("details", [{"completion_tokens_details": {"reasoning_tokens": 300}}, {}])
+def test_thinking_that_is_in_the_total_alone_is_paid_for(
+    upstream: StubUpstream, data: Path, details: dict[str, Any]
+) -> None:
+    # As xAI has it, and, without details, Gemini's OpenAI-compatible API.
+    usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 450, **details}
+    choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+    upstream.content = json.dumps({"choices": [choice], "usage": usage}).encode()
+    with Server(data, *teacher_flags(upstream), **PRICES) as server:
+        answer = server.client().chat.completions.with_raw_response.create(
+            model="auto", messages=[{"role": "user", "content": "a cat"}]
+        )
+        # The caller is told what the upstream says.
+        assert json.loads(answer.content)["usage"] == usage
+        exchange = server.exchange(answer.headers["x-request-id"])
+    assert (exchange.completion_tokens, exchange.reasoning_tokens) == (350, 300)
+    assert exchange.cost == (100 + 2 * 350) * 10**6
