@@ -35,7 +35,6 @@ from router.students.rollout import Rollouts
 from router.students.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from router.upstreams.answer import Answer, read_completion
-from telemetry.prices import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -282,7 +281,8 @@ class Answering:
             finished = _finished(answer)
             self.rollouts.beside(turn, finished)
             if finished is not None:
-                self.repeats.start(turn, finished, model.price.cost(answer.usage or Usage()))
+                usage = self.ledger.usage(turn, model, answer)
+                self.repeats.start(turn, finished, model.price.cost(usage))
         elif turn.route == "student" and opinion is not None and turn.sampled:
             said = replace(opinion.prediction, answer=answer.text or "")
             stored = asyncio.get_running_loop().create_future()

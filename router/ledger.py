@@ -71,9 +71,7 @@ class Ledger:
     ) -> Exchange:
         """The exchange in which ``model``, the teacher or another, gave ``answer``, as far as it
         came before the ``failure``."""
-        usage = answer.usage or self.scores.usage(
-            turn.request.ask, model.upstream.model, answer.written or ""
-        )
+        usage = self.usage(turn, model, answer)
         text = answer.text if turn.request.store else None
         exchange = self._exchange(
             turn,
@@ -118,6 +116,12 @@ class Ledger:
         )
         self.learn(turn, turn.route, exchange.model, usage, exchange.latency_s, turn.first_token_s)
         return exchange
+
+    def usage(self, turn: Turn, model: Model, answer: Answer) -> Usage:
+        """The tokens of an answer of ``model``; what is to be expected where nobody counted."""
+        return answer.usage or self.scores.usage(
+            turn.request.ask, model.upstream.model, answer.written or ""
+        )
 
     async def record(self, exchange: Exchange, turn: Waited) -> None:
         """Return once the exchange of a turn is stored. Raises StoreUnavailableError if it cannot

@@ -18,7 +18,6 @@ from router.students.rollout import Rollouts
 from router.students.serving import Student, Students
 from router.students.tryouts import Tryouts
 from router.turn import Opinion, Turn
-from telemetry.prices import Usage
 from telemetry.store import Audit, Store
 
 AT_ONCE = 32
@@ -104,7 +103,7 @@ class Auditor:
             id=turn.arrival.id,
             teacher_answer=text if turn.request.store else None,
             agreed=None if text is None else agree(opinion.prediction.answer, text),
-            audit_cost=answered.model.price.cost(said.usage or Usage()),
+            audit_cost=answered.model.price.cost(self._ledger.usage(turn, answered.model, said)),
             audit_latency_s=took_s,
             audited=time.time(),
         )

@@ -20,7 +20,6 @@ from router.ledger import Ledger
 from router.models import Model
 from router.students.beside import Beside, ask_beside
 from router.turn import Turn
-from telemetry.prices import Usage
 from telemetry.store import Repeat
 
 AT_ONCE = 32
@@ -75,7 +74,8 @@ class Repeats:
                 while len(texts) < 2 and all(not agree(said, text) for text in texts):
                     answered = await ask_beside(self._chain, turn)
                     answer = answered.value
-                    cost += answered.model.price.cost(answer.usage or Usage())
+                    usage = self._ledger.usage(turn, answered.model, answer)
+                    cost += answered.model.price.cost(usage)
                     if answer.finish_reason != "stop" or answer.text is None:
                         break
                     texts.append(answer.text)

@@ -114,9 +114,7 @@ class Tryouts:
                 started = time.perf_counter()
                 answer = (await ask_beside((model,), turn)).value
                 took_s = time.perf_counter() - started
-                usage = answer.usage or self._ledger.scores.usage(
-                    turn.request.ask, model.upstream.model, answer.written or ""
-                )
+                usage = self._ledger.usage(turn, model, answer)
                 complete = answer.finish_reason == "stop" and answer.text is not None
                 tryout = Tryout(
                     exchange=turn.arrival.id,

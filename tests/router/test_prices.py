@@ -12,11 +12,13 @@ import pytest
 from config.loading import load
 from router.models import Models
 from router.upstreams.answer import AnswerCollector, read_completion
+from telemetry.exchange import Exchange
 from telemetry.figures import sums
 from telemetry.prices import Usage
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server
+from tests.router.server import Server, eventually
+from tests.router.students import TASK, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 PRICES = {
@@ -101,3 +103,31 @@ def test_thinking_that_is_in_the_total_alone_is_paid_for(
         exchange = server.exchange(answer.headers["x-request-id"])
     assert (exchange.completion_tokens, exchange.reasoning_tokens) == (350, 300)
     assert exchange.cost == (100 + 2 * 350) * 10**6
+
+
+def test_what_is_asked_beside_is_paid_for_though_nobody_counts_its_tokens(
+    upstream: StubUpstream, data: Path
+) -> None:
+    store = Store(data)
+    promote(store, data, "animals-1")
+    choice = {"message": {"content": "cat"}, "finish_reason": "stop"}
+    upstream.content = json.dumps({"choices": [choice]}).encode()
+    every = {"PROTEGE_POLICY__AUDIT_RATE": "1", "PROTEGE_DATASET__REPEATS": "1"}
+    with Server(data, *teacher_flags(upstream), **PRICES, **every) as server:
+
+        def asked(task: str) -> Exchange:
+            answer = server.client().chat.completions.with_raw_response.create(
+                model="auto",
+                messages=[{"role": "user", "content": "the cat sleeps under the bed"}],
+                metadata={"task": task},
+            )
+            return server.exchange_soon(answer.headers["x-request-id"])
+
+        by_student, by_teacher = asked(TASK), asked("again")
+        assert (by_student.route, by_teacher.route) == ("student", "teacher")
+        assert by_teacher.cost > 0
+        assert eventually(lambda: server.exchange(by_student.id).agreed is True)
+        assert eventually(lambda: server.exchange(by_teacher.id).repeats is not None)
+        assert server.exchange(by_student.id).audit_cost > 0
+        assert server.exchange(by_teacher.id).audit_cost > 0
+    store.close()
