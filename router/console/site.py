@@ -196,7 +196,9 @@ async def _form(request: Request) -> FormData:
         raise InvalidRequestError("The form cannot be read.") from error
     if any("\0" in value for value in fields.values()):
         raise NotFoundError("No text has a null character.")
-    return FormData(fields)
+    # Browsers send every line break as CR LF, whatever was typed. In a right answer, which is
+    # learnt as it stands, it would be another answer than the teacher's.
+    return FormData({name: value.replace("\r\n", "\n") for name, value in fields.items()})
 
 
 def _within(path: str) -> str:

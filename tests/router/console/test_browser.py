@@ -348,6 +348,14 @@ def test_feedback(page: Page, site: Site) -> None:
     assert (exchange.score, exchange.right_answer, exchange.comment) == (0.0, "returns <b>", "late")
 
 
+def test_a_right_answer_of_several_lines_stays_as_it_was_typed(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/exchange?id=req_support-triage-5-1")
+    page.get_by_label("The right answer").fill("returns\nurgent")
+    page.get_by_role("button", name="Give feedback").click()
+    expect(page.get_by_role("status")).to_contain_text("Thank you")
+    assert site.server.exchange("req_support-triage-5-1").right_answer == "returns\nurgent"
+
+
 def test_keys_are_made_and_revoked(page: Page, site: Site, axe: str) -> None:
     page.goto(f"{site.url}/keys")
     page.get_by_label("Name").fill("browser's")
