@@ -41,7 +41,7 @@ class Said:
 
 
 async def show_all(page: Page) -> Response:
-    asked = {name: page.asked(name) for name in _FIELDS}
+    asked = {name: page.asked(name) for name in _FIELDS} | {"task": page.exactly("task")}
     period = Period.of(asked["period"])
     wanted = Wanted(
         since=period.since,

@@ -77,8 +77,13 @@ class Page:
         return self.desk.parts
 
     def asked(self, name: str) -> str:
-        """A parameter of the query; empty where it is missing. Raises NotFoundError."""
-        value = self.request.query_params.get(name, "").strip()
+        """A parameter of the query, without white space around it; empty where it is missing.
+        Raises NotFoundError."""
+        return self.exactly(name).strip()
+
+    def exactly(self, name: str) -> str:
+        """A parameter as it stands, as `asked`: the name of a task may begin or end in a space."""
+        value = self.request.query_params.get(name, "")
         if "\0" in value:
             raise NotFoundError("There is no such page.")
         return value

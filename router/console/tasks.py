@@ -83,7 +83,7 @@ async def show_all(page: Page) -> Response:
 
 
 async def show_one(page: Page) -> Response:
-    task = page.asked("name")
+    task = page.exactly("name")
     period = Period.of(page.asked("period"))
     view = await asyncio.to_thread(_view, page.parts.store, task, period)
     if not (view.sums or view.last or view.students):

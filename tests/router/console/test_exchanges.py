@@ -1,11 +1,13 @@
 """What the console shows of an exchange."""
 
 import json
+import re
 
 import pytest
 
 from router.console.exchanges import question
 from tests.distill.synthetic import exchange
+from tests.router.console.conftest import Site
 
 
 @pytest.mark.parametrize("text", [5, {"a": 1}, ["x"], None, ""])
@@ -14,3 +16,16 @@ def test_what_is_no_text_is_shown_as_such(text: object) -> None:
     request = json.dumps({"messages": [{"role": "user", "content": parts}]})
     shown = question(exchange(0, "", "a", request=request))
     assert shown.splitlines()[-1] == "Which one?"
+
+
+@pytest.mark.parametrize("task", [" apart", "apart ", "  "])
+def test_a_name_that_begins_or_ends_in_a_space_is_another_tasks(site: Site, task: str) -> None:
+    site.server.client(api_key=site.plain).chat.completions.create(
+        model="auto", messages=[{"role": "user", "content": "cat"}], metadata={"task": task}
+    )
+    with site.signed_in() as visitor:
+        shown = visitor.get("/console/task", params={"name": task}).text
+        assert f'<h1 class="name">{task}</h1>' in shown
+        assert "0 of 1 requests" in shown
+        found = visitor.get("/console/exchanges", params={"task": task}).text
+        assert len(re.findall("/console/exchange.id=", found)) == 1
