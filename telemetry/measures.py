@@ -47,6 +47,9 @@ KEY = func.coalesce(exchanges.c.key, "")
 REQUESTS = exchanges.c.route != "imported"
 """Of the exchanges, those that somebody asked for."""
 
+FAILED = (exchanges.c.status >= 400) | exchanges.c.error.is_not(None)
+"""Those that got no answer, or one that broke off."""
+
 _BY_STUDENT = exchanges.c.route == "student"
 _AUDITED = exchanges.c.agreed.is_not(None)
 _DISAGREED = exchanges.c.agreed.is_(false())
@@ -73,7 +76,7 @@ def _of_pairs(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnEleme
 
 MEASURES = (
     func.count().label("requests"),
-    _count((exchanges.c.status >= 400) | exchanges.c.error.is_not(None)).label("errors"),
+    _count(FAILED).label("errors"),
     _count(_BY_STUDENT).label("by_student"),
     _count(_AUDITED).label("audits"),
     _count(_DISAGREED).label("disagreements"),

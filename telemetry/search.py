@@ -8,16 +8,18 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Engine, false, func, or_, select, true, tuple_
 
 from telemetry.exchange import Exchange, Route
+from telemetry.measures import FAILED
 from telemetry.schema import exchanges
 from telemetry.store import Place
 
 Outcome = Literal["agreed", "disagreed", "failed", "judged"]
-"""What came of an exchange: how its audit went, that it failed, or that a person judged it."""
+"""What came of an exchange: how its audit went, that it failed, as figures count that, or that a
+person judged it."""
 
 _OUTCOMES: dict[Outcome, ColumnElement[bool]] = {
     "agreed": exchanges.c.agreed.is_(true()),
     "disagreed": exchanges.c.agreed.is_(false()),
-    "failed": exchanges.c.status != 200,
+    "failed": FAILED,
     "judged": or_(exchanges.c.score.is_not(None), exchanges.c.right_answer.is_not(None)),
 }
 

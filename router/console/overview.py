@@ -64,7 +64,7 @@ async def show(page: Page) -> Response:
         tasks=tasks[:_DEAREST],
         more=max(0, len(tasks) - _DEAREST),
         models=models,
-        advice=_advice(whole, tasks, promised),
+        advice=_advice(period, whole, tasks, promised),
         replayed=any(words.is_replay(name) for name, _ in models),
         **drawn(course, promised, "Audited answers of students that agree with the teacher"),
     )
@@ -108,7 +108,9 @@ def _figures(
     return course, by_task(store, period), models
 
 
-def _advice(whole: Total, tasks: Sequence[TaskTotal], promised: PolicySettings) -> list[Advice]:
+def _advice(
+    period: Period, whole: Total, tasks: Sequence[TaskTotal], promised: PolicySettings
+) -> list[Advice]:
     """What wants a look, the gravest first."""
     found = []
     for each in tasks:
@@ -123,7 +125,8 @@ def _advice(whole: Total, tasks: Sequence[TaskTotal], promised: PolicySettings) 
             found.append(Advice(False, f"{each.task} may break its promise: {seen}.", at))
     if whole.errors >= _LEAST_ERRORS and (whole.error_share or 0) > _ERRORS:
         failed = f"{whole.errors:,} of {whole.requests:,} requests failed."
-        found.append(Advice(True, failed, link("/exchanges", outcome="failed")))
+        at = link("/exchanges", outcome="failed", period=period.name)
+        found.append(Advice(True, failed, at))
     dear = [
         each
         for each in tasks

@@ -11,6 +11,7 @@ from telemetry.store import Store
 from tests.telemetry.test_store import exchange
 
 KEPT = (
+    exchange("e0", created=0.5, task="v", error="upstream_broken"),
     exchange("e1", created=1.0, key="key_1", request='{"say": "50% Æble"}'),
     exchange("e2", created=2.0, status=502, answer=None, teacher_answer=None),
     exchange("e3", created=3.0, route="student", student="v1", agreed=True),
@@ -33,7 +34,7 @@ def ids(found: list[Exchange]) -> str:
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(), "e6 e5 e4 e3 e2 e1"),
+        (Wanted(), "e6 e5 e4 e3 e2 e1 e0"),
         (Wanted(since=3.0), "e6 e5 e4 e3"),
         (Wanted(task="u"), "e6 e5"),
         (Wanted(route="student"), "e4 e3"),
@@ -41,7 +42,7 @@ def ids(found: list[Exchange]) -> str:
         (Wanted(student="v2"), "e4"),
         (Wanted(outcome="agreed"), "e3"),
         (Wanted(outcome="disagreed"), "e4"),
-        (Wanted(outcome="failed"), "e2"),
+        (Wanted(outcome="failed"), "e2 e0"),
         (Wanted(outcome="judged"), "e6 e5"),
         (Wanted(outcome="judged", task="t"), ""),
         (Wanted(text="50%"), "e1"),
@@ -71,5 +72,5 @@ def test_page_by_page_everything_is_seen_once(filled: Store) -> None:
             break
         assert len(page) <= 2
         seen += page
-    assert ids(seen) == "e6 e5 e4 e3 e2 e1"
+    assert ids(seen) == "e6 e5 e4 e3 e2 e1 e0"
     assert seen == sorted(KEPT, key=lambda each: (each.created, each.id), reverse=True)

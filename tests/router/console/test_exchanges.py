@@ -1,13 +1,19 @@
 """What the console shows of an exchange."""
 
+import html
 import json
 import re
+from pathlib import Path
+from typing import Any
 
+import httpx
+import openai
 import pytest
 
 from router.console.exchanges import question
 from tests.distill.synthetic import exchange
-from tests.router.console.conftest import Site
+from tests.router.console.conftest import Site, open_site
+from tests.router.upstream import StubUpstream
 
 
 @pytest.mark.parametrize("text", [5, {"a": 1}, ["x"], None, ""])
@@ -29,3 +35,21 @@ def test_a_name_that_begins_or_ends_in_a_space_is_another_tasks(site: Site, task
         assert "0 of 1 requests" in shown
         found = visitor.get("/console/exchanges", params={"task": task}).text
         assert len(re.findall("/console/exchange.id=", found)) == 1
+
+
+def test_failures_that_are_counted_are_found(upstream: StubUpstream, tmp_path: Path) -> None:
+    upstream.error_after = 1
+    with open_site(upstream, tmp_path) as server:
+        asked: Any = {"model": "auto", "messages": [{"role": "user", "content": "cat"}]}
+        for _ in range(6):
+            stream = server.client().chat.completions.create(**asked, stream=True)
+            with pytest.raises(openai.APIError):
+                list(stream)
+        root = server.url.removesuffix("/v1")
+        overview = httpx.get(f"{root}/console?period=24h").text
+        link = re.search(r'<a href="([^"]+)">6 of 6 requests failed', overview)
+        assert link, overview
+        found = httpx.get(root + html.unescape(link[1])).text
+        assert len(re.findall("/console/exchange.id=", found)) == 6
+        assert found.count("broke off") == 6
+        assert 'value="24h" selected' in found
