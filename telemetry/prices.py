@@ -24,6 +24,7 @@ _NAMES = {
     "output": "output_cost_per_token",
     "cached_input": "cache_read_input_token_cost",
     "written_input": "cache_creation_input_token_cost",
+    "kept_input": "cache_creation_input_token_cost_above_1hr",
     "reasoning": "output_cost_per_reasoning_token",
     "audio_input": "input_cost_per_audio_token",
     "audio_output": "output_cost_per_audio_token",
@@ -52,6 +53,8 @@ class Usage(NamedTuple):
     """Audio tokens of the completion."""
     tier: str | None = None
     """The service tier that it was served in, as the upstream calls it; None where nobody said."""
+    kept_tokens: int = 0
+    """Of those that were written to the cache, the ones that stay there for an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ class Price:
     """None where it costs what other input does."""
     audio_output: int | None = None
     """None where it costs what other output does."""
+    kept_input: int | None = None
+    """Of input that stays in the provider's cache for an hour; None where that costs what other
+    written input does."""
     longer: tuple[tuple[int, Price], ...] = ()
     """Prices of calls whose prompt has more than so many tokens, in order of these."""
     tiers: Mapping[str, Price] = field(default_factory=dict)
@@ -86,13 +92,16 @@ class Price:
                 return price._cost(usage)
         cached = min(usage.cached_tokens, usage.prompt_tokens)
         written = min(usage.written_tokens, usage.prompt_tokens - cached)
+        kept = min(usage.kept_tokens, written)
+        to_write = self.input if self.written_input is None else self.written_input
         heard = min(usage.heard_tokens, usage.prompt_tokens - cached - written)
         reasoning = min(usage.reasoning_tokens, usage.completion_tokens)
         spoken = min(usage.spoken_tokens, usage.completion_tokens - reasoning)
         return (
             (usage.prompt_tokens - cached - written - heard) * self.input
             + cached * self.cached_input
-            + written * (self.input if self.written_input is None else self.written_input)
+            + (written - kept) * to_write
+            + kept * (to_write if self.kept_input is None else self.kept_input)
             + heard * (self.input if self.audio_input is None else self.audio_input)
             + (usage.completion_tokens - reasoning - spoken) * self.output
             + reasoning * (self.output if self.reasoning is None else self.reasoning)

@@ -234,4 +234,10 @@ def _usage(usage: dict[str, Any] | None, tier: str | None) -> Usage | None:
         heard_tokens=read.get("audio_tokens") or 0,
         spoken_tokens=written.get("audio_tokens") or 0,
         tier=tier,
+        kept_tokens=_kept_tokens(read.get("cache_creation_token_details")),
     )
+
+
+def _kept_tokens(written: dict[str, Any] | None) -> int:
+    """Of the tokens that were written to Claude's cache, those that stay there for an hour."""
+    return (written or {}).get("ephemeral_1h_input_tokens") or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -148,12 +149,13 @@ def test_cost(prompt: int, completion: int, cached: int) -> None:
 
 @given(st.builds(Usage, *[counts] * 7))
 def test_no_token_is_charged_twice(usage: Usage) -> None:
-    prompt, completion, cached, reasoning, written, _, _, _ = usage
+    prompt, completion, cached, reasoning, written, *_ = usage
     flat = Price(
         10, 40, cached_input=10, written_input=10, reasoning=40, audio_input=10, audio_output=40
     )
     assert flat.cost(usage) == Price(10, 40, cached_input=10).cost(usage)
     assert flat.cost(usage) == prompt * 10 + completion * 40
+    assert replace(flat, kept_input=10).cost(usage) == flat.cost(usage)
     dear = Price(10, 40, cached_input=10, written_input=13, reasoning=50)
     more = 3 * min(written, prompt - min(cached, prompt)) + 10 * min(reasoning, completion)
     assert dear.cost(usage) == flat.cost(usage) + more

@@ -52,8 +52,9 @@ def tool_use(id: str, name: str, input: dict[str, Any]) -> Block:
     return {"type": "tool_use", "id": id, "name": name, "input": input}
 
 
-def message(*blocks: Block, stop_reason: str = "end_turn") -> Reply:
-    """A message of these content blocks, whole and as the events of a stream."""
+def message(*blocks: Block, stop_reason: str = "end_turn", **counted: Any) -> Reply:
+    """A message of these content blocks, whole and as the events of a stream; ``counted`` is in its
+    usage too."""
     whole = {
         "id": "msg_01",
         "type": "message",
@@ -62,7 +63,7 @@ def message(*blocks: Block, stop_reason: str = "end_turn") -> Reply:
         "content": list(blocks),
         "stop_reason": stop_reason,
         "stop_sequence": None,
-        "usage": USAGE,
+        "usage": {**USAGE, **counted},
     }
     return Reply(whole, list(_events(whole, blocks)))
 
@@ -81,7 +82,7 @@ def _events(whole: dict[str, Any], blocks: Sequence[Block]) -> Iterator[bytes]:
         **whole,
         "content": [],
         "stop_reason": None,
-        "usage": {**USAGE, "output_tokens": 1},
+        "usage": {**whole["usage"], "output_tokens": 1},
     }
     yield event("message_start", message=opening)
     yield event("ping")

@@ -129,6 +129,21 @@ def test_the_teacher_s_answer(providers: Providers, stub: AnthropicStub) -> None
     assert exchange.cost == prompt + 9 * 5_000_000
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_stays_in_the_cache_for_an_hour_costs_twice_the_input(
+    providers: Providers, stub: AnthropicStub, stream: bool
+) -> None:
+    written = {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3}
+    stub.reply = anthropic.message(text("a cat"), cache_creation=written)
+    client: Any = providers.client().chat.completions.with_raw_response
+    raw = client.create(model="auto", messages=HI, stream=stream)
+    if stream:
+        list(raw.parse())
+    exchange = providers.exchange(raw.headers["x-request-id"])
+    prompt = 20 * 1_000_000 + 2 * 1_250_000 + 3 * 2_000_000 + 15 * 100_000
+    assert exchange.cost == prompt + 9 * 5_000_000
+
+
 def test_a_stream_says_what_a_completion_says(providers: Providers, stub: AnthropicStub) -> None:
     stub.reply = anthropic.message(THOUGHT, text("I look."), USE, stop_reason="tool_use")
     client = providers.client().chat.completions.with_raw_response
