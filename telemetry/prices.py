@@ -259,6 +259,10 @@ def _with_rates(price: Price, rates: dict[str, float], suffix: str) -> Price:
         for field, name in _NAMES.items()
         if name + suffix in rates
     }
+    if "output" in given and price.reasoning == price.output:
+        # The table names the rate of reasoning that is output like any other for the usual tier
+        # alone: in others it follows theirs.
+        given.setdefault("reasoning", given["output"])
     return replace(price, longer=(), **given)  # type: ignore[arg-type]
 
 

@@ -79,6 +79,15 @@ def test_service_tiers_and_long_prompts_of_the_shipped_table() -> None:
     assert price.cost(more._replace(tier="flex")) == 272_001 * price.input
 
 
+def test_reasoning_that_is_output_like_any_other_is_so_in_every_tier() -> None:
+    price = Prices({}).of("gemini/gemini-2.5-flash")
+    assert price is not None
+    usage = Usage(completion_tokens=100, reasoning_tokens=80)
+    assert price.cost(usage._replace(tier="flex")) == price.cost(usage) / 2
+    for tier in price.tiers.values():
+        assert tier.cost(usage) == 100 * tier.output
+
+
 def test_audio_of_the_shipped_table() -> None:
     price = Prices({}).of("gpt-audio")
     assert price is not None
