@@ -170,9 +170,15 @@ class Prices:
         return known
 
     def _read(self, model: str) -> Tariff | None:
-        entry = self._table.get(model) or self._table.get(model.partition("/")[2])
+        bare = model.partition("/")[2]
+        own = self._table.get(model)
+        entry = own or self._table.get(bare)
         shipped = None if entry is None else _shipped(entry.rates)
-        set_ = sorted(map(_from_override, self._overrides.get(model, ())), key=_begins)
+        overrides = self._overrides.get(model)
+        if overrides is None:
+            # As in the table: what a provider charges otherwise has a name of its own there.
+            overrides = self._overrides.get(bare, ()) if own is None else ()
+        set_ = sorted(map(_from_override, overrides), key=_begins)
         if shipped is not None:
             set_.insert(0, (-inf, shipped))
         return Tariff(tuple(set_)) if set_ else None

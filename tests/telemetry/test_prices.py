@@ -42,6 +42,19 @@ def test_the_operators_prices_go_first() -> None:
     assert cached.cached_input == 0
 
 
+def test_the_operators_prices_are_found_as_the_tables_are() -> None:
+    mine, other = PriceOverride(input=1, output=2), PriceOverride(input=3, output=4)
+    prices = Prices({"gpt-4o-mini": [mine], "claude-haiku-4-5": [mine], "own": [mine]})
+    for name in ("openai/gpt-4o-mini", "anthropic/claude-haiku-4-5", "hosted_vllm/own"):
+        assert prices.of(name) == prices.of("own")
+    # Azure's price is its own, and so is one that was said with its provider.
+    azure = prices.of("azure/gpt-4o-mini")
+    assert azure is not None
+    assert azure == Prices({}).of("azure/gpt-4o-mini")
+    both = Prices({"own": [mine], "hosted_vllm/own": [other]})
+    assert both.of("hosted_vllm/own") != both.of("own")
+
+
 def test_every_kind_of_token_and_tier_may_have_a_price_of_the_operators() -> None:
     rates = {"input": 1, "output": 10, "cached_input": 0.5, "written_input": 2, "reasoning": 20}
     rates |= {"audio_input": 3, "audio_output": 30}
