@@ -80,6 +80,8 @@ class _Hold:
     account: Account
     expected: int
     amount: int
+    period: int
+    """Unix time at which the period began that it is held in: a request may be older than that."""
 
 
 class Budgets:
@@ -156,19 +158,19 @@ class Budgets:
 
     async def give_back_answer(self, turn: Turn) -> None:
         """Hold nothing any more for an answer that is settled, or that there will not be."""
-        await self._give_back(self._answers.pop(turn.arrival.id, None), turn)
+        await self._give_back(self._answers.pop(turn.arrival.id, None))
 
     async def give_back_audit(self, turn: Turn) -> None:
         """As `give_back_answer`, for an audit."""
-        await self._give_back(self._audits.pop(turn.arrival.id, None), turn)
+        await self._give_back(self._audits.pop(turn.arrival.id, None))
 
     async def _spend_beside(self, turn: Turn, cost: int, hold: _Hold | None) -> None:
         arrival = turn.arrival
         await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
 
-    async def _give_back(self, hold: _Hold | None, turn: Turn) -> None:
+    async def _give_back(self, hold: _Hold | None) -> None:
         if hold is not None:
-            await self._count(hold.account, -hold.amount, turn.arrival.created)
+            await self._count(hold.account, -hold.amount, hold.period)
 
     async def _settle(
         self, hold: _Hold | None, task: str, key: str | None, created: float, cost: int
@@ -176,30 +178,36 @@ class Budgets:
         if hold is not None and cost and hold.expected:
             dearer = min(cost / hold.expected, MOST_DEARER)
             hold.account.dearer = max(hold.account.dearer, dearer)
+        amounts: dict[tuple[Account, int], int] = {}
         for payer in {Payer(), Payer(task), Payer(None, key)}:
             account = self._accounts.get(payer)
             if account is not None:
-                held = hold.amount if hold is not None and hold.account is account else 0
-                await self._count(account, cost - held, created)
+                amounts[account, account.start(created)] = cost
+        if hold is not None:
+            held_in = hold.account, hold.period
+            amounts[held_in] = amounts.get(held_in, 0) - hold.amount
+        for (account, period), amount in amounts.items():
+            await self._count(account, amount, period)
 
     async def _hold(self, account: Account, expected: int) -> _Hold | None:
         now = time.time()
         # First of all: a period that nobody has settled counts nothing.
         await self._spent(account, now)
-        hold = _Hold(account, expected, math.ceil(expected * account.dearer))
-        await self._count(account, hold.amount, now)
+        amount = math.ceil(expected * account.dearer)
+        hold = _Hold(account, expected, amount, account.start(now))
+        await self._count(account, amount, hold.period)
         fits = False
         try:
             # Counted first, then looked at: others count at the same time.
             fits = await self._spent(account, now) <= account.budget
         finally:
             if not fits:
-                await self._count(account, -hold.amount, now)
+                await self._give_back(hold)
         return hold if fits else None
 
-    async def _count(self, account: Account, amount: int, created: float) -> None:
+    async def _count(self, account: Account, amount: int, period: int) -> None:
         try:
-            await self._counters.spend(account, 0, amount, account.start(created), time.time())
+            await self._counters.spend(account, 0, amount, period, time.time())
         except Exception:
             _log.exception("a budget could not be counted")
 

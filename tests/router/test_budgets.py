@@ -108,6 +108,23 @@ async def test_what_nobody_answers_is_given_back(store: Store, tmp_path: Path) -
     assert await process.budgets.left(process.account, time.time()) == TOTAL
 
 
+async def test_what_is_held_after_the_end_of_the_period_that_a_request_came_in_is_given_back(
+    store: Store, tmp_path: Path
+) -> None:
+    process = Process(store, tmp_path)
+    before = process.account.start(time.time()) - 0.5
+    turn: Any = SimpleNamespace(arrival=Arrival(None, created=before), task="t")
+    for _ in range(10):
+        assert await process.hold("a", 400)
+        await process.budgets.spend(exchange("a", created=before, cost=300, task="t"))
+        assert await process.hold(turn.arrival.id, 400)
+        await process.budgets.give_back_answer(turn)
+        assert await process.budgets.hold_audit(process.account, turn.arrival.id, 400)
+        await process.budgets.spend_audit(turn, 300)
+    # What it has cost belongs to the period that it came in.
+    assert await process.budgets.left(process.account, time.time()) == TOTAL
+
+
 async def test_nothing_is_held_for_a_route_that_could_not_be_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
