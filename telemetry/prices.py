@@ -56,6 +56,18 @@ class Usage(NamedTuple):
     kept_tokens: int = 0
     """Of those that were written to the cache, the ones that stay there for an hour."""
 
+    def with_total(self, total: int) -> Usage:
+        """The same where the upstream says ``total`` for all tokens; 0 where it does not."""
+        # xAI and Gemini's OpenAI-compatible API charge for thinking as for all else that is
+        # written, but have it in the total alone.
+        thought = total - self.prompt_tokens - self.completion_tokens
+        if thought <= 0:
+            return self
+        return self._replace(
+            completion_tokens=self.completion_tokens + thought,
+            reasoning_tokens=max(self.reasoning_tokens, thought),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

@@ -86,12 +86,13 @@ def _usage(said: Any) -> Usage | None:
         return None
     if not isinstance(said, dict):
         raise ValueError("`usage` must be an object")
-    return Usage(
+    usage = Usage(
         count("usage.prompt_tokens", said.get("prompt_tokens")),
         count("usage.completion_tokens", said.get("completion_tokens")),
         _detail(said, "prompt_tokens_details", "cached_tokens"),
         _detail(said, "completion_tokens_details", "reasoning_tokens"),
     )
+    return usage.with_total(count("usage.total_tokens", said.get("total_tokens")))
 
 
 def _detail(said: Mapping[str, Any], part: str, name: str) -> int:

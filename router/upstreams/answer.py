@@ -221,21 +221,18 @@ def _usage(usage: dict[str, Any] | None, tier: str | None) -> Usage | None:
         return None
     read = usage.get("prompt_tokens_details") or {}
     written = usage.get("completion_tokens_details") or {}
-    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    # xAI and Gemini's OpenAI-compatible API charge for thinking as for all else that is written,
-    # but have it in the total alone.
-    thought = max((usage.get("total_tokens") or 0) - prompt - completion, 0)
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion + thought,
+    said = Usage(
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
         cached_tokens=read.get("cached_tokens") or 0,
-        reasoning_tokens=max(written.get("reasoning_tokens") or 0, thought),
+        reasoning_tokens=written.get("reasoning_tokens") or 0,
         written_tokens=read.get("cache_write_tokens") or read.get("cache_creation_tokens") or 0,
         heard_tokens=read.get("audio_tokens") or 0,
         spoken_tokens=written.get("audio_tokens") or 0,
         tier=tier,
         kept_tokens=_kept_tokens(read.get("cache_creation_token_details")),
     )
+    return said.with_total(usage.get("total_tokens") or 0)
 
 
 def _kept_tokens(written: dict[str, Any] | None) -> int:

@@ -107,6 +107,9 @@ def test_usage_is_read_with_its_details() -> None:
     reasoning = {"completion_tokens_details": {"reasoning_tokens": 1}}
     assert read_line(line(answer="a", usage={**said, **reasoning})).usage == Usage(10, 2, 3, 1)
     assert read_line(line(answer="a", usage=None)).usage is None
+    # Thinking that is in the total alone.
+    thought = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 45, **reasoning}
+    assert read_line(line(answer="a", usage=thought)).usage == Usage(10, 35, 0, 33)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,7 @@ def test_usage_is_read_with_its_details() -> None:
         (line(answer="a", usage=[]), "`usage` must be an object"),
         (line(answer="a", usage={"prompt_tokens": -1}), "usage.prompt_tokens: expected a number"),
         (line(answer="a", usage={"prompt_tokens": True}), "usage.prompt_tokens: expected a number"),
+        (line(answer="a", usage={"total_tokens": 0.5}), "usage.total_tokens: expected a number"),
         (line(answer="a", timestamp="soon"), "neither Unix seconds nor ISO 8601"),
         (line(answer="a", timestamp=1e300), "neither Unix seconds nor ISO 8601"),
         (line(answer="a", messages=[]), "'messages'"),
