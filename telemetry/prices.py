@@ -182,18 +182,24 @@ class Prices:
         return known
 
     def _read(self, model: str) -> Tariff | None:
-        bare = model.partition("/")[2]
-        own = self._table.get(model)
-        entry = own or self._table.get(bare)
+        entry = self._table.get(model) or self._table.get(model.partition("/")[2])
         shipped = None if entry is None else _shipped(entry.rates)
-        overrides = self._overrides.get(model)
-        if overrides is None:
-            # As in the table: what a provider charges otherwise has a name of its own there.
-            overrides = self._overrides.get(bare, ()) if own is None else ()
-        set_ = sorted(map(_from_override, overrides), key=_begins)
+        set_ = sorted(map(_from_override, self._set(model)), key=_begins)
         if shipped is not None:
             set_.insert(0, (-inf, shipped))
         return Tariff(tuple(set_)) if set_ else None
+
+    def _set(self, model: str) -> Sequence[PriceOverride]:
+        """The operator's prices of ``model``, which they may name without its provider, or with it
+        where ``model`` does not."""
+        if model in self._overrides:
+            return self._overrides[model]
+        bare = model.partition("/")[2]
+        if not bare:
+            # Whoever is not in the table is asked through OpenAI's API.
+            return self._overrides.get(f"{self.provider(model) or 'openai'}/{model}", ())
+        # As in the table: what a provider charges otherwise has a name of its own there.
+        return () if model in self._table else self._overrides.get(bare, ())
 
     def provider(self, model: str) -> str | None:
         """litellm's name of the provider of ``model``; None if unknown."""

@@ -55,6 +55,20 @@ def test_the_operators_prices_are_found_as_the_tables_are() -> None:
     assert both.of("hosted_vllm/own") != both.of("own")
 
 
+def test_the_operators_prices_may_name_the_provider() -> None:
+    mine, other = PriceOverride(input=1, output=2), PriceOverride(input=3, output=4)
+    names = ("gpt-5.4", "claude-haiku-4-5", "new")
+    named = ("openai/gpt-5.4", "anthropic/claude-haiku-4-5", "openai/new")
+    prices = Prices({name: [mine] for name in (*named, "own")})
+    for name in (*names, *named):
+        assert prices.of(name) == prices.of("own")
+    # Another provider's say nothing, and neither do they where there is one without any.
+    shipped = Prices({}).of("gpt-5.4")
+    assert shipped is not None
+    assert Prices({"azure/gpt-5.4": [mine]}).of("gpt-5.4") == shipped
+    assert Prices({"openai/own": [other], "own": [mine]}).of("own") == prices.of("own")
+
+
 def test_every_kind_of_token_and_tier_may_have_a_price_of_the_operators() -> None:
     rates = {"input": 1, "output": 10, "cached_input": 0.5, "written_input": 2, "reasoning": 20}
     rates |= {"audio_input": 3, "audio_output": 30}
