@@ -348,10 +348,7 @@ class Play:
 
 def _rule(champion: Ladder, request: Request) -> str | None:
     """Why the champion is not even asked."""
-    longest = champion.usage.longest
-    if longest is not None and len(champion.varying(request.text)) > longest:
-        return "length"
-    return needs_teacher(request.body)
+    return "length" if champion.is_too_long(request.text) else needs_teacher(request.body)
 
 
 def _checked(champion: Ladder, request: Request, prediction: Prediction) -> _Opinion:

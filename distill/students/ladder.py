@@ -25,6 +25,9 @@ from policies.promise import Promise
 
 _MANIFEST = "ladder.json"
 
+_MOST_MASKED = 4096
+"""Characters of private data that a text may have beyond the longest one that was learnt from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
@@ -102,6 +105,16 @@ class Ladder:
         if self.threshold <= prediction.confidence < floor:
             return replace(prediction, confidence=math.nextafter(self.threshold, 0.0))
         return prediction
+
+    def is_too_long(self, text: str) -> bool:
+        """Whether ``text`` is longer than all that it was trained and tested on."""
+        longest = self.usage.longest
+        if longest is None:
+            return False
+        # To look for private data in a long text takes longer than callers can wait.
+        if self.masks and len(text) > len(self.head) + longest + _MOST_MASKED:
+            return True
+        return len(self.varying(text)) > longest
 
     def varying(self, text: str) -> str:
         """``text`` as it is read, without the constant beginning."""

@@ -150,8 +150,7 @@ class Student:
 
     def is_too_long(self, text: str) -> bool:
         """Whether ``text`` is longer than all that the student was trained and tested on."""
-        longest = self._ladder.usage.longest
-        return longest is not None and len(self._ladder.varying(text)) > longest
+        return self._ladder.is_too_long(text)
 
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""

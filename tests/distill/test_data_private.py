@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,6 +85,23 @@ def test_what_is_hidden_comes_back(text):
     ]
 
 
+@pytest.mark.parametrize("unit", ["退货政策说明", "c0ffee", "c0ffee:"])
+def test_a_text_without_spaces_takes_about_as_long_as_one_with(unit):
+    def took(text):
+        started = time.process_time()
+        mask(text)
+        return time.process_time() - started
+
+    unbroken = unit * 4000
+    assert took(unbroken + "z") < 200 * took("Where is my parcel? " * (len(unbroken) // 20))
+
+
+def test_an_address_ends_where_another_begins():
+    masked = mask("@nobody.org ann@example.co1bob@example.org@example.com")
+    assert masked.text == "@nobody.org [EMAIL_1][EMAIL_2]@example.com"
+    assert list(masked.values.values()) == ["ann@example.co", "1bob@example.org"]
+
+
 def _placeholders(masked):
     """Those that stand for something, in order."""
     found = [(masked.text.find(p, at), p) for p in masked.values for at in _places(masked.text, p)]
@@ -135,6 +153,17 @@ def test_what_an_answer_alone_has_is_like_nothing_else():
     assert first.repeats == ("[EMAIL_01]", "[EMAIL_02]", "[EMAIL_1]", "help@example.com")
     assert second.answer not in {"agent@example.com", "[EMAIL_1]", *first.repeats}
     assert (first.flaw, second.flaw) == ("private", "private")
+
+
+def test_a_text_with_very_much_that_is_private_is_too_long():
+    """To look for it takes long, and a server waits meanwhile."""
+    data = build(exchanges(mail_tasks(250)), "mask")
+    ladder = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None).ladder
+    assert ladder is not None
+    with ThreadPoolExecutor(1) as executor:
+        student = Student(ladder, executor, executor)
+        assert not student.is_too_long(f"tell {'a' * 1000}@example.com")
+        assert student.is_too_long(f"tell {'a' * 5000}@example.com")
 
 
 def mail_tasks(count, seed=0):
