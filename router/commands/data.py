@@ -65,7 +65,7 @@ def export(
     out, private data masked where the settings say so."""
     if form not in get_args(Format):
         fail(f"--format: expected {' or '.join(get_args(Format))} (got {form!r})")
-    with learning(task, data, config) as of:
+    with learning(task, data, config, every=True) as of:
         suspect = set()
         if of.settings.dataset.suspects == "drop":
             suspect = {one.id for one in findings(of.data) if one.left_out}
@@ -209,12 +209,19 @@ class _Since:
 
 
 @contextmanager
-def learning(task: str, data: Path | None, config: Path | None) -> Generator[_Opened, None, None]:
-    """What the students of a task would learn from now. What is wrong is told in one line."""
+def learning(
+    task: str, data: Path | None, config: Path | None, *, every: bool = False
+) -> Generator[_Opened, None, None]:
+    """What the students of a task would learn from now; with ``every`` answer, more than one run
+    reads. What is wrong is told in one line."""
+    # Only here: other commands train nothing, and start at once.
+    from distill.trainer import MOST_ANSWERS
+
     with _told(opened(data, config)) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()
-        exchanges = store.teacher_answers(task, _Since.now(settings, store, task).time)
+        since = _Since.now(settings, store, task).time
+        exchanges = store.teacher_answers(task, since, None if every else MOST_ANSWERS)
         if not exchanges:
             fail(f"there is no answer of the teacher to learn from in the task {task}")
         yield _Opened(settings, store, exchanges, build(exchanges, settings.dataset.private))

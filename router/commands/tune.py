@@ -55,7 +55,7 @@ def tune(
         _cancel(client, under_way, folder)
         return
     if under_way is None:
-        with learning(task, data, config) as of:
+        with learning(task, data, config, every=True) as of:
             plan = Plan(task, model, epochs, _suffix(task))
             usd = _estimate(of.data, epochs, usd_per_million)
             if most_usd is None:

@@ -87,6 +87,23 @@ def test_a_seed_teaches_but_is_no_evidence(store, tmp_path):
     assert set(told["answers_by_label"]) == set(WORDS)
 
 
+def test_the_card_is_of_what_a_run_reads_and_an_export_has_everything(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.trainer.MOST_ANSWERS", 200)
+    store.write(exchanges(stream(250)))
+    pairs = enumerate(stream(150, seed=1), start=250)
+    seeds = [exchange(i, text, answer, route="imported") for i, (text, answer) in pairs]
+    store.import_pairs(seeds, since=0.0)
+    train_once(tmp_path)
+    (record,) = store.roster.students("support")
+    learnt = json.loads(record.card)["data"]
+    card = json.loads(ok("card", "support", "--json", "--data", tmp_path))
+    assert {name: learnt[name] for name in card} == card
+    assert (card["answers"], card["imported"]) == (200, 100)
+    file = tmp_path / "out.jsonl"
+    exported = ok("export", "support", "--format", "openai", "--output", file, "--data", tmp_path)
+    assert exported.startswith("400 pairs")
+
+
 def test_a_seed_that_teaches_no_more_is_added_again(store, tmp_path):
     file = tmp_path / "seed.csv"
     file.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in stream(3)))
