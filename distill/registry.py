@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from distill.card import Card
+from distill.students.base import TEXT
 from policies.promise import Promise
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
@@ -117,12 +118,14 @@ def overtaken(record: StudentRecord) -> StudentRecord:
 
 def prune(store: Store, task: str) -> None:
     """Delete the files of students that nobody will go back to: all but the one that serves, one
-    that is about to, the newest that have served, and the newest that have not. Figures stay."""
+    that is about to, the newest that have served, the newest that have not, and the newest that
+    writes, which may be waiting for another test. Figures stay."""
     idle = [record for record in store.roster.students(task) if record.path and not record.placed]
     served = sorted((each for each in idle if each.earned is not None), key=_earned)
     others = [each for each in idle if each.earned is None]
+    waiting = [each for each in idle if TEXT in Card.parse(each.card).rungs][-1:]
     for record in (*served[:-_KEPT_SERVED], *others[:-_KEPT_OTHERS]):
-        if store.roster.give_up_files(task, record.version):
+        if record not in waiting and store.roster.give_up_files(task, record.version):
             shutil.rmtree(store.data / record.path, ignore_errors=True)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from distill import registry
+from distill import registry, train_text
 from distill.registry import RegistryError, UntestedError
 from policies.promise import Promise
 from telemetry.exchange import StudentRecord
@@ -32,11 +32,13 @@ def add(
     since=0.0,
     files=True,
     promise=None,
+    rungs=(),
 ):
     """A training run's student, as the loop leaves it."""
     if files:
         (store.data / "students" / version).mkdir(parents=True)
-    card = json.dumps({"gate": gate, "data": {"since": since}, "promise": promise})
+    about = {"data": {"since": since, "answers": 100}, "promise": promise, "rungs": rungs}
+    card = json.dumps({"gate": gate, **about})
     path = f"students/{version}" if files else ""
     record = StudentRecord(version, task, created, path, serving, "as the gate said", card)
     state = store.roster.task_state(task)
@@ -196,3 +198,15 @@ def test_files_are_kept_of_those_alone_that_somebody_may_go_back_to(store):
     assert {folder.name for folder in (store.data / "students").iterdir()} == kept
     assert store.roster.student("served0").verdict == "replaced by served1"
     assert serving(store) == ["served9"]
+
+
+def test_a_text_student_waits_for_its_next_test_however_many_others_are_trained(store):
+    for place, rung in enumerate(["text", "text", *["ngram"] * 5]):
+        add(store, f"{rung}{place}", float(place), gate=FAILED, serving=False, rungs=[rung])
+    registry.prune(store, "t")
+    records = store.roster.students("t")
+    kept = {record.version for record in records if record.path}
+    assert kept == {"text1", "ngram4", "ngram5", "ngram6"}
+    waiting = train_text.waiting(records, store.roster.task_state("t"), 200)
+    assert waiting is not None
+    assert waiting.version == "text1"
