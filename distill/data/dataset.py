@@ -17,6 +17,7 @@ from config.settings import PrivateData
 from distill.data import duplicates
 from distill.data.flaws import Flaw, flaw
 from distill.data.private import find, mask, mask_strange
+from policies.agreement import agree
 from policies.rules import needs_teacher
 from policies.tasks import read_prompt
 from telemetry.exchange import Exchange
@@ -47,12 +48,19 @@ class Example:
     """The exchange's."""
     vouched: bool = False
     """Whether a person has said that the answer is right."""
+    withdrawn: str | None = None
+    """What the teacher said, where a person has put another answer in its place."""
     repeats: tuple[str, ...] = ()
     """What the teacher said when it was asked again."""
     request: str | None = None
     """The whole request, and all that the teacher gave, as the exchange keeps them: left out where
     private data are masked, for these have them."""
     choices: str | None = None
+
+    @property
+    def said(self) -> str:
+        """What the teacher said: what is tested, for the promise is about that."""
+        return self.answer if self.withdrawn is None else self.withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,11 @@ class Dataset:
         return [example.answer for example in self.examples]
 
     @property
+    def said(self) -> list[str]:
+        """What the teacher said."""
+        return [example.said for example in self.examples]
+
+    @property
     def groups(self) -> list[int]:
         return [example.group for example in self.examples]
 
@@ -97,6 +110,14 @@ class Dataset:
     def weights(self) -> npt.NDArray[np.float64]:
         """[n]: the examples' weights."""
         return np.array([example.weight for example in self.examples], dtype=np.float64)
+
+    def agreed(self, learnt: npt.NDArray[np.bool_], said: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """[n]: where a student that ``said`` [n] agrees with the teacher; ``learnt`` [n] is where
+        it agrees with the answers that are to be learnt."""
+        withdrawn = [row for row, each in enumerate(self.examples) if each.withdrawn is not None]
+        agreed = learnt.copy()
+        agreed[withdrawn] = [agree(said[row], self.examples[row].said) for row in withdrawn]
+        return agreed
 
     @property
     def tested(self) -> list[Example]:
@@ -151,6 +172,7 @@ class _Read:
     answer: str
     flaw: Flaw | None
     repeats: tuple[str, ...]
+    withdrawn: str | None
 
 
 def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
@@ -167,7 +189,8 @@ def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
         # What a person wrote is what a person wants.
         found = None if exchange.right_answer else flaw(body, answer)
         repeats = () if exchange.right_answer else tuple(json.loads(exchange.repeats or "[]"))
-        read.append(_Read(exchange, read_prompt(body).text, answer, found, repeats))
+        withdrawn = exchange.teacher_answer if exchange.right_answer else None
+        read.append(_Read(exchange, read_prompt(body).text, answer, found, repeats, withdrawn))
     return read, dropped
 
 
@@ -192,16 +215,22 @@ def _mask(read: Sequence[_Read]) -> list[_Read]:
     masked = []
     for one in read:
         text = mask(one.text)
-        said = [one.answer, *one.repeats]
+        said = [one.answer, one.withdrawn or "", *one.repeats]
         hidden = [text.hide(each) for each in said]
         strange = mask_strange(hidden, numbers)
-        answer, *repeats = (
+        answer, withdrawn, *repeats = (
             kept if each.strip() in often else own
             for each, kept, own in zip(said, hidden, strange, strict=True)
         )
-        flawed = one.flaw if answer == hidden[0] else one.flaw or "private"
         masked.append(
-            replace(one, text=text.text, answer=answer, flaw=flawed, repeats=tuple(repeats))
+            replace(
+                one,
+                text=text.text,
+                answer=answer,
+                flaw=one.flaw if answer == hidden[0] else one.flaw or "private",
+                repeats=tuple(repeats),
+                withdrawn=None if one.withdrawn is None else withdrawn,
+            )
         )
     return masked
 
@@ -225,6 +254,7 @@ def _examples(read: Sequence[_Read], head: str, *, whole: bool) -> tuple[Example
             one.exchange.id,
             # One that a person called wrong would not be here.
             one.exchange.score is not None or bool(one.exchange.right_answer),
+            one.withdrawn,
             tuple(wording.get(said.strip(), said) for said in one.repeats),
             one.exchange.request if whole else None,
             one.exchange.choices if whole and one.exchange.route == "teacher" else None,
@@ -248,14 +278,14 @@ def _version(read: Sequence[_Read], examples: Sequence[Example]) -> str:
 def _weight(exchange: Exchange) -> float:
     """The inverse of the probability that the teacher was asked.
 
-    Where a student answered and chance did not choose an audit, or that says nothing, a person has
-    put the answer right: people look at answers that are wrong, so those say nothing of the others.
-    And what was imported nobody has asked.
+    Where the teacher has given no whole answer, or a student answered and chance did not choose an
+    audit, a person has put the answer right: people look at answers that are wrong, so those say
+    nothing of the others. And what was imported nobody has asked.
     """
-    untold = not exchange.sampled or exchange.inconclusive
-    if exchange.route == "imported" or (exchange.route == "student" and untold):
+    if exchange.route == "imported" or exchange.teacher_answer is None or exchange.inconclusive:
         return 0.0
-    return 1.0 / (exchange.propensity or 1.0)
+    chosen = exchange.sampled if exchange.route == "student" else exchange.finish_reason == "stop"
+    return 1.0 / (exchange.propensity or 1.0) if chosen else 0.0
 
 
 def _wordings(answers: Sequence[str]) -> dict[str, str]:

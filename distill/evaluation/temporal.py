@@ -50,7 +50,7 @@ def newest(
     texts = [each.text for each in new]
     asked = [rung.predict(texts) for rung in made]
     agreed = [
-        [agree(each.answer, example.answer) for each, example in zip(said, new, strict=True)]
+        [agree(each.answer, example.said) for each, example in zip(said, new, strict=True)]
         for said in asked
     ]
     outcomes = Outcomes(

@@ -148,6 +148,7 @@ class _Trial:
         """The rungs that were ``trained``, cheapest first."""
         challenge, data = self.challenge, self.challenge.data
         weights = data.weights
+        trained = tuple(replace(one, agreed=data.agreed(one.agreed, one.said)) for one in trained)
         outcomes = outcomes_of(trained, weights, even=data.even)
         said = gate.numbered([one.said for one in trained], self.parts.labels)[weights > 0]
         parts = replace(self.parts, said=said)

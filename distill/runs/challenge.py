@@ -79,7 +79,7 @@ class Challenge:
         texts = [champion.varying(self.data.head + tested[row].text) for row in compared]
         for row, prediction in zip(compared, champion.predict(texts), strict=True):
             answered[row] = prediction.confidence >= champion.threshold
-            wrong[row] = answered[row] and not agree(prediction.answer, tested[row].answer)
+            wrong[row] = answered[row] and not agree(prediction.answer, tested[row].said)
         return Rival(answered, wrong)
 
     def ladder(self, rungs: tuple[Rung, ...], verdict: Verdict, divided: Division | None) -> Ladder:

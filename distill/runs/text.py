@@ -94,7 +94,7 @@ def retrain(challenge: Challenge, start: Start) -> Run | None:
         for one in data.examples
     ]
     taught = np.array([example.flaw is None for example in data.examples])
-    written, _ = student.train(start, lessons, groups=groups, taught=taught)
+    written, _ = student.train(start, lessons, groups=groups, taught=taught, said=data.said)
     return test.run(written)
 
 
@@ -112,7 +112,7 @@ def retest(challenge: Challenge, former: Former) -> Run | None:
     if not test.can_be_passed():
         return None
     (rung,) = (each for each in ladder.rungs if isinstance(each, TextRung))
-    written = student.tested(rung.folder, rung.most_tokens, data.texts, data.answers, test.tested)
+    written = student.tested(rung.folder, rung.most_tokens, data.texts, data.said, test.tested)
     return replace(test.run(written), again=ladder.version)
 
 

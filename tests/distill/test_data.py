@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,23 @@ def test_an_answer_stands_for_the_requests_that_went_without():
     data = build(rows)
     assert [example.weight for example in data.examples] == [1.0, 1.0, 10.0, 0.0, 0.0]
     assert (len(data), data.evidence) == (5, 3)
+
+
+def test_a_correction_is_learnt_and_what_the_teacher_said_is_evidence():
+    audit = {"route": "student", "propensity": 0.1, "right_answer": "outage"}
+    rows = [
+        exchange(0, "put right", "billing", right_answer="outage"),
+        exchange(1, "cut off", "bill", finish_reason="length", right_answer="outage"),
+        exchange(2, "an audit", "billing", agreed=True, **audit),
+        exchange(3, "one that never came back", "", teacher_answer=None, **audit),
+    ]
+    data = build(rows)
+    assert data.answers == ["outage"] * 4
+    assert [example.weight for example in data.examples] == [1.0, 0.0, 10.0, 0.0]
+    assert data.said == ["billing", "bill", "billing", "outage"]
+    learnt = np.array([True, True, False, False])
+    said = ["outage", "outage", "billing", "billing"]
+    assert data.agreed(learnt, said).tolist() == [False, False, True, False]
 
 
 def test_the_same_exchanges_give_the_same_version():

@@ -166,6 +166,15 @@ def test_a_text_with_very_much_that_is_private_is_too_long():
         assert student.is_too_long(f"tell {'a' * 5000}@example.com")
 
 
+def test_what_the_teacher_said_before_a_person_put_it_right_is_masked_too():
+    said = {"right_answer": "ann@example.com"}
+    rows = [
+        exchange(0, "I am ann@example.com", "bob@example.com", **said),
+        exchange(1, "ann@example.com is me", "it is ann@example.com", **said),
+    ]
+    assert build(rows, "mask").said == ["[EMAIL_01]", "it is [EMAIL_1]"]
+
+
 def mail_tasks(count, seed=0):
     """Pairs of a text with an address of its own, and that address."""
     rng = random.Random(seed)

@@ -122,6 +122,25 @@ def test_a_student_is_tested_on_answers_it_was_not_trained_on():
     assert not run(rows).verdict.promoted
 
 
+def test_a_student_that_says_what_people_rather_have_does_not_keep_the_promise():
+    """It would be right, and audits would find that the teacher says something else."""
+    pairs = enumerate(stream(600))
+    rows = [exchange(i, text, answer) for i, (text, answer) in pairs]
+
+    def corrected(word):
+        texts = [text for text, _ in stream(600)]
+        return [
+            replace(row, right_answer="refunds") if word in text.split() else row
+            for row, text in zip(rows, texts, strict=True)
+        ]
+
+    of_many = run(corrected("refund"))
+    assert not of_many.verdict.promoted
+    assert "refunds" in of_many.labels
+    few = [*corrected("refund")[:60], *rows[60:]]
+    assert run(few).verdict.promoted
+
+
 def test_unsure_requests_do_not_make_a_task_look_harder_than_it_is():
     """With a student in service, audits stand for all that it answered."""
     audited = [
