@@ -128,6 +128,8 @@ def _begun(client: openai.OpenAI, tuning: Tuning, folder: Path, tell: Tell) -> T
             uploaded = client.files.create(file=examples, purpose="fine-tune")
         tuning = replace(tuning, file=uploaded.id)
         tuning.save(folder)
+        # The texts are the store's, where they can be forgotten.
+        (folder / EXAMPLES).unlink()
         tell(f"The examples are uploaded as {uploaded.id}.")
     assert tuning.file is not None, "it has been uploaded"
     if tuning.job is None:

@@ -54,7 +54,8 @@ def tune(
     if stop:
         _cancel(client, under_way, folder)
         return
-    if under_way is None:
+    # What never was uploaded is made anew: some of it may have been forgotten since.
+    if under_way is None or under_way.file is None:
         with learning(task, data, config, every=True) as of:
             plan = Plan(task, model, epochs, _suffix(task))
             usd = _estimate(of.data, epochs, usd_per_million)

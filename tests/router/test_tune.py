@@ -120,14 +120,34 @@ def test_what_the_provider_refuses_is_told_in_one_line(flags: list[str]) -> None
     assert "The model does not exist." in err
 
 
+def test_what_was_forgotten_before_it_could_be_uploaded_is_not(
+    flags: list[str], provider: FineTuning, data: Path
+) -> None:
+    config = data / "protege.yaml"
+    told = config.read_text()
+    config.write_text(told.replace(provider.url, "http://127.0.0.1:9/v1"))
+    code, _, err = ran(flags, "--most-usd", "1")
+    assert (code, provider.files) == (1, {})
+    config.write_text(told)
+    store = Store(data)
+    store.forget_before(1005.0)
+    store.close()
+    code, _, err = ran(flags, "--most-usd", "1")
+    assert (code, err) == (0, "")
+    (examples,) = provider.files.values()
+    assert len(examples) == 15
+
+
 def test_whoever_was_killed_goes_on_with_the_same_job(
-    flags: list[str], provider: FineTuning
+    flags: list[str], provider: FineTuning, data: Path
 ) -> None:
     provider.looks = 10**9
     process = started(flags, "--most-usd", "1")
     assert eventually(lambda: any(job["looked_at"] for job in provider.jobs.values()))
     process.kill()
     process.communicate()
+    # Where callers' words are is the store, and nowhere else.
+    assert not list((data / "tuning").rglob(EXAMPLES))
     provider.looks = 0
     code, out, _ = ran(flags)
     assert code == 0
