@@ -92,8 +92,8 @@ def write(rows: Iterable[Lesson], path: Path, form: Format) -> int:
 
 def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file that ``write`` wrote, with ``messages``, ``answer`` and ``created`` (Unix
-    time, however far from now; None where it has none). Raises LessonError where it is none, or
-    OSError."""
+    time, however far from now; None where it has none; a time that another tool wrote as a number
+    or a text is as it is). Raises LessonError where it is none, or OSError."""
     parquet = _parquet()
     import pyarrow
 
@@ -113,13 +113,15 @@ def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
         raise LessonError(f"{path}: not valid Parquet: {' '.join(str(error).split())}") from error
 
 
-def _times(column: Any) -> list[float | None]:
-    """Timestamps of any unit in Unix time; None for what is none. Those of Python have no
-    nanoseconds, and end with the year 9999."""
+def _times(column: Any) -> list[Any]:
+    """Timestamps of any unit, and days, in Unix time; what is none as it is. Those of Python have
+    no nanoseconds, and end with the year 9999."""
     import pyarrow
 
+    if pyarrow.types.is_date(column.type):
+        column = column.cast(pyarrow.timestamp("ms"))
     if not pyarrow.types.is_timestamp(column.type):
-        return [None] * len(column)
+        return list(column.to_pylist())
     per_second = _PER_SECOND[column.type.unit]
     counts = column.cast(pyarrow.int64()).to_pylist()
     return [None if count is None else count / per_second for count in counts]

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import time
+from datetime import date
 from pathlib import Path
 
 import pyarrow
@@ -159,6 +160,28 @@ def test_times_of_any_unit_come_in(store, tmp_path, kind, count, created):
     assert ok(*arguments) == "2 pairs added to dated\n"
     dated = store.teacher_answers("dated")[0]
     assert (dated.teacher_answer, dated.created) == ("dated", pytest.approx(created, abs=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("told", "created"),
+    [
+        (pyarrow.array(["2023-11-14T22:13:20Z", None]), 1_700_000_000.0),
+        (pyarrow.array(["2023-11-14 22:13:20.5", ""]), 1_700_000_000.5),
+        (pyarrow.array([1_700_000_000, None]), 1_700_000_000.0),
+        (pyarrow.array([1_700_000_000.25, None]), 1_700_000_000.25),
+        (pyarrow.array([date(2023, 11, 14), None]), 1_699_920_000.0),
+    ],
+)
+def test_times_that_other_tools_have_written_otherwise_are_times(store, tmp_path, told, created):
+    asked = [json.dumps(messages(text)) for text in ("one", "two")]
+    columns = {"messages": asked, "answer": ["dated", "undated"], "created": told}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "times.parquet")
+    arguments = ("import", tmp_path / "times.parquet", "--task", "dated", "--data", tmp_path)
+    assert ok(*arguments) == "2 pairs added to dated\n"
+    dated, undated = store.teacher_answers("dated")
+    assert (dated.created, undated.teacher_answer) == (pytest.approx(created), "undated")
+    kept = ok(*arguments[:3], "young", *arguments[4:], PROTEGE_DATASET__RETENTION_DAYS="7")
+    assert kept == "1 pairs added to young, 1 are older than dataset.retention_days\n"
 
 
 @pytest.mark.parametrize(("unit", "count"), [("s", 10**12), ("us", -(10**18))])
