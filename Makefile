@@ -10,7 +10,8 @@ INSTALLED := .venv/.installed
 # offers it, for example as a folder of wheels. Else the index's build is, which on Linux imports only
 # with several gigabytes of GPU libraries beside it (requirements-cuda.lock). --no-deps: the locks
 # list everything, and torch's own requirements would fetch those libraries for the CPU build too.
-PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
+# --no-compile: half of the time would go to modules that are never imported.
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile
 
 .PHONY: demo serve test lint bench dashboards lock
 
@@ -21,9 +22,9 @@ serve: $(INSTALLED)
 	@$(BIN)/protege serve $(ARGS)
 
 # Threads that wait for each other take the processor from the servers under test. Two files at once:
-# much of the time a test waits.
+# much of the time a test waits. Not those with the most tests first: files with few take the longest.
 test: $(INSTALLED)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -238,7 +238,7 @@ def test_smoothing_keeps_the_number_of_requests(size, seed):
 # Synthetic streams: a student whose chance to agree grows with its confidence, retrained and put
 # to the test five times while its task's data grow.
 
-STREAMS = 500
+STREAMS = 250
 SIZES = (150, 220, 330, 500, 750)
 
 

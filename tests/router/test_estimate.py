@@ -184,7 +184,7 @@ def test_headlines_are_learnt(tmp_path: Path) -> None:
     path, out = tmp_path / "headlines.csv", tmp_path / "e.json"
     with gzip.open(HEADLINES) as lines:
         path.write_bytes(b"".join(islice(lines, 2001)))
-    code, _output, errors = run(path, "--json", out)
+    code, _output, errors = run(path, "--json", out, PROTEGE_LOOP__GROWTH="2")
     assert (code, errors) == (0, "")
     (row,) = json.loads(out.read_text())["tasks"]
     assert row["requests"] == 2000
