@@ -158,7 +158,7 @@ def test_what_an_answer_alone_has_is_like_nothing_else():
 def test_a_text_with_very_much_that_is_private_is_too_long():
     """To look for it takes long, and a server waits meanwhile."""
     data = build(exchanges(mail_tasks(250)), "mask")
-    ladder = retrain("t", "v", data, None, TaskState("t"), PolicySettings(), None).ladder
+    ladder = retrain(Challenge("v", data, TaskState("t"), PolicySettings())).ladder
     assert ladder is not None
     with ThreadPoolExecutor(1) as executor:
         student = Student(ladder, executor, executor)
