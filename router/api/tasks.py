@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +27,15 @@ WINDOW_S = 30 * 24 * 3600.0
 """How far back requests count."""
 
 
+class _TextConvertor(PathConvertor):
+    """All the rest of a path: Starlette's own stops at a line break."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", _TextConvertor())
+
+
 def add_tasks(app: FastAPI, store: Store) -> None:
     """List and show tasks. A caller whose key is no admin's sees its own requests counted."""
 
@@ -38,7 +48,7 @@ def add_tasks(app: FastAPI, store: Store) -> None:
         students = await serving()
         return listing([_task(use, students.get(use.task)) for use in uses], limit)
 
-    @app.get("/v1/tasks/{name:path}")
+    @app.get("/v1/tasks/{name:text}")
     async def get_task(request: Request, name: str) -> Response:
         since = time.time() - WINDOW_S
         use = None

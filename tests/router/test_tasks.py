@@ -46,6 +46,7 @@ def used(shared_server: Server) -> Server:
             row("u6", "used/b"),
             row("u7", "used/c", route="model"),
             row("u8", "used/d", created=time.time() - WINDOW_S - DAY_S),
+            row("u9", "lines\na/b\n"),
             *(row(f"v{index}", f"used/e{index}") for index in range(5)),
         ]
     )
@@ -77,6 +78,12 @@ def test_a_task_without_a_student(used: Server) -> None:
     found = get(used, "/used/b").json()
     assert (found["requests"], found["student"], found["student_share"]) == (1, None, 0.0)
     assert (found["audits"], found["agreement"]) == (0, None)
+
+
+def test_a_task_with_line_breaks_in_its_name(used: Server) -> None:
+    found = get(used, "/lines%0Aa/b%0A").json()
+    assert (found["id"], found["requests"]) == ("lines\na/b\n", 1)
+    assert get(used, "/lines%0Aa/b").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["used/c", "used/d", "nothing", "%00"])
