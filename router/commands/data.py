@@ -19,6 +19,7 @@ from distill.data import lessons as pairs
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.data.lessons import Format, LessonError
+from distill.data.on_record import MOST_ANSWERS
 from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from distill.students.encoder import FOLDER, forget_before
@@ -214,9 +215,6 @@ def learning(
 ) -> Generator[_Opened, None, None]:
     """What the students of a task would learn from now; with ``every`` answer, more than one run
     reads. What is wrong is told in one line."""
-    # Only here: other commands train nothing, and start at once.
-    from distill.trainer import MOST_ANSWERS
-
     with _told(opened(data, config)) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_an_answer_stands_for_the_requests_that_went_without():
 
 
 def test_a_correction_is_learnt_and_what_the_teacher_said_is_evidence():
-    audit = {"route": "student", "propensity": 0.1, "right_answer": "outage"}
+    audit: Any = {"route": "student", "propensity": 0.1, "right_answer": "outage"}
     rows = [
         exchange(0, "put right", "billing", right_answer="outage"),
         exchange(1, "cut off", "bill", finish_reason="length", right_answer="outage"),

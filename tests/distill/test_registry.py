@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from distill import registry, train_text
+from distill import registry
 from distill.registry import RegistryError, UntestedError
+from distill.runs import text
 from policies.promise import Promise
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
@@ -207,6 +208,6 @@ def test_a_text_student_waits_for_its_next_test_however_many_others_are_trained(
     records = store.roster.students("t")
     kept = {record.version for record in records if record.path}
     assert kept == {"text1", "ngram4", "ngram5", "ngram6"}
-    waiting = train_text.waiting(records, store.roster.task_state("t"), 200)
+    waiting = text.waiting(records, store.roster.task_state("t"), 200)
     assert waiting is not None
     assert waiting.version == "text1"
