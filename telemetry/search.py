@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Engine, false, func, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, Engine, Text, false, func, or_, select, true, tuple_
 
 from telemetry.exchange import Exchange, Route
 from telemetry.measures import FAILED
@@ -26,7 +28,13 @@ _OUTCOMES: dict[Outcome, ColumnElement[bool]] = {
 READ = 100_000
 """Most exchanges whose texts one search reads."""
 
-_TEXTS = (exchanges.c.request, exchanges.c.answer, exchanges.c.teacher_answer)
+_TEXTS = {
+    # What follows an escaped backslash may be a letter that is an n.
+    "request": ((r"\\", "\1"), (r"\n", " ")),
+    "answer": (("\n", " "),),
+    "teacher_answer": (("\n", " "),),
+}
+"""Where a text is looked for, and what makes spaces of the line breaks there, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,9 @@ class Wanted:
     """Version of the student that was asked."""
     outcome: Outcome | None = None
     text: str | None = None
-    """What the request or an answer has in it, in letters of either case. It is looked for in the
-    newest ``READ`` of those that have all else."""
+    """What the request or an answer has in it, in letters of either case (outside ASCII it depends
+    on the database), a space standing for a line break too. It is looked for in the newest ``READ``
+    of those that have all else."""
     before: Place | None = None
     """Older than the exchange at this place."""
     limit: int = 50
@@ -65,8 +74,28 @@ def find(engine: Engine, wanted: Wanted) -> list[Exchange]:
         created = exchanges.c.created
         others = query.with_only_columns(created).order_by(created.desc())
         first = others.offset(READ - 1).limit(1).scalar_subquery()
-        has_text = (text.icontains(wanted.text, autoescape=True) for text in _TEXTS)
-        query = query.where(created >= func.coalesce(first, 0.0), or_(*has_text))
+        query = query.where(created >= func.coalesce(first, 0.0), or_(*_having(wanted.text)))
     query = query.order_by(*(each.desc() for each in place)).limit(wanted.limit)
     with engine.connect() as connection:
         return [Exchange(**row._mapping) for row in connection.execute(query)]
+
+
+def _having(text: str) -> Iterator[ColumnElement[bool]]:
+    """One of them is true of an exchange that has ``text`` in it."""
+    for name, line_breaks in _TEXTS.items():
+        column: ColumnElement[str] = exchanges.c[name]
+        forms = _in_json(text) if name == "request" else [text]
+        if " " in text:
+            # Who pastes two lines into a browser's field has a space between them.
+            for old, new in line_breaks:
+                column = func.replace(column, old, new, type_=Text)
+                forms = [form.replace(old, new) for form in forms]
+        for form in forms:
+            yield column.icontains(form, autoescape=True)
+
+
+def _in_json(text: str) -> list[str]:
+    """``text`` as it may stand in a request, which is kept as the JSON that was sent: as a part of
+    that, or as a part of a string in it, where what is not ASCII is escaped or is not."""
+    strings = (json.dumps(text, ensure_ascii=escaped)[1:-1] for escaped in (False, True))
+    return list(dict.fromkeys((text, *strings)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from telemetry import search
@@ -53,6 +56,31 @@ def ids(found: list[Exchange]) -> str:
 )
 def test_what_is_found(filled: Store, wanted: Wanted, expected: str) -> None:
     assert ids(find(filled.engine, wanted)) == expected
+
+
+SAID = 'He said "no" to\nMünchen C:\\new dir'
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(SAID, SAID.replace("\n", " "), '"no"', '"NO" to\nm', "to\nM", "to München", "München c:"),
+        *("C:\\new", "C:\\new d", "new d", "\\", '"say"'),
+    ],
+)
+def test_a_text_is_found_however_json_writes_it(store: Store, escaped: bool, text: str) -> None:
+    sent = json.dumps({"say": SAID}, ensure_ascii=escaped)
+    nothing: dict[str, Any] = {"answer": None, "teacher_answer": None}
+    store.write(
+        [
+            exchange("asked", created=3.0, **{**nothing, "request": sent}),
+            exchange("answered", created=2.0, **{**nothing, "request": "{}", "answer": SAID}),
+            exchange("other", created=1.0, **{**nothing, "request": '{"do": "C:/T"}'}),
+        ]
+    )
+    found = "asked" if text == '"say"' else "asked answered"
+    assert ids(find(store.engine, Wanted(text=text))) == found
 
 
 def test_a_text_is_looked_for_in_the_newest(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
