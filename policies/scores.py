@@ -51,6 +51,8 @@ class Ask:
     stream: bool = False
     limit: int | None = None
     """Most tokens that the caller wants."""
+    choices: int = 1
+    """Answers to the one prompt that the caller wants."""
 
 
 class _Known(Generic[_Key, _Value]):
@@ -108,7 +110,8 @@ class Scores:
         tokens = self._expect_tokens(ask, model, None)
         latency = self._latency.get(model) or LatencyModel()
         load = self._under_way[model]
-        end = latency.end(tokens.expected.completion_tokens, load)
+        # Several answers are written at once.
+        end = latency.end(tokens.expected.completion_tokens // ask.choices, load)
         first = latency.first_token(tokens.expected.prompt_tokens, load) if ask.stream else None
         return RouteScore(
             cost=price.cost(tokens.expected),
@@ -137,7 +140,7 @@ class Scores:
 
     def _expect_tokens(self, ask: Ask, model: str, answer: str | None) -> Tokens:
         known = self._tokens.get((ask.task, model)) or self._usual_tokens.get(model)
-        return (known or TokenModel()).expect(ask.characters, answer, ask.limit)
+        return (known or TokenModel()).expect(ask.characters, answer, ask.limit, ask.choices)
 
     # What is known
 

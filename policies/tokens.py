@@ -42,13 +42,15 @@ class TokenModel:
         """Calls that it has learnt from."""
         return self._prompt.seen
 
-    def expect(self, characters: int, answer: str | None, limit: int | None) -> Tokens:
-        """For a request of so many ``characters`` whose completion may have ``limit`` tokens, and
-        gave ``answer`` if that is all that is known of it."""
+    def expect(
+        self, characters: int, answer: str | None, limit: int | None, choices: int = 1
+    ) -> Tokens:
+        """For a request of so many ``characters`` that wants so many ``choices``, whose completion
+        may have ``limit`` tokens, and gave ``answer`` if that is all that is known of it."""
         prompt = self._prompt.expect(max(characters, 1))
         if answer is None:
             completion = self._completion.expect(max(characters, 1))
-            mean, most = completion.mean, completion.p95
+            mean, most = choices * completion.mean, choices * completion.p95
         else:
             mean = most = prompt.mean / max(characters, 1) * len(answer)
         if limit is not None:

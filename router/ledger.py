@@ -210,6 +210,9 @@ class Ledger:
         first_token_s: float | None,
     ) -> None:
         """Let the scorers see what ``model`` took for a complete answer on ``route``."""
+        # Of several at once it is not known what each took.
+        if turn.request.ask.choices > 1:
+            return
         if not self.scores.wants(turn.task, route, model, time.monotonic(), random.random()):
             return
         decision = turn.decision

@@ -119,7 +119,8 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
     metadata = body.get("metadata")
     # It holds for each of the choices.
     longest = body.get("max_completion_tokens") or body.get("max_tokens")
-    limit = longest and longest * (body.get("n") or 1)
+    choices = body.get("n") or 1
+    limit = longest and longest * choices
     return ChatRequest(
         text=text,
         body=body,
@@ -133,7 +134,7 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
         terms=terms,
         dialect=dialect,
         original=None if is_chat else raw,
-        ask=Ask(prompt.task, _characters(text, body["messages"]), stream, limit),
+        ask=Ask(prompt.task, _characters(text, body["messages"]), stream, limit, choices),
     )
 
 

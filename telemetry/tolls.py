@@ -15,6 +15,9 @@ from telemetry.schema import exchanges
 _MEDIA = (";base64,", "input_audio")
 """What is in the requests that hold images, files or sounds."""
 
+_SECOND = '"index":1'
+"""What is in the choices of a completion that has several."""
+
 
 @dataclass(frozen=True, slots=True)
 class Toll:
@@ -35,14 +38,14 @@ class Toll:
 
 def newest(engine: Engine, most: int) -> list[Toll]:
     """The tolls of the newest ``most`` exchanges whose requests are stored, oldest first, but for
-    those with images and sounds."""
+    those with images and sounds, or with several answers."""
     of = exchanges.c
     query = (
         select(
             *(of.task, of.route, of.model, of.student, of.decision, of.latency_s, of.first_token_s),
             *(of.prompt_tokens, of.completion_tokens, of.cached_tokens, of.reasoning_tokens),
             func.length(of.request).label("characters"),
-            or_(*map(of.request.contains, _MEDIA)).label("has_media"),
+            or_(*map(of.request.contains, _MEDIA), of.choices.contains(_SECOND)).label("unlike"),
         )
         .where(
             of.request.is_not(None),
@@ -56,8 +59,9 @@ def newest(engine: Engine, most: int) -> list[Toll]:
     )
     with engine.connect() as connection:
         rows = connection.execute(query).all()
-    # How long an image or a sound is says nothing of what it takes.
-    return [_toll(row) for row in reversed(rows) if not row.has_media]
+    # How long an image or a sound is says nothing of what it takes, nor several answers what one
+    # does.
+    return [_toll(row) for row in reversed(rows) if not row.unlike]
 
 
 def _toll(row: Any) -> Toll:

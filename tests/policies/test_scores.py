@@ -89,6 +89,16 @@ def test_no_more_tokens_are_expected_than_the_request_allows() -> None:
     assert score.cost_p95 <= 21 * 10 + 10 * 100
 
 
+def test_several_answers_cost_as_many_times_as_much_and_take_no_longer() -> None:
+    scores = learnt(toll(usage=Usage(20, 300)))
+    one, three = (scores.teacher(Ask("task", 100, choices=n), MODEL, PRICE) for n in (1, 3))
+    assert three.cost == one.cost + 2 * 300 * 100
+    assert three.cost_p95 - one.cost_p95 >= 2 * 300 * 100
+    assert three.latency_s == pytest.approx(one.latency_s)
+    limited = scores.teacher(Ask("task", 100, limit=30, choices=3), MODEL, PRICE)
+    assert limited.cost == 20 * 10 + 30 * 100
+
+
 def test_latency_is_learnt_by_model() -> None:
     scores = learnt(
         toll(latency_s=2.0, first_token_s=0.5),

@@ -280,6 +280,15 @@ def test_a_model_that_is_asked_for_by_name_may_be_too_dear(server: Server, model
     assert (caught.value.code, caught.value.param) == ("budget_exceeded", "x-protege-budget")
 
 
+def test_what_several_answers_cost_is_counted_before_they_are_asked_for(server: Server) -> None:
+    # One takes some 8 tokens, or 64 while nothing is known: a ten-thousandth of a dollar or more.
+    few: Any = {"model": "teacher", "metadata": {"task": "several"}, **terms(budget=0.005)}
+    assert ask(server, n=2, **few).headers["x-protege-reason"] == "forced"
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, n=100, **few)
+    assert caught.value.code == "budget_exceeded"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("bound", "2"), ("bound", "x"), ("deadline", "0"), ("deadline", "inf"), ("budget", "-1")],

@@ -132,6 +132,8 @@ def test_the_provider_sees_nothing_of_protege(provider: StubUpstream, nowhere: s
     assert received.body == {**QUESTION, "metadata": {"user": "7"}, "seed": 1}
     assert not [name for name in received.headers if name.startswith("x-protege-")]
     assert received.headers["host"] in provider.url
+    caller.chat.completions.create(**QUESTION)
+    assert provider.requests[-1].body == QUESTION
 
 
 def test_the_providers_errors_are_openais(provider: StubUpstream, nowhere: str) -> None:

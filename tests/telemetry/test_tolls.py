@@ -42,7 +42,8 @@ def test_the_newest_complete_answers_oldest_first(tmp_path: Path) -> None:
         exchange("vectors", created=5.0, dialect="embeddings"),
     ]
     shown = exchange("shown", created=0.5, request='{"url":"data:image/png;base64,AAAA"}')
-    store.write([shown, teacher, student, older, forced, *nothing_to_learn])
+    several = exchange("several", created=0.5, choices='[{"index":0},{"index":1}]')
+    store.write([shown, several, teacher, student, older, forced, *nothing_to_learn])
     tolls = newest(store.engine, 10)
     assert tolls == [
         Toll("t", "teacher", "m", 5, Usage(9, 8, 7, 6), 0.5, 0.25, 3),

@@ -119,7 +119,10 @@ class Fallback:
             body["model"] = self._model
         metadata = body.get("metadata")
         if metadata and "task" in metadata:
-            body["metadata"] = {key: value for key, value in metadata.items() if key != "task"}
+            del metadata["task"]
+            # Without a task there might be none at all.
+            if not metadata:
+                del body["metadata"]
         return json.dumps(body).encode()
 
 
