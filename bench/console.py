@@ -36,7 +36,7 @@ PAGES = {
     "exchanges": "/exchanges",
     "exchanges, disagreements": "/exchanges?outcome=disagreed",
     "exchanges, failed": "/exchanges?outcome=failed",
-    "exchanges, a text that nobody sent": "/exchanges?text=nowhere+to+be+found",
+    "exchanges, a word that nobody sent": "/exchanges?text=nowhere-to-be-found",
     "keys": "/keys",
 }
 

@@ -50,9 +50,9 @@ class Wanted:
     """Version of the student that was asked."""
     outcome: Outcome | None = None
     text: str | None = None
-    """What the request or an answer has in it, in letters of either case (outside ASCII it depends
-    on the database), a space standing for a line break too. It is looked for in the newest ``READ``
-    of those that have all else."""
+    """What the request or an answer has in it, in letters of either case (of those beyond ASCII, at
+    least the one given); its spaces may be line breaks there. It is looked for in the newest
+    ``READ`` of those that have all else."""
     before: Place | None = None
     """Older than the exchange at this place."""
     limit: int = 50

@@ -37,6 +37,17 @@ def test_a_name_that_begins_or_ends_in_a_space_is_another_tasks(site: Site, task
         assert len(re.findall("/console/exchange.id=", found)) == 1
 
 
+def test_a_text_that_json_escapes_is_found(site: Site) -> None:
+    said = 'He said "no" to\nMünchen C:\\temp'
+    site.server.client(api_key=site.plain).chat.completions.create(
+        model="auto", messages=[{"role": "user", "content": said}]
+    )
+    with site.signed_in() as visitor:
+        for text in (said, 'said "no"', "to München", "C:\\temp"):
+            found = visitor.get("/console/exchanges", params={"text": text}).text
+            assert len(re.findall("/console/exchange.id=", found)) == 1, text
+
+
 def test_failures_that_are_counted_are_found(upstream: StubUpstream, tmp_path: Path) -> None:
     upstream.error_after = 1
     with open_site(upstream, tmp_path) as server:
