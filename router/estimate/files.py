@@ -65,7 +65,7 @@ def read_file(path: Path, file: BinaryIO) -> Iterator[Logged | Bad]:
     Raises OSError, EOFError or zlib.error where it is damaged, EstimateError where it is none of
     the formats.
     """
-    compressed = path.suffix == ".gz"
+    compressed = path.suffix.lower() == ".gz"
     name = Path(path.stem) if compressed else path
     content: BinaryIO = gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[assignment]
     if name.suffix.lower() == ".csv":

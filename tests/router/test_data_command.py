@@ -88,6 +88,20 @@ def test_a_seed_teaches_but_is_no_evidence(store, tmp_path):
     assert set(told["answers_by_label"]) == set(WORDS)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("LOG.JSONL.GZ", json.dumps({"messages": messages("down again"), "answer": "outage"})),
+        ("Seed.Csv.Gz", "text,label\ndown again,outage\n"),
+    ],
+)
+def test_a_seed_may_have_its_name_in_capitals(tmp_path, name, content):
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(content.encode()))
+    told = ok("import", file, "--task", "support", "--data", tmp_path)
+    assert told == "1 pairs added to support\n"
+
+
 def test_the_card_is_of_what_a_run_reads_and_an_export_has_everything(store, tmp_path, monkeypatch):
     for reader in ("distill.data.on_record", "router.commands.data"):
         monkeypatch.setattr(f"{reader}.MOST_ANSWERS", 200)
