@@ -14,12 +14,15 @@ from distill.evaluation.latency import measure
 from distill.evaluation.report import report
 from distill.evaluation.temporal import newest
 from distill.runs import prospects
-from distill.runs.candidates import Candidate, Examined, outcomes_of
+from distill.runs.candidates import Candidate, Examined, StudentRung, outcomes_of
 from distill.runs.challenge import Challenge
 from distill.runs.prospects import MOST, NEW_EVIDENCE
 from distill.runs.run import Run
 from distill.students import label
+from distill.students.base import EXTRACTION
 from distill.students.encoder import SentenceEncoder
+from distill.students.extraction import training as copying
+from distill.students.label import Trained
 from policies.calibration import Given, Outcomes
 
 _OPEN = "the answers are not from a small closed set"
@@ -120,14 +123,22 @@ def _untested(challenge: Challenge, encoder: SentenceEncoder | None) -> Run:
     it, so that it serves only if a person insists."""
     data = challenge.data
     learnt = learnable(data.taught)
-    if not learnt:
+    found = copied(data, learnt)
+    if not learnt and found is None:
         return Run(Verdict(False, _OPEN))
-    labels = named(learnt, data.taught)
+    trained: list[Trained[StudentRung]] = []
+    if found is not None:
+        trained.append(copying.train(data.texts, data.answers, found, data.groups))
+    if learnt:
+        trained.append(
+            label.train(data.texts, data.answers, learnt, encoder=encoder, groups=data.groups)
+        )
+    best = max(trained, key=lambda one: float(one.agreed.mean()))
+    names = (best.rung.name,)
+    labels = () if EXTRACTION in names else named(learnt, data.taught)
     verdict = Verdict(False, "no evidence: the teacher has answered no request of the task")
-    trained = label.train(data.texts, data.answers, learnt, encoder=encoder, groups=data.groups)
-    names = (trained.rung.name,)
-    threshold = gate.observed(outcomes_of([trained], np.ones(len(data))), challenge.alpha)
+    threshold = gate.observed(outcomes_of([best], np.ones(len(data))), challenge.alpha)
     if threshold is None:
         return Run(verdict, labels, names)
     kept = replace(verdict, threshold=threshold)
-    return Run(verdict, labels, names, challenge.ladder((trained.rung,), kept, None))
+    return Run(verdict, labels, names, challenge.ladder((best.rung,), kept, None))

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,7 @@ from distill.students.extraction.shape import Extraction, Slot
 from distill.students.extraction.tokens import MOST, Tokens, features
 from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
+from policies.agreement import agree
 from telemetry.exchange import TaskState
 from tests.distill.synthetic import exchanges, stream
 
@@ -228,6 +230,21 @@ def test_a_task_that_asks_for_what_stands_there_gets_a_student(tmp_path, make):
     assert "the champion" in again.verdict.reason
 
 
+@pytest.mark.parametrize("make", [orders, objects])
+def test_imported_pairs_alone_make_a_student_that_copies_for_whoever_insists(make):
+    rows = [replace(row, route="imported") for row in exchanges(make(300))]
+    result = retrain(Challenge("v1", build(rows), TaskState("support"), PolicySettings()))
+    assert result.verdict.reason.startswith("no evidence")
+    assert not result.verdict.promoted
+    assert (result.rungs, result.labels) == (("extraction",), ())
+    assert result.ladder is not None
+    assert result.ladder.promise is None
+    fresh = make(20, 9)
+    said = result.ladder.predict([text for text, _ in fresh])
+    right = [agree(one.answer, told) for one, (_, told) in zip(said, fresh, strict=True)]
+    assert np.mean(right) > 0.9
+
+
 def test_no_refusal_is_learnt():
     refusal = "I'm sorry, but I can't assist with that."
     pairs = [
@@ -287,3 +304,7 @@ def test_what_stands_in_a_request_may_be_told_by_what_else_does():
     assert result.verdict.promoted, result.verdict.reason
     assert result.rungs == ("ngram",)
     assert set(said.values()) <= set(result.labels)
+    seed = build([replace(row, route="imported") for row in exchanges(pairs)])
+    untested = retrain(Challenge("v1", seed, TaskState("support"), PolicySettings()))
+    assert untested.rungs == ("ngram",)
+    assert untested.labels == result.labels
