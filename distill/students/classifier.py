@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -94,11 +95,23 @@ def log_odds(probability: Array) -> Array:
     return odds
 
 
+def kept(texts: Sequence[str]) -> npt.NDArray[np.str_]:
+    """An array [n] of ``texts`` [n], or [] of all as JSON where one ends in NUL: numpy takes that
+    for padding."""
+    array = np.array(texts, dtype=np.str_)
+    return array if array.tolist() == list(texts) else np.array(json.dumps(texts))
+
+
+def texts_of(array: npt.NDArray[np.str_]) -> tuple[str, ...]:
+    """The inverse of ``kept``."""
+    return tuple(array.tolist() if array.ndim else json.loads(array.item()))
+
+
 def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[Any]]:
     """The classifier as named arrays, for ``numpy.savez``."""
     calibration = classifier.calibration
     return {
-        "labels": np.array(classifier.labels, dtype=np.str_),
+        "labels": kept(classifier.labels),
         "weights": classifier.weights,
         "intercepts": classifier.intercepts,
         "calibration": np.array([calibration.slope, calibration.offset, calibration.caution]),
@@ -109,7 +122,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Classifier:
     """The inverse of ``to_arrays``."""
     slope, offset, caution = arrays["calibration"]
     return Classifier(
-        tuple(str(label) for label in arrays["labels"]),
+        texts_of(arrays["labels"]),
         arrays["weights"],
         arrays["intercepts"],
         Calibration(float(slope), float(offset), float(caution)),

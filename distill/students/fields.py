@@ -61,7 +61,7 @@ def to_arrays(fields: FieldsClassifier) -> dict[str, npt.NDArray[Any]]:
     """The classifier as named arrays, for ``numpy.savez``."""
     whole = fields.calibration
     arrays: dict[str, npt.NDArray[Any]] = {
-        _PIECES: np.array(fields.pieces, dtype=np.str_),
+        _PIECES: classifier.kept(fields.pieces),
         _WHOLE: np.array([whole.slope, whole.offset, whole.caution]),
     }
     for place, head in enumerate(fields.heads):
@@ -76,7 +76,7 @@ def is_in(arrays: Mapping[str, npt.NDArray[Any]]) -> bool:
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> FieldsClassifier:
     """The inverse of ``to_arrays``."""
-    pieces = tuple(str(piece) for piece in arrays[_PIECES])
+    pieces = classifier.texts_of(arrays[_PIECES])
     heads = [
         classifier.from_arrays({name: arrays[_key(place, name)] for name in classifier.ARRAYS})
         for place in range(len(pieces) - 1)

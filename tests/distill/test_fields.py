@@ -126,6 +126,16 @@ def test_a_whole_that_was_never_seen_is_said(tmp_path):
     )
 
 
+def test_what_stands_around_an_object_is_kept_as_it_is(tmp_path):
+    texts = requests(100)
+    answers = [f"Here\0{told(text)}\0" for text in texts]
+    form = learnable(answers)
+    assert isinstance(form, Form)
+    rung = label.train(texts, answers, form).rung
+    rung.save(tmp_path)
+    assert LabelRung.load(tmp_path, "ngram", None).predict(texts[:9]) == rung.predict(texts[:9])
+
+
 def test_one_doubtful_field_makes_the_whole_doubtful():
     rng = random.Random(5)
     texts, answers = [], []

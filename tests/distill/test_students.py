@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from distill.data.dataset import Example
 from distill.students import fitting, label, usage
+from distill.students.classifier import Classifier
 from distill.students.encoder import EncoderError, SentenceEncoder
 from distill.students.fitting import frequent_labels
 from distill.students.ladder import Ladder
@@ -192,6 +193,18 @@ def test_a_ladder_keeps(tmp_path, encoder):
     for rung, again in zip(rungs, kept.rungs, strict=True):
         assert [p.answer for p in rung.predict(fresh)] == [p.answer for p in again.predict(fresh)]
     assert kept.varying("head of text") == "of text"
+
+
+@pytest.mark.parametrize("end", ["", "\0", "\0\0", "\ud800\0"])
+def test_labels_keep_the_way_they_end(tmp_path, end):
+    texts, answers = split(stream(90))
+    answers = [f"{answer}{end}" if answer == "outage" else answer for answer in answers]
+    rung = label.train(texts, answers, frequent_labels(answers)).rung
+    rung.save(tmp_path)
+    kept = label.LabelRung.load(tmp_path, "ngram", None)
+    assert isinstance(kept.classifier, Classifier)
+    assert set(kept.classifier.labels) == set(answers)
+    assert kept.predict(texts) == rung.predict(texts)
 
 
 def test_usage_is_learnt_from_the_teachers_own():
