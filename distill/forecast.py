@@ -68,6 +68,13 @@ class Request:
     """Fingerprint of the turn of its conversation that it follows; None where it begins one."""
     turn: int | None = None
     """Its own fingerprint; None where there is no telling."""
+    right_answer: str | None = None
+    """What a person has put in the answer's place: it is learnt, and no evidence."""
+
+    @property
+    def teaches(self) -> bool:
+        """Whether there is an answer to learn from."""
+        return self.answer is not None or self.right_answer is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +184,7 @@ class Play:
         step = self._step(request, opinion, sampled)
         self._remember(request, step.route)
         self._count(request, opinion, step)
-        if request.answer is not None and (step.route == "teacher" or sampled):
+        if request.teaches and (step.route == "teacher" or sampled):
             self._answers += 1
             self._evidence.append(self._exchange(request, opinion, step, sampled))
         if step.audited and step.agreed is not None:
@@ -244,6 +251,7 @@ class Play:
             answer=request.answer,
             teacher_answer=request.answer,
             finish_reason="stop",
+            right_answer=request.right_answer,
             prompt_tokens=request.usage.prompt_tokens,
             completion_tokens=request.usage.completion_tokens,
         )

@@ -34,6 +34,8 @@ class Logged:
     """Picodollars, where the log says what was charged."""
     created: float | None = None
     """Unix time in seconds."""
+    right_answer: str | None = None
+    """What a person has put in the answer's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def logged(
     usage: Usage | None = None,
     cost: int | None = None,
     created: float | None = None,
+    right_answer: str | None = None,
 ) -> Logged:
     """Check the request as the server would. ``task`` names it where its body does not.
 
@@ -81,7 +84,7 @@ def logged(
         request = parse({"model": "auto", **body}, b"", Terms(task=task))
     except InvalidRequestError as error:
         raise ValueError(str(error)) from error
-    return Logged(request.body, request.prompt, answer, usage, cost, created)
+    return Logged(request.body, request.prompt, answer, usage, cost, created, right_answer)
 
 
 def seconds(value: Any) -> float | None:

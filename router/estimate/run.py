@@ -117,7 +117,9 @@ def _requests(log: Log, pricing: Pricing, seen: _Seen) -> Iterator[Spooled]:
                 seen.skip(row)
                 continue
             usage = pricing.usage(row)
-            request = Request(row.body, row.prompt.text, row.answer, usage)
+            request = Request(
+                row.body, row.prompt.text, row.answer, usage, right_answer=row.right_answer
+            )
             yield Spooled(seen.requests, row.prompt.task, request, pricing.cost(row, usage))
             seen.add(row)
 

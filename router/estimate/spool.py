@@ -69,9 +69,9 @@ def read(path: Path) -> Iterator[Spooled]:
     """What was added to one of a spool's files, in order."""
     with path.open("rb") as lines:
         for line in lines:
-            place, task, body, answer, usage, cost = orjson.loads(line)
+            place, task, body, answer, usage, right, cost = orjson.loads(line)
             text, (before, this) = read_prompt(body).text, turns(body, None, task)
-            request = Request(body, text, answer, Usage(*usage), follows=before, turn=this)
+            request = Request(body, text, answer, Usage(*usage), before, this, right)
             yield Spooled(place, task, request, cost)
 
 
@@ -79,6 +79,6 @@ def _line(spooled: Spooled) -> bytes:
     request = spooled.request
     values = (
         *(spooled.place, spooled.task, request.body, request.answer, tuple(request.usage)),
-        spooled.teacher_cost,
+        *(request.right_answer, spooled.teacher_cost),
     )
     return orjson.dumps(values) + b"\n"

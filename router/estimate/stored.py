@@ -89,18 +89,18 @@ def _read(exchange: Exchange) -> Logged | Bad:
             usage=usage,
             cost=exchange.teacher_cost,
             created=exchange.created,
+            right_answer=exchange.right_answer,
         )
     except ValueError as error:
         return Bad(exchange.id, str(error))
 
 
 def _answer(exchange: Exchange) -> str | None:
-    """The answer that the learning loop would learn from."""
-    if exchange.right_answer is not None:
-        return exchange.right_answer
+    """The teacher's whole answer, unless a person has called it wrong without putting it right."""
     # A score is for what the caller got: a good one speaks against a teacher that said otherwise.
     liked = exchange.score is None or (exchange.score >= 0.5) == (exchange.agreed is not False)
-    return exchange.teacher_answer if exchange.finish_reason == "stop" and liked else None
+    counts = liked or exchange.right_answer is not None
+    return exchange.teacher_answer if exchange.finish_reason == "stop" and counts else None
 
 
 def _failed(error: Exception) -> EstimateError:

@@ -59,6 +59,26 @@ def test_a_teacher_that_changes_its_mind_gets_its_task_back():
     assert any(not served(steps[start : start + first]) for start in range(501, 630))
 
 
+def test_what_people_put_right_is_learnt_and_is_no_evidence():
+    """As on a server, a student that says what people rather have does not keep the promise."""
+
+    def played(asked):
+        player = Play(load(), None, Random(0))
+        return served(player.run(asked)), player.verdict
+
+    plain = requests(stream(600))
+    corrected = [
+        replace(one, right_answer="refunds") if "refund" in one.text.split() else one
+        for one in plain
+    ]
+    assert played(plain)[0]
+    assert played(corrected) == ([], "no threshold meets the bound")
+    cut_off = [replace(one, answer=None, right_answer=one.answer) for one in plain]
+    found, verdict = played(cut_off)
+    assert not found
+    assert verdict.startswith("no evidence")
+
+
 def with_long_ones(count, turned, seed=0):
     """Requests of which a fifth are long; of these the teacher has changed its mind on some."""
     pairs = []

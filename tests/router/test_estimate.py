@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import signal
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -21,8 +22,9 @@ from router.commands.estimate import estimate
 from router.demo.report import Row
 from router.estimate.figures import Figures, Tally, TaskFigures, total
 from router.estimate.report import interval
+from telemetry.store import Store
 from tests.distill import sentence_encoder
-from tests.distill.synthetic import WORDS, messages, stream
+from tests.distill.synthetic import WORDS, exchanges, messages, stream
 from tests.router.server import ROOT, Child, children, eventually, run_cli
 
 NO_ENCODER = {"PROTEGE_LOOP__ENCODER": "null"}
@@ -192,6 +194,19 @@ def test_headlines_are_learnt(tmp_path: Path) -> None:
     assert row["disagreement"] <= 0.05
     # Knowing what it knows is what makes the difference.
     assert row["random_disagreement"] > 3 * row["disagreement"]
+
+
+def test_what_people_have_put_right_is_not_what_the_teacher_said(tmp_path: Path) -> None:
+    rows = [
+        replace(row, right_answer="refunds") if "refund" in text.split() else row
+        for row, (text, _) in zip(exchanges(stream(400)), stream(400), strict=True)
+    ]
+    store = Store(tmp_path)
+    store.write(rows)
+    store.close()
+    code, output, errors = run("--data", tmp_path)
+    assert code == 0, errors
+    assert "No student for support: no threshold meets the bound" in output
 
 
 def test_what_is_missing_is_gone_without_and_told(tmp_path: Path) -> None:

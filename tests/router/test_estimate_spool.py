@@ -18,7 +18,8 @@ TEXT = st.text(st.characters(codec="utf-8"))
 
 def spooled(place: int, task: str, messages: list[dict[str, Any]], answer: str | None) -> Spooled:
     body = {"model": "auto", "messages": messages, "metadata": {"task": task}}
-    return Spooled(place, task, Request(body, "", answer, Usage(1, 2, 3, 4)), 10**15 + place)
+    request = Request(body, "", answer, Usage(1, 2, 3, 4), right_answer=f"right {place}")
+    return Spooled(place, task, request, 10**15 + place)
 
 
 def user(text: str) -> dict[str, Any]:
@@ -45,9 +46,10 @@ def test_every_task_is_in_one_file_in_order(
     again = sorted((each for file in files for each in file), key=lambda each: each.place)
     for before, after in zip(added, again, strict=True):
         assert (after.task, after.teacher_cost) == (before.task, before.teacher_cost)
-        assert (after.request.body, after.request.answer) == (
+        assert (after.request.body, after.request.answer, after.request.right_answer) == (
             before.request.body,
             before.request.answer,
+            before.request.right_answer,
         )
         assert after.request.usage == before.request.usage
         assert after.request.text == before.request.body["messages"][0]["content"]

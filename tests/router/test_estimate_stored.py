@@ -54,6 +54,8 @@ def test_the_sample_is_played_in_order_of_time(tmp_path: Path, database: SecretS
         exchange(5, "liked of the student", "yes", score=1.0, **audited),
         exchange(6, "cut off", "ye", finish_reason="length"),
         exchange(7, "audit cut off", "no", route="student", teacher_answer=None, audited=9.0),
+        exchange(8, "disliked and put right", "yes", score=0.0, right_answer="maybe"),
+        exchange(9, "cut off and put right", "ye", finish_reason="length", right_answer="maybe"),
     ]
     left_out = [
         exchange(10, "unsure", "yes", sampled=False),
@@ -70,15 +72,19 @@ def test_the_sample_is_played_in_order_of_time(tmp_path: Path, database: SecretS
     assert answers == {
         "plain": "yes",
         "audited": "yes",
-        "corrected": "maybe",
+        "corrected": "yes",
         "disliked": None,
         "disliked of the student": "yes",
         "liked of the student": None,
         "cut off": None,
         "audit cut off": None,
+        "disliked and put right": "yes",
+        "cut off and put right": None,
     }
+    right = {row.prompt.text for row in read if isinstance(row, Logged) and row.right_answer}
+    assert right == {"corrected", "disliked and put right", "cut off and put right"}
     assert list(answers) == ["plain", "audited", *list(answers)[2:]]
-    assert (log.size, log.read) == (8, 8)
+    assert (log.size, log.read) == (10, 10)
     first = read[0]
     assert isinstance(first, Logged)
     assert first.prompt.task == "support"
