@@ -26,10 +26,12 @@ def shared_upstream() -> Iterator[StubUpstream]:
 
 
 @pytest.fixture
-def upstream(shared_upstream: StubUpstream) -> StubUpstream:
-    """The stub of a provider, on its best behaviour."""
+def upstream(shared_upstream: StubUpstream) -> Iterator[StubUpstream]:
+    """The stub of a provider, on its best behaviour until a test has it behave otherwise."""
     shared_upstream.reset()
-    return shared_upstream
+    yield shared_upstream
+    # For what has a server that was started for many tests ask it.
+    shared_upstream.reset()
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def running(
     environment = {
         "PROTEGE_LOOP__ENABLED": "false",
         "PROTEGE_POLICY__AUDIT_RATE": "0.000001",
+        "PROTEGE_TEACHER__TIMEOUT_S": "4",
         "PROTEGE_TEACHER__RETRIES": "0",
         "PROTEGE_TEACHER__BREAKER_FAILURES": "1000000",
     }
@@ -328,7 +329,7 @@ def test_a_forced_student_says_what_it_cannot_do(server: Server) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    "fault", [{"status": 429}, {"status": 500}, {"delay_s": 3.0}, {"content": b"<html>"}]
+    "fault", [{"status": 429}, {"status": 500}, {"delay_s": 9.0}, {"content": b"<html>"}]
 )
 def test_the_student_stands_in(
     server: Server, upstream: StubUpstream, fault: dict[str, Any], stream: bool
