@@ -10,8 +10,11 @@ INSTALLED := .venv/.installed
 # offers it, for example as a folder of wheels. Else the index's build is, which on Linux imports only
 # with several gigabytes of GPU libraries beside it (requirements-cuda.lock). --no-deps: the locks
 # list everything, and torch's own requirements would fetch those libraries for the CPU build too.
-# --no-compile: half of the time would go to modules that are never imported.
+# --no-compile: half of the time would go to modules that are never imported. The others are compiled
+# when they first are, for all processes to come.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile
+
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo serve test lint bench dashboards lock
 
