@@ -15,7 +15,7 @@ import numpy.typing as npt
 from distill import gate
 from distill.answers import closed_set
 from distill.card import Card, HostedTest, Latency, Report, Verdict
-from distill.data.dataset import Dataset, Example
+from distill.data.dataset import Dataset
 from distill.evaluation.report import report
 from distill.evaluation.slices import cut
 from distill.gate import Parts
@@ -73,37 +73,26 @@ class _Tried:
     evidence: Evidence
     rows: npt.NDArray[np.int64]
     """[n]: their places in the dataset."""
-    examples: Sequence[Example]
+    data: Dataset
+    """Of these alone."""
 
     @classmethod
     def of(cls, data: Dataset, evidence: Evidence) -> _Tried:
         pairs = enumerate(data.examples)
         rows = [row for row, one in pairs if one.weight > 0 and one.id in evidence.tryouts]
-        examples = [data.examples[row] for row in rows]
-        return cls(evidence, np.array(rows, dtype=np.int64), examples)
+        examples = tuple(data.examples[row] for row in rows)
+        return cls(evidence, np.array(rows, dtype=np.int64), replace(data, examples=examples))
 
     @property
     def tryouts(self) -> list[Tryout]:
-        return [self.evidence.tryouts[example.id] for example in self.examples]
-
-    @property
-    def texts(self) -> list[str]:
-        return [example.text for example in self.examples]
-
-    @property
-    def answers(self) -> list[str]:
-        return [example.answer for example in self.examples]
-
-    @property
-    def groups(self) -> list[int]:
-        return [example.group for example in self.examples]
+        return [self.evidence.tryouts[example.id] for example in self.data.examples]
 
     @property
     def weights(self) -> Array:
         """[n]"""
         # Of the requests that the teacher was asked about, each was tried with some probability
         # too.
-        pairs = zip(self.examples, self.tryouts, strict=True)
+        pairs = zip(self.data.examples, self.tryouts, strict=True)
         return np.array([example.weight / tryout.chance for example, tryout in pairs])
 
     @property
@@ -120,7 +109,7 @@ class _Tried:
     def teacher_costs(self) -> Array:
         """[n]: and the teacher's."""
         costs = self.evidence.teacher_costs
-        return np.array([costs[example.id] for example in self.examples], dtype=float)
+        return np.array([costs[example.id] for example in self.data.examples], dtype=float)
 
     @property
     def cost_ratio(self) -> float | None:
@@ -184,17 +173,17 @@ def retrain(challenge: Challenge, evidence: Evidence) -> Run | None:
     None where there are so few tryouts that not even a model without a mistake would pass.
     """
     tried = _Tried.of(challenge.data, evidence)
-    divided = divide(challenge.policy, tried.texts)
+    divided = divide(challenge.policy, tried.data.texts)
     strata = divided.part(np.arange(len(tried.rows)))
     if not can_pass(tried.weights, 0.0, challenge.alpha, _delta_each(challenge), strata):
         return None
-    trained = hosted.train(evidence.model, tried.texts, tried.agreed, tried.groups)
+    trained = hosted.train(evidence.model, tried.data.texts, tried.agreed, tried.data.groups)
     cheap, labels = _cheap(challenge.data)
     parts = Parts(
-        cut(tried.texts, tried.answers, labels, trained.surprise),
+        cut(tried.data.texts, tried.data.answers, labels, trained.surprise),
         labels,
         np.zeros((0, 0), dtype=np.int64),
-        challenge.rival(tried.examples),
+        challenge.rival(tried.data.examples),
         strata=strata,
     )
     trial = _Trial(challenge, tried, trained, parts)
@@ -234,7 +223,7 @@ def _figures(
     """What becomes of the evidence at the ``threshold`` of the ``verdict``."""
     smooth = best.outcomes.smoothed()
     given = best.parts.given(smooth, verdict)
-    contradicted = np.array([example.contradicted for example in tried.examples])
+    contradicted = np.array([example.contradicted for example in tried.data.examples])
     slices = best.parts.slices
     return report(smooth, given, threshold, slices, contradicted, challenge.alpha)
 
@@ -244,7 +233,8 @@ def _cheap(data: Dataset) -> tuple[label.Trained[label.LabelRung] | None, tuple[
     labels = closed_set(data.taught)
     if not labels:
         return None, ()
-    return label.train(data.texts, data.answers, labels, groups=data.groups), labels
+    trained = label.train(data.texts, data.answers, labels, groups=data.groups)
+    return replace(trained, agreed=data.agreed(trained.agreed, trained.said)), labels
 
 
 def _share_saved(given: Given, teacher: Array, own: Array) -> float:

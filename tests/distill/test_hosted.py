@@ -97,6 +97,25 @@ def run(data: Dataset, answers: list[Exchange]) -> Run:
     return made
 
 
+def test_what_people_put_right_is_no_evidence_for_what_stands_before_the_model() -> None:
+    exchanges = closed_answers(500)
+    corrected = [
+        dataclasses.replace(one, right_answer="money") if one.teacher_answer == "billing" else one
+        for one in exchanges
+    ]
+    rungs = []
+    for each in (exchanges, corrected):
+        agreeing = {
+            name: dataclasses.replace(tryout, agreed=True)
+            for name, tryout in tried(each, cost=900).items()
+        }
+        run = retrain(build(each), agreeing)
+        assert run is not None
+        assert run.verdict.promoted
+        rungs.append(run.rungs)
+    assert rungs == [("ngram", "hosted"), ("hosted",)]
+
+
 def test_a_rung_says_whom_to_ask_and_how_sure_it_is(tmp_path: Path) -> None:
     texts, labels = zip(*stream(300), strict=True)
     agreed = np.array([label != "outage" for label in labels])
