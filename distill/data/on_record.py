@@ -22,10 +22,10 @@ class OnRecord:
     """Unix time from which on all that count have been read."""
 
 
-def on_record(store: Store, state: TaskState, horizon: float) -> OnRecord:
+def on_record(store: Store, state: TaskState, horizon: float, *, every: bool = False) -> OnRecord:
     """What students of the task of ``state`` learn from, where nothing is kept from before Unix
-    time ``horizon``."""
+    time ``horizon``; with ``every`` answer, more than one run reads."""
     since = max(state.epoch, horizon)
-    exchanges = store.teacher_answers(state.task, since, MOST_ANSWERS)
+    exchanges = store.teacher_answers(state.task, since, None if every else MOST_ANSWERS)
     # What is older than the oldest answer that is read is not left out, but out of reach.
     return OnRecord(exchanges, min((exchange.created for exchange in exchanges), default=since))

@@ -19,7 +19,7 @@ from distill.data import lessons as pairs
 from distill.data.card import card as data_card
 from distill.data.dataset import Dataset, build
 from distill.data.lessons import Format, LessonError
-from distill.data.on_record import MOST_ANSWERS
+from distill.data.on_record import OnRecord, on_record
 from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from distill.students.encoder import FOLDER, forget_before
@@ -70,7 +70,7 @@ def export(
         suspect = set()
         if of.settings.dataset.suspects == "drop":
             suspect = {one.id for one in findings(of.data) if one.left_out}
-        kept = (one for one in pairs.lessons(of.data, of.exchanges) if one.id not in suspect)
+        kept = (one for one in pairs.lessons(of.data, of.read.exchanges) if one.id not in suspect)
         count = pairs.write(kept, output, form)  # type: ignore[arg-type]
     typer.echo(f"{count} pairs of {task} written to {output}")
 
@@ -139,7 +139,7 @@ def review(
         typer.echo(f"{len(opinions)} answers of {task} judged")
         return
     with learning(task, data, config) as of:
-        found = findings(of.data, of.exchanges)
+        found = findings(of.data, of.read.exchanges)
     if as_json:
         print_json([dataclasses.asdict(one) for one in found[:most]])
     elif found:
@@ -152,8 +152,8 @@ def review(
 def card(task: _Task, as_json: Json = False, data: Data = None, config: Config = None) -> None:
     """Say what a task's students would learn from today, and what is left out and why."""
     with learning(task, data, config) as of:
-        oldest = min(exchange.created for exchange in of.exchanges)
-        told = data_card(of.data, of.exchanges, of.store.left_out(task, oldest)).as_json()
+        left_out = of.store.left_out(task, of.read.since)
+        told = data_card(of.data, of.read.exchanges, left_out).as_json()
     if as_json:
         print_json(told)
         return
@@ -182,7 +182,7 @@ class _Opened:
 
     settings: Settings
     store: Store
-    exchanges: list[Exchange]
+    read: OnRecord
     data: Dataset
 
 
@@ -218,11 +218,11 @@ def learning(
     with _told(opened(data, config)) as (settings, store):
         if settings.dataset.private != "off":
             check_installed()
-        since = _Since.now(settings, store, task).time
-        exchanges = store.teacher_answers(task, since, None if every else MOST_ANSWERS)
-        if not exchanges:
+        horizon = settings.dataset.horizon(time.time())
+        read = on_record(store, store.roster.task_state(task), horizon, every=every)
+        if not read.exchanges:
             fail(f"there is no answer of the teacher to learn from in the task {task}")
-        yield _Opened(settings, store, exchanges, build(exchanges, settings.dataset.private))
+        yield _Opened(settings, store, read, build(read.exchanges, settings.dataset.private))
 
 
 @contextmanager

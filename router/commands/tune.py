@@ -65,7 +65,7 @@ def tune(
             if usd > most_usd:
                 fail(f"it would cost {usd:.2f} USD, more than --most-usd {most_usd:g}")
             folder.mkdir(parents=True, exist_ok=True)
-            pairs.write(pairs.lessons(of.data, of.exchanges), folder / EXAMPLES, "openai")
+            pairs.write(pairs.lessons(of.data, of.read.exchanges), folder / EXAMPLES, "openai")
         under_way = Tuning(plan)
     try:
         job = tuning.run(client, under_way, folder, typer.echo, poll_s)

@@ -103,8 +103,7 @@ def test_a_seed_may_have_its_name_in_capitals(tmp_path, name, content):
 
 
 def test_the_card_is_of_what_a_run_reads_and_an_export_has_everything(store, tmp_path, monkeypatch):
-    for reader in ("distill.data.on_record", "router.commands.data"):
-        monkeypatch.setattr(f"{reader}.MOST_ANSWERS", 200)
+    monkeypatch.setattr("distill.data.on_record.MOST_ANSWERS", 200)
     store.write(exchanges(stream(250)))
     pairs = enumerate(stream(150, seed=1), start=250)
     seeds = [exchange(i, text, answer, route="imported") for i, (text, answer) in pairs]
