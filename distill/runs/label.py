@@ -22,6 +22,8 @@ from distill.students import label
 from distill.students.base import EXTRACTION
 from distill.students.encoder import SentenceEncoder
 from distill.students.extraction import training as copying
+from distill.students.extraction.answers import Found
+from distill.students.forms import Form
 from distill.students.label import Trained
 from policies.calibration import Given, Outcomes
 
@@ -46,15 +48,15 @@ def retrain(
     ``sift``, answers that are likely wrong are not taught where that makes a better student.
     """
     data = challenge.data
-    if not data.evidence:
-        return _untested(challenge, encoder)
-    if data.evidence < NEW_EVIDENCE * challenge.state.tested_on and not renewed:
+    if 0 < data.evidence < NEW_EVIDENCE * challenge.state.tested_on and not renewed:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
     learnt = learnable(data.taught)
     found = copied(data, learnt)
     if not learnt and found is None:
         return Run(Verdict(False, _OPEN))
+    if not data.evidence:
+        return _untested(challenge, learnt, found, encoder)
     examined = Examined.of(challenge)
     encoders = [each for each in (encoder, tuned) if each is not None]
     best, verdict = _judged(challenge, examined.best(learnt, found, encoders, sift))
@@ -118,14 +120,15 @@ def _figures(
     )
 
 
-def _untested(challenge: Challenge, encoder: SentenceEncoder | None) -> Run:
+def _untested(
+    challenge: Challenge,
+    learnt: tuple[str, ...] | Form,
+    found: Found | None,
+    encoder: SentenceEncoder | None,
+) -> Run:
     """A student of answers that were all imported, or put right by people. No test can be made of
     it, so that it serves only if a person insists."""
     data = challenge.data
-    learnt = learnable(data.taught)
-    found = copied(data, learnt)
-    if not learnt and found is None:
-        return Run(Verdict(False, _OPEN))
     trained: list[Trained[StudentRung]] = []
     if found is not None:
         trained.append(copying.train(data.texts, data.answers, found, data.groups))
