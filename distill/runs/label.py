@@ -28,6 +28,7 @@ from distill.students.label import Trained
 from policies.calibration import Given, Outcomes
 
 _OPEN = "the answers are not from a small closed set"
+_FEW = "n-grams alone would answer few requests, and students with the encoder are still to come"
 
 
 def retrain(
@@ -43,8 +44,8 @@ def retrain(
 
     It may read the general ``encoder``, or one that was ``tuned`` to the task. A test that has
     little more evidence than the task's last one is not made, and spends nothing of the error
-    budget, unless what students may read is ``renewed``. While the encoder is still being made
-    ready (``encoder_comes``) the cheap rung is promoted only if it leaves little to gain. With
+    budget, unless what students may read is ``renewed``. While the encoder is still to come
+    (``encoder_comes``) the cheap rung is tested only if it would leave little to gain. With
     ``sift``, answers that are likely wrong are not taught where that makes a better student.
     """
     data = challenge.data
@@ -59,10 +60,12 @@ def retrain(
         return _untested(challenge, learnt, found, encoder)
     examined = Examined.of(challenge)
     encoders = [each for each in (encoder, tuned) if each is not None]
-    best, verdict = _judged(challenge, examined.best(learnt, found, encoders, sift))
-    if verdict.promoted and encoder_comes and not best.copies and verdict.share < MOST:
-        reason = "the encoder is not ready, and n-grams alone would answer few requests"
-        verdict = replace(verdict, promoted=False, reason=reason)
+    best = examined.best(learnt, found, encoders, sift)
+    if encoder_comes and not best.copies and best.expected < MOST:
+        # What a test spends of the error budget would be missed when there is the encoder.
+        verdict = Verdict(False, _FEW, evidence=data.evidence)
+    else:
+        best, verdict = _judged(challenge, best)
     labels = () if best.copies else named(learnt, data.taught)
     return _made(examined, best, verdict, labels)
 

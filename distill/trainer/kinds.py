@@ -51,6 +51,7 @@ class Kinds:
         self._encoders = encoders
         self._shelf = shelf
         self._language = _language(settings.loop.language_model, "no text students will be trained")
+        self._sifts = settings.dataset.suspects == "drop"
         self._teacher = _language(settings.loop.local_teacher, "it will not score answers")
 
     @property
@@ -62,9 +63,15 @@ class Kinds:
         """Labels, told by n-grams alone."""
         return Kind("-ngrams", label.retrain)
 
-    def label(self, task: str) -> Kind:
-        """Labels of the ``task``, told by whatever serves the most."""
-        return Kind(self._encoders.suffix(task), self._train_label)
+    def hurried(self) -> Kind:
+        """Labels, told by n-grams alone until there is time for the encoder."""
+        train = partial(label.retrain, encoder_comes=True, sift=self._sifts)
+        return Kind("-ngrams", train)
+
+    def label(self, task: str, *, again: bool) -> Kind:
+        """Labels of the ``task``, told by whatever serves the most; ``again``, after what was made
+        of much the same answers in a hurry."""
+        return Kind(self._encoders.suffix(task), partial(self._train_label, again))
 
     def text(self) -> Kind:
         """A language model, tuned to the task."""
@@ -82,16 +89,15 @@ class Kinds:
         """The folder that a text student of ``task`` is trained in."""
         return self._settings.data / _SCRATCH / _slug(task)
 
-    def _train_label(self, challenge: Challenge) -> Run:
+    def _train_label(self, again: bool, challenge: Challenge) -> Run:
         encoders = self._encoders
         tuned = encoders.own(challenge.task, challenge.data)
         return label.retrain(
             challenge,
             encoders.general,
             tuned=tuned,
-            encoder_comes=encoders.comes,
-            renewed=tuned is not None and encoders.is_new(challenge.state),
-            sift=self._settings.dataset.suspects == "drop",
+            renewed=again or (tuned is not None and encoders.is_new(challenge.state)),
+            sift=self._sifts,
         )
 
     def _train_text(self, challenge: Challenge) -> Run | None:

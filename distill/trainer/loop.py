@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
 
@@ -18,7 +19,7 @@ from distill.trainer.attempt import Attempts
 from distill.trainer.encoder_tuning import EncoderTuning
 from distill.trainer.encoders import Encoders
 from distill.trainer.handover import TrainerSettings
-from distill.trainer.kinds import Kinds
+from distill.trainer.kinds import Kind, Kinds
 from distill.trainer.retraining import Retraining
 from distill.trainer.shelf import Shelf
 from telemetry import jobs, tryouts
@@ -39,6 +40,18 @@ _AWAY_S = 5.0
 """Pause where the store cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A job to do."""
+
+    job: Job
+    answers: int
+    """Teacher answers that its task has."""
+    hurried: bool
+    """Whether its student is to read n-grams alone: to embed a task's texts takes seconds, in which
+    several others could have their first student."""
+
+
 class Trainer:
     """Retrains tasks of one exchange store."""
 
@@ -54,6 +67,8 @@ class Trainer:
         self._aside = Aside(self._store, self._kinds, self._retraining, tuning)
         self._last: dict[str, LastRun] = {}
         """The last label run of each task."""
+        self._hurried: dict[str, float] = {}
+        """The epochs of tasks that no student serves, since their last run read n-grams alone."""
         self._forgotten = 0.0
         """Unix time before which no text is kept any more."""
         self._cleared = 0.0
@@ -88,16 +103,31 @@ class Trainer:
         turn = self._next_turn()
         if turn is None:
             return False
-        job, answers = turn
-        task = job.task
+        task, answers = turn.job.task, turn.answers
         started = time.monotonic()
-        kind = self._kinds.ngrams() if job.model == "ngrams" else self._kinds.label(task)
-        self._retraining.make(job, answers, kind)
+        self._retraining.make(turn.job, answers, self._kind(turn))
         took_s = time.monotonic() - started
+        if turn.hurried:
+            self._note_haste(task)
         self._last[task] = LastRun(took_s, self._retraining.hopes.get(task, 1.0))
         self._try_hosted(task, answers)
         self._aside.want(task, answers)
         return True
+
+    def _kind(self, turn: _Turn) -> Kind:
+        """What student to make."""
+        if turn.job.model == "ngrams":
+            return self._kinds.ngrams()
+        if turn.hurried:
+            return self._kinds.hurried()
+        task = turn.job.task
+        return self._kinds.label(task, again=self._hurried.pop(task, None) is not None)
+
+    def _note_haste(self, task: str) -> None:
+        """Remember that the task is to be retrained with the encoder, if n-grams alone do not
+        serve."""
+        if not any(record.task == task for record in self._store.roster.placed()):
+            self._hurried[task] = self._store.roster.task_state(task).epoch
 
     def _forget(self) -> None:
         """Delete the texts that have become too old, and what is remembered of them."""
@@ -115,22 +145,26 @@ class Trainer:
             self._shelf.clear(now)
             self._cleared = now
 
-    def _next_turn(self) -> tuple[Job, int] | None:
-        """The job to do next and its task's number of teacher answers: one that somebody has asked
-        for, or else one that is due."""
+    def _next_turn(self) -> _Turn | None:
+        """The job to do next: one that somebody has asked for, or else one that is due."""
         now, engine = time.time(), self._store.engine
         # Who asks for a run wants the best student that there can be.
         asked = None if self._encoders.comes else jobs.claim(engine, now)
         answers = self._store.teacher_answer_counts()
         if asked is not None:
-            return asked, answers.get(asked.task, 0)
+            return _Turn(asked, answers.get(asked.task, 0), hurried=False)
         answers.pop(self._aside.writing or "", None)
         states = self._store.roster.task_states()
+        due = self._due(answers, states, now)
+        comes = self._encoders.comes
+        crowded = len(due) > 1 and self._encoders.general is not None
         # What another trainer of this store is at is left to it.
-        for task in self._due(answers, states, now):
-            job = jobs.begin(engine, states.get(task, TaskState(task)), now)
+        for task in [*due, *self._put_off(answers, states)]:
+            state = states.get(task, TaskState(task))
+            job = jobs.begin(engine, state, now)
             if job is not None:
-                return job, answers[task]
+                first = not state.trained_on
+                return _Turn(job, answers[task], hurried=comes or (crowded and first))
         return None
 
     def _due(
@@ -144,6 +178,16 @@ class Trainer:
             task for task in answers if self._encoders.is_new(states.get(task, TaskState(task)))
         ]
         return [*renewed, *due]
+
+    def _put_off(self, answers: Mapping[str, int], states: Mapping[str, TaskState]) -> list[str]:
+        """Tasks that have yet to be retrained with the encoder, now that there is one."""
+        if self._encoders.comes:
+            return []
+        return [
+            task
+            for task, epoch in self._hurried.items()
+            if task in answers and states.get(task, TaskState(task)).epoch == epoch
+        ]
 
     def _try_hosted(self, task: str, answers: int) -> None:
         """Put the hosted models to the test of which there are enough new tryouts."""
