@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -135,13 +136,16 @@ def _install_node_client() -> None:
     had."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("OpenAI's client for Node needs node and npm")
-    # npm writes this file when it has installed everything.
-    installed = NODE / "node_modules" / ".package-lock.json"
     lock = NODE / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    npm = subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund"], cwd=NODE, capture_output=True, text=True
-    )
+    with lock.open() as held:
+        # Tests run in several processes, and npm first deletes what another has just installed.
+        fcntl.flock(held, fcntl.LOCK_EX)
+        # npm writes this file when it has installed everything.
+        installed = NODE / "node_modules" / ".package-lock.json"
+        if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+            return
+        npm = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund"], cwd=NODE, capture_output=True, text=True
+        )
     if npm.returncode:
         pytest.skip(f"npm cannot install OpenAI's client for Node: {npm.stderr.strip()[-300:]}")
