@@ -85,6 +85,7 @@ def test_a_teacher_that_agrees_with_itself_is_asked_once_more(
 def test_of_two_answers_a_third_tells(server: Server, upstream: StubUpstream) -> None:
     upstream.answer = saying("cat", "dog", "dog")
     exchange = repeated(server, ask(server))
+    assert (exchange.answer, len(upstream.requests)) == ("cat", 3)
     assert json.loads(exchange.repeats or "") == ["dog", "dog"]
     assert exchange.audit_cost == 2 * COST
     (suspect,) = suspects(build([exchange]), ["cat", "dog"], np.array([[0.5, 0.5]]))
