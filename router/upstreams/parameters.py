@@ -6,7 +6,7 @@ litellm leaves out what a provider does not know. That is right for hints, such 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,12 @@ _MATTERS: dict[str, Callable[[Any], bool]] = {
 
 _USUAL_TIERS = ("auto", "default")
 
+_WITH_CUSTOM_TOOLS = ("openai", "azure")
+"""Providers whose models take tools that are no functions."""
+
+_CLAUDE_READS = ("text", "image_url", "file", "document")
+"""Types of the parts of a user's message. The last is Anthropic's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
@@ -77,10 +83,31 @@ class Parameters:
         # litellm does not tell where the other choices of a stream end.
         if arguments.get("stream") and arguments.get("n", 1) > 1:
             raise self._unable("'n' in a stream", "n")
-        if self.provider == "anthropic" and _is_free_json(arguments):
-            wanted = "'response_format' without a schema: use the type 'json_schema'"
-            raise self._unable(wanted, "response_format")
+        if self.provider not in _WITH_CUSTOM_TOOLS:
+            self._check_tools(arguments.get("tools") or ())
+        if self.provider == "anthropic":
+            if _is_free_json(arguments):
+                wanted = "'response_format' without a schema: use the type 'json_schema'"
+                raise self._unable(wanted, "response_format")
+            self._check_parts(arguments.get("messages") or ())
         return arguments
+
+    def _check_tools(self, tools: Sequence[dict[str, Any]]) -> None:
+        for index, tool in enumerate(tools):
+            if tool.get("type") == "custom":
+                raise self._unable("tools of type 'custom'", f"tools[{index}].type")
+
+    def _check_parts(self, messages: Sequence[dict[str, Any]]) -> None:
+        """litellm leaves out what Claude cannot see or hear, and lets it answer the rest."""
+        for index, message in enumerate(messages):
+            content = message.get("content")
+            if message.get("role") != "user" or not isinstance(content, list):
+                continue
+            for place, part in enumerate(content):
+                kind = part.get("type")
+                if kind not in _CLAUDE_READS:
+                    at = f"messages[{index}].content[{place}].type"
+                    raise self._unable(f"content of type '{kind}'", at)
 
     def _unable(self, what: str, param: str) -> UpstreamRefusedError:
         return _refused(f"{self.model} cannot do {what}.", param, "unsupported_parameter")

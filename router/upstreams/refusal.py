@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from traceback import walk_tb
 from typing import Any, Protocol
 
 import httpx
@@ -37,6 +38,11 @@ _LONGEST = 2000
 """Characters of what the provider said."""
 _SHORTEST_KEY = 8
 """Characters of an environment variable that is taken for a key."""
+_TRANSLATING = (
+    "litellm.litellm_core_utils.prompt_templates.factory",
+    "litellm.llms.vertex_ai.gemini.transformation",
+)
+"""Modules of litellm that do nothing but translate messages."""
 _PREFIX = re.compile(r"^(litellm\.)?\w+(Error|Exception)( \w+Error)?(:| -) ")
 
 
@@ -66,6 +72,9 @@ def translated(error: Exception, api_key: str | None) -> UpstreamError:
             said = _without_keys(str(cause) or type(cause).__name__, api_key)
             return UpstreamUnreachableError(f"The upstream cannot be reached: {said}")
     said = _without_keys(_own_words(error), api_key)
+    if any(map(_is_of_translation, causes)):
+        said = f"The request cannot be put to this provider: {said}"
+        return UpstreamRefusedError(HTTPStatus.BAD_REQUEST, _error(400, said, None))
     status = getattr(error, "status_code", 0)
     was_asked = any(isinstance(cause, BaseLLMException) for cause in causes)
     if 400 <= status < 500 and not was_asked:
@@ -77,6 +86,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _is_of_translation(cause: BaseException) -> bool:
+    """Whether it came up where litellm puts a request into the provider's words. That is before the
+    provider is asked, whatever litellm calls it: the fault is the request's."""
+    modules = (frame.f_globals["__name__"] for frame, _ in walk_tb(cause.__traceback__))
+    return any(module in _TRANSLATING for module in modules)
 
 
 def _is_openai_s(cause: BaseException) -> bool:

@@ -18,6 +18,7 @@ from tests.router.providers.turns import (
     CALL,
     CONVERSATION,
     HI,
+    IMAGE_WITHOUT_DATA,
     LOOK,
     PNG,
     SCHEMA,
@@ -358,3 +359,50 @@ def test_a_caller_who_leaves_is_followed(providers: Providers, stub: AnthropicSt
     with ask(providers, stream=True) as stream:
         assert next(iter(stream)).choices[0].delta.content == "a "
     assert stub.left.wait(10)
+
+
+SOUND: Any = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        ({"tools": [LOOK, {"type": "custom", "custom": {"name": "write"}}]}, "tools[1].type"),
+        (
+            {"messages": [*HI, {"role": "user", "content": [text("Hear"), SOUND]}]},
+            "messages[1].content[1].type",
+        ),
+    ],
+    ids=["custom tool", "sound"],
+)
+def test_what_claude_cannot_read(
+    providers: Providers, stub: AnthropicStub, parameters: Any, param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(providers, **parameters)
+    assert (raised.value.code, raised.value.param) == ("unsupported_parameter", param)
+    assert stub.requests == []
+
+
+CALLING: Any = {"role": "assistant", "tool_calls": [CALL]}
+BROKEN_CALL: Any = {**CALL, "function": {"name": "look", "arguments": '{"at": '}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ([{"role": "system", "content": "Be brief."}], "at least one non-system message"),
+        ([{"role": "wizard", "content": "hi"}], "Invalid Message"),
+        ([*HI, {"role": "assistant", "tool_calls": [BROKEN_CALL]}], "tool call arguments"),
+        ([*HI, CALLING, {"role": "tool", "content": "furry"}], "tool_call_id"),
+        ([{"role": "user", "content": [IMAGE_WITHOUT_DATA]}], "Image url"),
+    ],
+    ids=["system alone", "role", "arguments", "no call", "image"],
+)
+def test_what_cannot_be_said_to_claude_is_the_requests_fault(
+    providers: Providers, stub: AnthropicStub, messages: Any, said: str, stream: bool
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=said):
+        ask(providers, messages=messages, stream=stream)
+    assert stub.requests == []

@@ -17,6 +17,7 @@ from tests.router.providers.turns import (
     AS_SCHEMA,
     CONVERSATION,
     HI,
+    IMAGE_WITHOUT_DATA,
     LOOK,
     PNG,
     SCHEMA,
@@ -235,6 +236,15 @@ def test_what_gemini_cannot_do(
         ask(providers, **parameters)
     assert raised.value.code == "unsupported_parameter"
     assert raised.value.param == next(iter(parameters))
+    assert stub.requests == []
+
+
+def test_what_cannot_be_said_to_gemini_is_the_requests_fault(
+    providers: Providers, stub: GeminiStub
+) -> None:
+    messages: Any = [{"role": "user", "content": [IMAGE_WITHOUT_DATA]}]
+    with pytest.raises(openai.BadRequestError, match="Invalid image"):
+        ask(providers, messages=messages)
     assert stub.requests == []
 
 

@@ -23,7 +23,13 @@ def refusal(parameters: Parameters, **body: Any) -> dict[str, Any]:
     return json.loads(rendered.content)["error"]
 
 
-VALUES: dict[str, Any] = {"response_format": {}, "modalities": [], "n": 1}
+VALUES: dict[str, Any] = {
+    "messages": [],
+    "tools": [],
+    "response_format": {},
+    "modalities": [],
+    "n": 1,
+}
 
 
 @pytest.mark.parametrize("name", [*sorted(CompletionCreateParamsBase.__annotations__), "stream"])

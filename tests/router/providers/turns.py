@@ -29,6 +29,7 @@ AS_SCHEMA: Any = {
     "type": "json_schema",
     "json_schema": {"name": "animal", "strict": True, "schema": SCHEMA},
 }
+IMAGE_WITHOUT_DATA: Any = {"type": "image_url", "image_url": {"url": "data:image/png,"}}
 HI: Any = [{"role": "user", "content": "hi"}]
 CONVERSATION: Any = [
     {"role": "system", "content": "Be brief."},
