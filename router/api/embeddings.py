@@ -249,13 +249,14 @@ def _tokens(inputs: Any) -> int:
 
 
 def _is_input(value: Any) -> bool:
+    # A text may be empty: OpenAI takes one that is alone, other servers take them in arrays too.
     if isinstance(value, str):
-        return bool(value)
+        return True
     return isinstance(value, list) and bool(value) and (_is_tokens(value) or _is_batch(value))
 
 
 def _is_batch(value: list[Any]) -> bool:
-    texts = all(isinstance(item, str) and item for item in value)
+    texts = all(isinstance(item, str) for item in value)
     return texts or all(isinstance(item, list) and item and _is_tokens(item) for item in value)
 
 

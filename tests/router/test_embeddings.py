@@ -38,7 +38,7 @@ def test_texts(upstream: StubUpstream, client: openai.OpenAI) -> None:
     CreateEmbeddingResponse.model_validate(answer.model_dump(), strict=True)
 
 
-@pytest.mark.parametrize("given", ["a cat", [1, 2, 3], [[1, 2], [3]]])
+@pytest.mark.parametrize("given", ["a cat", "", ["a cat", ""], [1, 2, 3], [[1, 2], [3]]])
 def test_what_is_sent_passes_through(
     upstream: StubUpstream, client: openai.OpenAI, given: Any
 ) -> None:
@@ -91,7 +91,6 @@ def test_no_text_is_kept_that_is_not_to_be(server: Server, upstream: StubUpstrea
         ({"model": "student", "input": "a"}, 400, "model"),
         ({"model": "gpt-5.4", "input": "a"}, 400, "model"),
         ({"model": "nobody", "input": "a"}, 404, "model"),
-        ({"model": "other", "input": ""}, 400, "input"),
         ({"model": "other", "input": []}, 400, "input"),
         ({"model": "other", "input": ["a", 5]}, 400, "input"),
         ({"model": "other", "input": [[]]}, 400, "input"),
