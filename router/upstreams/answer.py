@@ -11,7 +11,8 @@ import orjson
 from router.errors import UpstreamBrokenError
 from telemetry.prices import Usage
 
-_IN_PIECES = ("index", "function")
+_CALLED = {"function": {"name": "", "arguments": ""}, "custom": {"name": "", "input": ""}}
+"""What a tool call calls, by its type, before anything of it has come."""
 
 _GROWING = ("function_call", "audio")
 """Objects of a message whose texts come in pieces."""
@@ -164,16 +165,25 @@ def _grow(content: dict[str, Any], pieces: dict[str, Any]) -> None:
 
 
 def _add_tool_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
-    """Tool calls come in pieces: the first names the function, the others add arguments."""
+    """Tool calls come in pieces: the first names the tool, the others add what it is given."""
     for delta in deltas:
         index = delta.get("index", 0)
         while len(calls) <= index:
-            calls.append({"function": {"name": "", "arguments": ""}})
+            calls.append({})
         call = calls[index]
-        # What is not OpenAI's is kept as well: Google wants its signatures back.
-        call.update((key, value) for key, value in delta.items() if value and key not in _IN_PIECES)
-        for key, piece in (delta.get("function") or {}).items():
-            call["function"][key] = call["function"].get(key, "") + (piece or "")
+        for key, value in delta.items():
+            if not value or key == "index":
+                continue
+            if key in _CALLED:
+                _call(call.setdefault(key, dict(_CALLED[key])), value)
+            else:
+                # What is not OpenAI's is kept as well: Google wants its signatures back.
+                call[key] = value
+
+
+def _call(called: dict[str, Any], pieces: dict[str, Any]) -> None:
+    for key, piece in pieces.items():
+        called[key] = called.get(key, "") + (piece or "")
 
 
 def add_thinking(blocks: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
@@ -210,7 +220,7 @@ def _texts(message: dict[str, Any]) -> Iterator[str]:
     for text in (thoughts, text_in(message.get("content")), message.get("refusal")):
         if isinstance(text, str):
             yield text
-    calls = [call.get("function") for call in message.get("tool_calls") or ()]
+    calls = [call.get(key) for call in message.get("tool_calls") or () for key in _CALLED]
     for call in (*calls, message.get("function_call")):
         if isinstance(call, dict):
             yield from (text for text in call.values() if isinstance(text, str))

@@ -95,6 +95,21 @@ def test_a_stream_says_what_a_completion_says(pieces: list[str], arguments: str)
     assert kept["message"] == said["message"] == message
 
 
+def test_a_custom_tool_is_called_in_pieces_too() -> None:
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "write", "input": "on the roof"}}
+    first = {"index": 0, **call, "custom": {"name": "write", "input": ""}}
+    rest: dict[str, Any] = {"index": 0, "id": None, "type": None, "function": None}
+    collector = AnswerCollector()
+    collector.add({"choices": [choice({"tool_calls": [first]})]})
+    for piece in ("on the", " roof"):
+        collector.add({"choices": [choice({"tool_calls": [{**rest, "custom": {"input": piece}}]})]})
+    collector.add({"choices": [choice({}, "tool_calls")]})
+    answer = collector.answer()
+    (kept,) = json.loads(answer.choices or "")
+    assert kept["message"]["tool_calls"] == [call]
+    assert answer.written == "writeon the roof"
+
+
 def test_thoughts_that_come_within_the_content_are_no_text() -> None:
     """As Mistral's reasoning models stream them."""
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Well ..."}]}
