@@ -369,6 +369,17 @@ def test_what_changes_no_answer_is_left_out() -> None:
     assert chat({**saying(), **hints}) == chat(saying())
 
 
+PLAIN: Object = {"type": "text", "media_type": "text/plain", "data": "It is a cat."}
+DOCUMENT: Object = {"type": "document", "source": PLAIN}
+FOUND: Object = {"type": "search_result", "title": "Cats", "source": "cats.org", "content": []}
+
+
+@pytest.mark.parametrize("citations", [None, {"enabled": False}])
+@pytest.mark.parametrize("block", [DOCUMENT, FOUND], ids=["document", "search result"])
+def test_what_is_not_to_be_cited_may_say_so(block: Object, citations: Object | None) -> None:
+    assert chat(saying({**block, "citations": citations})) == chat(saying(block))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -380,6 +391,14 @@ def test_what_changes_no_answer_is_left_out() -> None:
         ({"messages": [{"role": "user"}]}, "messages.0.user.content: Field required"),
         (saying({"type": "server_tool_use"}), "messages.0.user.content.0: "),
         (saying({"type": "text"}), "messages.0.user.content.0.text.text: Field required"),
+        (
+            saying({**DOCUMENT, "citations": {"enabled": True}}),
+            "messages.0.user.content.0.document.citations: not supported",
+        ),
+        (
+            saying({**FOUND, "citations": {"enabled": True}}),
+            "messages.0.user.content.0.search_result.citations: not supported",
+        ),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools.0: tools of"),
         ({"tools": [{"name": "f"}]}, "tools.0.input_schema: Field required"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.tool.name: Field required"),

@@ -66,14 +66,23 @@ class ContentSource(_Object):
     content: Annotated[list[Annotated[Text | Image, _BY_TYPE]], _SHORT]
 
 
-class Document(_Cacheable):
+def _refuse_to_cite(citations: Any) -> None:
+    if isinstance(citations, dict) and citations.get("enabled"):
+        raise ValueError("not supported here: an answer that is translated cites nothing")
+
+
+class _Citable(_Cacheable):
+    citations: Annotated[None, BeforeValidator(_refuse_to_cite)] = None
+
+
+class Document(_Citable):
     type: Literal["document"]
     source: Annotated[Base64Source | UrlSource | FileSource | PlainSource | ContentSource, _BY_TYPE]
     title: str | None = None
     context: str | None = None
 
 
-class SearchResult(_Cacheable):
+class SearchResult(_Citable):
     type: Literal["search_result"]
     title: str
     source: str
