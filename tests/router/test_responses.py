@@ -211,6 +211,62 @@ def test_functions_in_namespaces(server: Server, upstream: StubUpstream, stream:
         assert called["tool_calls"][0]["function"]["name"] == "roofs__look"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_custom_tools(server: Server, upstream: StubUpstream, stream: bool) -> None:
+    patch = "*** Begin Patch"
+    upstream.message = calling("{}")
+    upstream.message["tool_calls"].append(
+        {"id": "call_1", "type": "custom", "custom": {"name": "write", "input": patch}}
+    )
+    upstream.finish_reason = "tool_calls"
+    grammar = {"syntax": "lark", "definition": "start: /.+/"}
+    write = {"type": "custom", "name": "write", "format": {"type": "grammar", **grammar}}
+    responses = server.client().responses
+    asked: Any = {"model": "auto", "input": "Write it.", "tools": [LOOK, write]}
+    asked["tool_choice"] = {"type": "custom", "name": "write"}
+    if stream:
+        with responses.stream(**asked) as events:
+            came: list[Any] = list(events)
+            response: Response = events.get_final_response()
+        kind = "response.custom_tool_call_input"
+        bits = [event.delta for event in came if event.type == f"{kind}.delta"]
+        assert "".join(bits) == patch
+        assert [event.input for event in came if event.type == f"{kind}.done"] == [patch]
+    else:
+        response = responses.create(**asked)
+    assert upstream.requests[0].body["tools"][1] == {
+        "type": "custom",
+        "custom": {"name": "write", "format": {"type": "grammar", "grammar": grammar}},
+    }
+    assert upstream.requests[0].body["tool_choice"] == {
+        "type": "custom",
+        "custom": {"name": "write"},
+    }
+    for given in (response, responses.retrieve(response.id)):
+        looks, writes = given.output
+        assert looks.type == "function_call"
+        assert writes.type == "custom_tool_call"
+        assert (writes.name, writes.input, writes.call_id) == ("write", patch, "call_1")
+
+    upstream.message = None
+    upstream.finish_reason = "stop"
+    results: Any = [
+        {"type": "function_call_output", "call_id": "call_0", "output": "a dog"},
+        {"type": "custom_tool_call_output", "call_id": "call_1", "output": "a cat"},
+    ]
+    said: Any = {"role": "user", "content": "Write it."}
+    for more in (
+        {"input": results, "previous_response_id": response.id},
+        {"input": [said, *(item.to_dict() for item in response.output), *results]},
+    ):
+        assert responses.create(**{**asked, **more}).output_text == "cat"
+        _user, called, *answers = upstream.requests[-1].body["messages"]
+        assert called["tool_calls"][1]["custom"] == {"name": "write", "input": patch}
+        assert [answer["tool_call_id"] for answer in answers] == ["call_0", "call_1"]
+    items = responses.input_items.list(response.id)
+    assert [item.type for item in items] == ["message"]
+
+
 def test_reasoning_is_shown(server: Server, upstream: StubUpstream) -> None:
     upstream.message = {"role": "assistant", "content": "cat", "reasoning_content": "It purrs."}
     response = server.client().responses.create(model="auto", input="a cat")

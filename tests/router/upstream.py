@@ -240,13 +240,14 @@ def _base64(vector: list[float]) -> str:
 
 
 def _pieces(index: int, call: dict[str, Any]) -> list[dict[str, Any]]:
-    """A tool call as it comes in a stream: its name first, then its arguments bit by bit."""
-    function = call["function"]
-    head = {"id": call["id"], "type": "function"}
-    first = {"index": index, **head, "function": {"name": function["name"], "arguments": ""}}
-    arguments = function["arguments"]
-    bits = [arguments[start : start + 5] for start in range(0, len(arguments), 5)]
-    return [first, *({"index": index, "function": {"arguments": bit}} for bit in bits)]
+    """A tool call as it comes in a stream: its name first, then what it is given bit by bit."""
+    kind, given = ("custom", "input") if "custom" in call else ("function", "arguments")
+    called = call[kind]
+    head = {"id": call["id"], "type": kind}
+    first = {"index": index, **head, kind: {"name": called["name"], given: ""}}
+    said = called[given]
+    bits = [said[start : start + 5] for start in range(0, len(said), 5)]
+    return [first, *({"index": index, kind: {given: bit}} for bit in bits)]
 
 
 def _logprobs(body: dict[str, Any], text: str) -> dict[str, Any] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import orjson
 
@@ -161,81 +162,129 @@ class _Refusal:
         return output.refusal_part("".join(self._refusal))
 
 
-class Call:
-    """A function that the upstream calls. It is announced once its name is known."""
+class Call(ABC):
+    """A tool that the upstream calls. It is announced once its name is known."""
+
+    tool: ClassVar[str]
+    """The tool's type, and where a call says what is called."""
+    given: ClassVar[str]
+    """Where it says what the tool is given."""
+    events: ClassVar[str]
+    """What the names of events about that begin with."""
 
     def __init__(self, emit: Emit, ids: Ids, index: int) -> None:
         self._emit = emit
-        self._id = ids.call(index)
+        self._id = self._of(ids, index)
         self._index = index
         self._place = {"item_id": self._id, "output_index": index}
         self._call_id = ""
         self._named: Named = {"name": ""}
-        self._arguments: list[str] = []
+        self._given: list[str] = []
         self._is_announced = False
         self._status: output.Status = "in_progress"
         self.closed = False
 
     def add(self, part: Mapping[str, Any], names: Mapping[str, Named]) -> None:
-        """``names`` are those of functions in namespaces."""
-        function = part.get("function") or {}
-        arguments = function.get("arguments") or ""
+        """``names`` are those of tools in namespaces."""
+        called = part.get(self.tool) or {}
+        given = called.get(self.given) or ""
         # After its end comes nothing but white space.
         if self.closed:
             return
-        if arguments:
-            self._arguments.append(arguments)
+        if given:
+            self._given.append(given)
         if self._is_announced:
-            if arguments:
-                self._say(arguments)
+            if given:
+                self._say(given)
             return
         self._call_id = part.get("id") or self._call_id
-        name = function.get("name")
+        name = called.get("name")
         if name:
             self._named = names.get(name, {"name": name})
             self._announce()
 
     def is_whole(self) -> bool:
-        """Whether nothing can follow: the arguments are a whole JSON object."""
-        if not self._is_announced:
-            return False
-        try:
-            return isinstance(orjson.loads("".join(self._arguments)), dict)
-        except orjson.JSONDecodeError:
-            return False
+        """Whether nothing can follow."""
+        return self._is_announced and self._is_all("".join(self._given))
 
     def close(self, status: output.Status) -> None:
         if not self._is_announced:
             self._announce()
         self.closed = True
         self._status = status
-        self._emit(
-            "response.function_call_arguments.done",
-            **self._place,
-            name=self._named["name"],
-            arguments="".join(self._arguments),
-        )
+        said = {self.given: "".join(self._given)}
+        self._emit(f"{self.events}.done", **self._place, **self._of_end(), **said)
         self._emit("response.output_item.done", output_index=self._index, item=self.shown(status))
 
     def shown(self, status: output.Status) -> Item:
         """``status`` is that of an item that has not been closed."""
-        return output.function_call(
-            self._id,
-            self._call_id,
-            self._named,
-            "".join(self._arguments),
-            self._status if self.closed else status,
-        )
+        return self._item("".join(self._given), self._status if self.closed else status)
+
+    @abstractmethod
+    def _of(self, ids: Ids, index: int) -> str:
+        """The item's id."""
+
+    @abstractmethod
+    def _item(self, given: str, status: output.Status) -> Item: ...
+
+    @abstractmethod
+    def _is_all(self, given: str) -> bool:
+        """Whether the tool can be given no more than that."""
+
+    @abstractmethod
+    def _of_end(self) -> Mapping[str, str]:
+        """What else the event says that all has come."""
 
     def _announce(self) -> None:
         self._is_announced = True
-        empty = output.function_call(self._id, self._call_id, self._named, "", "in_progress")
+        empty = self._item("", "in_progress")
         self._emit("response.output_item.added", output_index=self._index, item=empty)
-        if self._arguments:
-            self._say("".join(self._arguments))
+        if self._given:
+            self._say("".join(self._given))
 
-    def _say(self, arguments: str) -> None:
-        self._emit("response.function_call_arguments.delta", **self._place, delta=arguments)
+    def _say(self, given: str) -> None:
+        self._emit(f"{self.events}.delta", **self._place, delta=given)
+
+
+class FunctionCall(Call):
+    tool = "function"
+    given = "arguments"
+    events = "response.function_call_arguments"
+
+    def _of(self, ids: Ids, index: int) -> str:
+        return ids.call(index)
+
+    def _item(self, given: str, status: output.Status) -> Item:
+        return output.function_call(self._id, self._call_id, self._named, given, status)
+
+    def _is_all(self, given: str) -> bool:
+        """The arguments are a whole JSON object."""
+        try:
+            return isinstance(orjson.loads(given), dict)
+        except orjson.JSONDecodeError:
+            return False
+
+    def _of_end(self) -> Mapping[str, str]:
+        return {"name": self._named["name"]}
+
+
+class CustomCall(Call):
+    tool = "custom"
+    given = "input"
+    events = "response.custom_tool_call_input"
+
+    def _of(self, ids: Ids, index: int) -> str:
+        return ids.custom_call(index)
+
+    def _item(self, given: str, status: output.Status) -> Item:
+        return output.custom_call(self._id, self._call_id, self._named, given, status)
+
+    def _is_all(self, given: str) -> bool:
+        """It is given any text."""
+        return False
+
+    def _of_end(self) -> Mapping[str, str]:
+        return {}
 
 
 _Part = TypeVar("_Part", _Text, _Refusal)

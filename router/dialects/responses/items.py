@@ -17,6 +17,10 @@ from router.errors import UnsupportedError
 Message = dict[str, Any]
 Part = dict[str, Any]
 
+_CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
+"""By the type of an item that calls a tool: the tool's type, and what it is given."""
+_RESULTS = ("function_call_output", "custom_tool_call_output")
+
 ROLES = ("user", "assistant", "system", "developer")
 
 
@@ -54,13 +58,13 @@ def _add(item: Any, at: str, messages: list[Message], shown: list[Part]) -> None
     gave and no message has yet."""
     expect(is_mapping(item), at, "an object")
     kind = type_of(item)
-    if kind in ("message", "function_call"):
+    if kind == "message" or kind in _CALLS:
         _show(shown, messages)
     if kind == "message":
         _add_message(item, at, messages)
-    elif kind == "function_call":
+    elif kind in _CALLS:
         _add_call(item, at, messages)
-    elif kind == "function_call_output":
+    elif kind in _RESULTS:
         messages.append(_result(item, at, shown))
     elif kind != "reasoning":
         raise UnsupportedError(f"Items of type '{kind}' are not supported.", f"{at}.type")
@@ -84,13 +88,11 @@ def _add_message(item: Mapping[str, Any], at: str, messages: list[Message]) -> N
 
 
 def _add_call(item: Mapping[str, Any], at: str, messages: list[Message]) -> None:
+    tool, given = _CALLS[type_of(item)]
     call = {
         "id": text_of(item, "call_id", at),
-        "type": "function",
-        "function": {
-            "name": name_of(item, at),
-            "arguments": text_of(item, "arguments", at),
-        },
+        "type": tool,
+        tool: {"name": name_of(item, at), given: text_of(item, given, at)},
     }
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})

@@ -54,6 +54,9 @@ class Ids:
     def call(self, index: int) -> str:
         return self._of("fc", index)
 
+    def custom_call(self, index: int) -> str:
+        return self._of("ctc", index)
+
     def input(self, kind: str, index: int) -> str:
         """Of an item of the input that came without one."""
         return self._of(_KINDS.get(kind, "item") + "_in", index)
@@ -62,7 +65,14 @@ class Ids:
         return f"{prefix}_{self.exchange_id.removeprefix(_EXCHANGE)}{index:02x}"
 
 
-_KINDS = {"message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco"}
+_KINDS = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+}
 
 
 def message(identifier: str, parts: Sequence[Item], status: Status) -> Item:
@@ -109,6 +119,17 @@ def function_call(
         "status": status,
         "arguments": arguments,
         # Some servers give calls no id, but the result must name one.
+        "call_id": call_id or f"call_{identifier}",
+        **named,
+    }
+
+
+def custom_call(identifier: str, call_id: str, named: Named, given: str, status: Status) -> Item:
+    return {
+        "id": identifier,
+        "type": "custom_tool_call",
+        "status": status,
+        "input": given,
         "call_id": call_id or f"call_{identifier}",
         **named,
     }
@@ -167,7 +188,9 @@ def _items(
     if thoughts or thinking:
         yield reasoning(ids.reasoning(index), thoughts, thinking)
         index += 1
-    calls = [call for call in said.get("tool_calls") or () if call.get("function")]
+    calls = [
+        call for call in said.get("tool_calls") or () if call.get("function") or call.get("custom")
+    ]
     parts = list(_parts(said, tokens_of(choice.get("logprobs")) if logprobs else []))
     # An answer that says nothing is an empty message.
     if not parts and not calls and not index:
@@ -176,11 +199,18 @@ def _items(
         yield message(ids.message(index), parts, "completed")
         index += 1
     for call_index, call in enumerate(calls, index):
-        function = call["function"]
-        name, arguments = function.get("name") or "", function.get("arguments") or ""
-        identifier = ids.call(call_index)
-        named = names.get(name, {"name": name})
-        yield function_call(identifier, call.get("id") or "", named, arguments, "completed")
+        yield _call(ids, call_index, call, names)
+
+
+def _call(ids: Ids, index: int, call: Mapping[str, Any], names: Mapping[str, Named]) -> Item:
+    called = call.get("function") or call["custom"]
+    name, identifier = called.get("name") or "", call.get("id") or ""
+    named = names.get(name, {"name": name})
+    if call.get("function"):
+        arguments = called.get("arguments") or ""
+        return function_call(ids.call(index), identifier, named, arguments, "completed")
+    given = called.get("input") or ""
+    return custom_call(ids.custom_call(index), identifier, named, given, "completed")
 
 
 def _parts(said: Mapping[str, Any], tokens: Sequence[Item]) -> Iterator[Item]:

@@ -90,7 +90,7 @@ def _tools(sent: Mapping[str, Any]) -> dict[str, Any]:
     tools = [
         function
         for index, tool in enumerate(sent.get("tools") or ())
-        for function in _functions(tool, f"tools[{index}]")
+        for function in _several(tool, f"tools[{index}]")
     ]
     if not tools:
         return {}
@@ -102,57 +102,62 @@ def _tools(sent: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _functions(tool: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
-    """A function, or those of a namespace, each described as one of it."""
+def _several(tool: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
+    """A tool, or those of a namespace, each described as one of it."""
     if tool.get("type") != "namespace":
-        return [_function(tool, at)]
+        return [_tool(tool, at)]
     space = text_of(tool, "name", at)
     inside: Any = tool.get("tools")
     expect(is_objects(inside), f"{at}.tools", "an array of objects")
-    functions = []
+    tools = []
     for index, each in enumerate(inside):
-        function = _function({**each, "namespace": space}, f"{at}.tools[{index}]")
         said = (tool.get("description"), each.get("description"))
-        function["function"]["description"] = "\n\n".join(text for text in said if text)
-        functions.append(function)
-    return functions
+        described = {"description": "\n\n".join(text for text in said if text)}
+        tools.append(_tool({**each, **described, "namespace": space}, f"{at}.tools[{index}]"))
+    return tools
 
 
-def _function(tool: Mapping[str, Any], at: str) -> dict[str, Any]:
-    _only_functions(tool, at)
-    function = _named(tool, at)
-    for name in ("description", "parameters", "strict"):
+def _tool(tool: Mapping[str, Any], at: str) -> dict[str, Any]:
+    named = _named(tool, at)
+    kind = named["type"]
+    for name in _OF_TOOLS[kind]:
         if tool.get(name) is not None:
-            function["function"][name] = tool[name]
-    return function
+            named[kind][name] = tool[name]
+    if "format" in named[kind]:
+        named[kind]["format"] = _input_format(tool["format"], f"{at}.format")
+    return named
+
+
+def _input_format(wanted: Any, at: str) -> dict[str, Any]:
+    """What a custom tool may be given."""
+    expect(is_mapping(wanted), at, "an object")
+    kind = text_of(wanted, "type", at)
+    if kind != "grammar":
+        return {"type": kind}
+    grammar = {name: text_of(wanted, name, at) for name in ("syntax", "definition")}
+    return {"type": kind, kind: grammar}
 
 
 def _choice(choice: Any, at: str) -> Any:
     if isinstance(choice, str):
         return choice
     if choice.get("type") != "allowed_tools":
-        _only_functions(choice, at)
         return _named(choice, at)
     allowed = choice.get("tools")
     expect(is_objects(allowed), f"{at}.tools", "an array of objects")
-    tools = []
-    for index, tool in enumerate(allowed):
-        _only_functions(tool, f"{at}.tools[{index}]")
-        tools.append(_named(tool, f"{at}.tools[{index}]"))
+    tools = [_named(tool, f"{at}.tools[{index}]") for index, tool in enumerate(allowed)]
     mode = text_of(choice, "mode", at)
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
 
 def _named(tool: Mapping[str, Any], at: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name_of(tool, at)}}
-
-
-def _only_functions(tool: Mapping[str, Any], at: str) -> None:
     kind = text_of(tool, "type", at)
-    if kind != "function":
+    if kind not in _OF_TOOLS:
         raise UnsupportedError(
-            f"Tools of type '{kind}' are not supported, only functions.", f"{at}.type"
+            f"Tools of type '{kind}' are not supported, only functions and custom tools.",
+            f"{at}.type",
         )
+    return {"type": kind, kind: {"name": name_of(tool, at)}}
 
 
 def _format(text: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,6 +184,12 @@ def _schema(wanted: Mapping[str, Any]) -> dict[str, Any]:
     names = ("name", "description", "schema", "strict")
     return {name: wanted[name] for name in names if wanted.get(name) is not None}
 
+
+_OF_TOOLS = {
+    "function": ("description", "parameters", "strict"),
+    "custom": ("description", "format"),
+}
+"""What is said of a tool beside its name, by its type."""
 
 _UNSUPPORTED = ("background", "conversation", "prompt", "context_management", "n")
 

@@ -14,13 +14,19 @@ from typing import Any, TypeVar
 import orjson
 
 from router.dialects.responses import output
-from router.dialects.responses.growing import Call, Message, Reasoning
+from router.dialects.responses.growing import (
+    Call,
+    CustomCall,
+    FunctionCall,
+    Message,
+    Reasoning,
+)
 from router.dialects.responses.namespaces import names_of
 from router.dialects.responses.output import Ids, Item
 from router.dialects.responses.request import wants_logprobs
 from router.dialects.responses.response import Outcome, Outline, render, status_of
 
-_Open = TypeVar("_Open", Reasoning, Message, Call)
+_Open = TypeVar("_Open", Reasoning, Message, FunctionCall, CustomCall)
 
 
 class Stream:
@@ -115,7 +121,7 @@ class Stream:
         if delta.get("refusal"):
             self._open(Message).refuse(delta["refusal"])
         for call in delta.get("tool_calls") or ():
-            self._open_call(call.get("index", 0)).add(call, self._names)
+            self._call(call).add(call, self._names)
 
     def _open(self, kind: type[_Open]) -> _Open:
         """The last item, if it is of this ``kind``, or else a new one."""
@@ -123,9 +129,14 @@ class Stream:
             return self._items[-1]
         return self._append(kind)
 
-    def _open_call(self, index: int) -> Call:
+    def _call(self, part: Mapping[str, Any]) -> Call:
+        """The call that ``part`` is of."""
+        index = part.get("index", 0)
         if index not in self._calls:
-            self._calls[index] = self._append(Call)
+            if part.get("custom") is None:
+                self._calls[index] = self._append(FunctionCall)
+            else:
+                self._calls[index] = self._append(CustomCall)
         return self._calls[index]
 
     def _append(self, kind: type[_Open]) -> _Open:
