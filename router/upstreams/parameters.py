@@ -6,7 +6,7 @@ litellm leaves out what a provider does not know. That is right for hints, such 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,12 @@ _USUAL_TIERS = ("auto", "default")
 _WITH_CUSTOM_TOOLS = ("openai", "azure")
 """Providers whose models take tools that are no functions."""
 
-_CLAUDE_READS = ("text", "image_url", "file", "document")
-"""Types of the parts of a user's message. The last is Anthropic's own."""
+_READ = {
+    "anthropic": ("text", "image_url", "file", "document"),
+    "gemini": ("text", "image_url", "file", "input_audio"),
+}
+"""Types of the parts of a user's message that a provider's models are given: litellm leaves out
+others, and lets the model answer the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,11 @@ class Parameters:
             raise self._unable("'n' in a stream", "n")
         if self.provider not in _WITH_CUSTOM_TOOLS:
             self._check_tools(arguments.get("tools") or ())
-        if self.provider == "anthropic":
-            if _is_free_json(arguments):
-                wanted = "'response_format' without a schema: use the type 'json_schema'"
-                raise self._unable(wanted, "response_format")
-            self._check_parts(arguments.get("messages") or ())
+        if self.provider in _READ:
+            self._check_parts(arguments.get("messages") or (), _READ[self.provider])
+        if self.provider == "anthropic" and _is_free_json(arguments):
+            wanted = "'response_format' without a schema: use the type 'json_schema'"
+            raise self._unable(wanted, "response_format")
         return arguments
 
     def _check_tools(self, tools: Sequence[dict[str, Any]]) -> None:
@@ -97,15 +101,14 @@ class Parameters:
             if tool.get("type") == "custom":
                 raise self._unable("tools of type 'custom'", f"tools[{index}].type")
 
-    def _check_parts(self, messages: Sequence[dict[str, Any]]) -> None:
-        """litellm leaves out what Claude cannot see or hear, and lets it answer the rest."""
+    def _check_parts(self, messages: Sequence[dict[str, Any]], read: Collection[str]) -> None:
         for index, message in enumerate(messages):
             content = message.get("content")
             if message.get("role") != "user" or not isinstance(content, list):
                 continue
             for place, part in enumerate(content):
                 kind = part.get("type")
-                if kind not in _CLAUDE_READS:
+                if kind not in read:
                     at = f"messages[{index}].content[{place}].type"
                     raise self._unable(f"content of type '{kind}'", at)
 

@@ -239,6 +239,16 @@ def test_what_gemini_cannot_do(
     assert stub.requests == []
 
 
+@pytest.mark.parametrize("kind", ["video_url", "hologram"])
+def test_what_gemini_cannot_read(providers: Providers, stub: GeminiStub, kind: str) -> None:
+    parts: Any = [{"type": "text", "text": "What is it?"}, {"type": kind, kind: {"url": "x"}}]
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(providers, messages=[{"role": "user", "content": parts}])
+    assert raised.value.code == "unsupported_parameter"
+    assert raised.value.param == "messages[0].content[1].type"
+    assert stub.requests == []
+
+
 def test_what_cannot_be_said_to_gemini_is_the_requests_fault(
     providers: Providers, stub: GeminiStub
 ) -> None:
