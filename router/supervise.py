@@ -24,6 +24,7 @@ from config.settings import Settings
 from distill.trainer.handover import SETTINGS_VARIABLE, TrainerSettings
 from router.http.http1 import Http1
 from telemetry.logs import configure
+from telemetry.store import once_open
 
 TRAINER_NICENESS = 10
 KEEP_ALIVE_S = 75
@@ -92,7 +93,23 @@ def _create(settings: Settings, parent: int | None) -> Any:
         configure(settings.log)
     from router.app import create
 
-    return create(settings)
+    if parent is None:
+        return create(settings)
+    # Those that serve already go on while the database is away, and so must who takes the place of
+    # one of them: uvicorn heeds no signal before there is an application.
+    with _exiting():
+        return once_open(partial(create, settings))
+
+
+@contextmanager
+def _exiting() -> Generator[None, None, None]:
+    """End at once where told to stop."""
+    former = {told: signal.signal(told, _exit) for told in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for told, handler in former.items():
+            signal.signal(told, handler)
 
 
 def _end_with(parent: int) -> None:
@@ -125,11 +142,13 @@ class _Workers(Multiprocess):
     ) -> None:
         super().__init__(config, sockets)
         self._ready = ready
+        self._told = False
+        """Whether they were ready."""
 
     def init_processes(self) -> None:
         super().init_processes()
         if all(process.wait_until_ready(STARTUP_S) for process in self.processes):
-            self._ready()
+            self._tell()
 
     def terminate_all(self) -> None:
         super().terminate_all()
@@ -144,6 +163,13 @@ class _Workers(Multiprocess):
             if new is not old:
                 # As Python says it: below 0 is the signal that ended it.
                 _log.error("a worker ended with %s; another takes its place", old.exitcode)
+        # One that did not survive its start keeps the server from being ready until it is replaced.
+        if not self._told and all(process.is_ready() for process in self.processes):
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        self._ready()
 
 
 @contextmanager

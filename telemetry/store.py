@@ -7,12 +7,13 @@ SQLite in WAL mode, or PostgreSQL. All methods block; the event loop goes throug
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 from sqlalchemy import (
@@ -46,6 +47,13 @@ from telemetry.upsert import upsert
 
 _FILE = "protege.db"
 """Of SQLite, in the data folder."""
+
+
+RETRY_S = 1.0
+"""Time between two attempts to open a store that is waited for."""
+
+_Opened = TypeVar("_Opened")
+_log = logging.getLogger(__name__)
 
 
 class StoreError(Exception):
@@ -401,6 +409,23 @@ class Store:
     def _change(self, identifier: str, **values: Any) -> None:
         with self.engine.begin() as connection:
             connection.execute(update(exchanges).where(exchanges.c.id == identifier).values(values))
+
+
+def once_open(
+    make: Callable[[], _Opened], still_wanted: Callable[[], None] = lambda: None
+) -> _Opened:
+    """What ``make`` gives, which opens a store: where it raises StoreError it is called again every
+    second, which is logged once. Meanwhile ``still_wanted`` may raise."""
+    told = False
+    while True:
+        try:
+            return make()
+        except StoreError as error:
+            if not told:
+                _log.error("the store is waited for: %s", error)
+            told = True
+        time.sleep(RETRY_S)
+        still_wanted()
 
 
 def _owned(owner: str | None) -> tuple[ColumnElement[bool], ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from pydantic import SecretStr
 from telemetry.store import Store
 from tests.postgres import PASSWORD, QUOTED, Cluster
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server, eventually, run_cli
+from tests.router.server import Server, children, eventually, run_cli
 from tests.router.students import SENTENCES, TASK
 from tests.router.upstream import StubUpstream, label
 
@@ -148,6 +150,52 @@ async def test_a_database_that_stays_away(server: Server, postgres_cluster: Clus
     assert QUOTED not in errors
     # Two workers speak of two outages, the first maybe too short for them; each once.
     assert 2 <= errors.count("the students cannot be read") <= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's /proc")
+async def test_who_starts_while_the_database_is_away_waits_for_it(
+    server: Server, postgres_cluster: Cluster
+) -> None:
+    def trainers() -> set[int]:
+        beside = children(server.process.pid)
+        return {child.pid for child in beside if "distill.trainer" in child.command}
+
+    killed, other = server.workers()
+    before = len(server.errors)
+    former = trainers()
+    postgres_cluster.stop()
+    try:
+        killed.kill()
+        for trainer in former:
+            os.kill(trainer, signal.SIGKILL)
+        waits = "the store is waited for: StoreError: cannot open the database"
+        assert eventually(lambda: "".join(server.errors[before:]).count(waits) == 2)
+        waiting = {worker.pid for worker in server.workers()} | trainers()
+        assert other.pid in waiting
+        assert len(waiting) == 3
+    finally:
+        postgres_cluster.start()
+    async with server.async_client(timeout=30) as client:
+        assert (await ask(client, "a cat", "back"))[2] == "cat"
+
+    def serving() -> bool:
+        # Each has connections to the database from when it has opened the store.
+        return all(_connections(pid, postgres_cluster.port) for pid in waiting)
+
+    assert eventually(serving)
+    assert {worker.pid for worker in server.workers()} | trainers() == waiting
+    assert not any("Traceback" in line for line in server.errors)
+
+
+def _connections(pid: int, port: int) -> int:
+    """Connections of a process to a port of this machine."""
+    ours = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            ours.add(os.readlink(link))
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    there = [line.split() for line in lines if line.split()[2].endswith(f":{port:04X}")]
+    return sum(f"socket:[{fields[9]}]" in ours for fields in there)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="options of Linux's sockets")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.router.conftest import teacher_flags
-from tests.router.server import PROTEGE, Server, children, eventually, run_cli
+from tests.router.server import PROTEGE, START_S, Server, children, eventually, run_cli
 from tests.router.upstream import StubUpstream
 
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
@@ -123,6 +123,25 @@ def test_a_worker_that_is_killed_is_replaced_and_told_of(
         assert server.stop() == 0
     (line,) = server.complaints()
     assert line.endswith("a worker ended with -9; another takes its place\n")
+
+
+def test_a_worker_that_does_not_survive_its_start_leaves_the_server_a_trainer(data: Path) -> None:
+    flags = ("--port", "0", "--data", str(data), "--workers", "2")
+    with run_cli("serve", *flags) as process:
+
+        def beside(command: str) -> list[int]:
+            return [each.pid for each in children(process.pid) if command in each.command]
+
+        assert eventually(lambda: bool(beside("spawn_main")))
+        os.kill(beside("spawn_main")[0], signal.SIGKILL)
+        watchdog = threading.Timer(START_S, process.kill)
+        watchdog.start()
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Protege serves on")
+        watchdog.cancel()
+        assert eventually(lambda: len(beside("distill.trainer")) == 1)
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_workers_end_with_a_parent_that_is_killed(upstream: StubUpstream, data: Path) -> None:
