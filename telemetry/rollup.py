@@ -5,8 +5,9 @@ of long ago, an audit that took its time for example, corrects the sums in the s
 Both need no lock that a request would wait for: what is written soon after its request came, as
 nearly all is, has nothing to do with the sums.
 
-Any number of processes may do so at once. Their clocks must not differ by more than the time
-between ``LATE_S`` and ``SETTLED_S``.
+Any number of processes may do so at once. Where their clocks differ by more than the time between
+``LATE_S`` and ``SETTLED_S``, or one was set back by as much, hours are summed up that are not over:
+they are taken out of the sums again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    delete,
     func,
     select,
     update,
@@ -52,6 +54,7 @@ def roll_up(engine: Engine, now: float, most: int = 100_000) -> None:
     settled = int((now - SETTLED_S) // HOUR_S)
     with engine.begin() as connection:
         _add_state(connection)
+        _take_back(connection, now, settled)
     for _ in range(most):
         if not _step(engine, settled):
             break
@@ -93,6 +96,22 @@ def corrected(connection: Connection, identifiers: Sequence[str]) -> Generator[N
     after = _groups(connection, *which)
     _add(connection, before, sign=-1)
     _add(connection, after, sign=1)
+
+
+def _take_back(connection: Connection, now: float, settled: int) -> None:
+    """Take the hours from ``settled`` on out of the sums where these go as far as what is not late
+    at Unix time ``now``: a clock was ahead, and who writes now does not correct them."""
+    until = summed_until(connection)
+    if until * HOUR_S <= now - LATE_S:
+        return
+    back = update(rolled_up).where(rolled_up.c.until == until)
+    if connection.execute(back.values(until=settled, late=rolled_up.c.late + 1)).rowcount == 0:
+        return
+    early = hourly_sums.c.hour >= settled
+    _add(connection, connection.execute(select(hourly_sums).where(early)).all(), sign=-1)
+    connection.execute(delete(hourly_sums).where(early))
+    days = daily_sums.c.day >= settled // DAY_H
+    connection.execute(delete(daily_sums).where(days, daily_sums.c.requests == 0))
 
 
 def _step(engine: Engine, settled: int) -> bool:

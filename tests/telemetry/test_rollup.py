@@ -114,6 +114,35 @@ def test_most_days_are_read_as_days(store: Store) -> None:
     assert found.requests == 23 + 48
 
 
+@pytest.mark.parametrize("ahead", [2 * HOUR_S, 30 * HOUR_S])
+def test_a_clock_that_is_set_back_leaves_nothing_out(store: Store, ahead: float) -> None:
+    def is_exact(now: float) -> bool:
+        within = ((0.0, 1e10), (START - 1e5, now - 7.5), (START, START + DAY_S))
+        for by in (ALL, ("day", "key"), ()):
+            for since, until in within:
+                made = [row for row in stored(store) if since <= row.created < until]
+                if as_dict(sums(store.engine, since, until, by)) != by_hand(made, by):
+                    return False
+        return True
+
+    now = START + 5 * HOUR_S + 60
+    before = [exchange(f"b{hour}", created=START + hour * HOUR_S, cost=3) for hour in range(6)]
+    store.write(before)
+    wrong = now + ahead
+    with at(wrong):
+        store.write([exchange("wrong", created=wrong - 2, cost=5)])
+    roll_up(store.engine, wrong)
+    with at(now):
+        # Of before the full hour, and of after it.
+        store.write([exchange("c", created=now - 90, cost=7), exchange("d", created=now, cost=11)])
+        store.write([], [Audit("d", None, True, audit_cost=13)])
+    roll_up(store.engine, now + 60)
+    assert is_exact(now + 60)
+    for later in (HOUR_S, 26 * HOUR_S, 60 * HOUR_S):
+        roll_up(store.engine, now + later)
+        assert is_exact(now + later)
+
+
 def test_a_timely_record_needs_no_look_at_the_sums(store: Store) -> None:
     statements: list[str] = []
     event.listen(
