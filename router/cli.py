@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from config.settings import Settings
 from router.commands.listening import address_of, listen
 from router.commands.opened import fail
 from router.keys.keyring import is_loopback
+from telemetry.folders import own_folder
 from telemetry.keys import Keys
 from telemetry.store import Store, StoreError
 
@@ -206,10 +206,9 @@ def _prepare_data(settings: Settings) -> bool:
         Conversations(settings.data).close()
         asyncio.run(FileCounters(settings.data).close())
         if settings.workers > 1:
-            metrics = settings.data / "metrics"
-            shutil.rmtree(metrics, ignore_errors=True)
-            metrics.mkdir()
-            # Read by prometheus_client when the workers import it.
+            # Another server may be at the same data: one that this one takes the place of, or a
+            # replica. Read by prometheus_client when the workers import it.
+            metrics = own_folder(settings.data / "metrics")
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         return has_keys
     except OSError as error:

@@ -272,3 +272,29 @@ def test_a_store_that_cannot_be_read(server: Server, secret: Any, scraped: Scrap
         connection.exec_driver_sql("DROP TABLE training_runs")
     store.close()
     assert scraped.value("protege_requests_total") is not None
+
+
+def test_servers_on_the_same_data_count_each_for_itself(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    def ask(server: Server) -> None:
+        body = {"model": "teacher", "messages": [{"role": "user", "content": "a cat"}]}
+        assert httpx.post(f"{server.url}/chat/completions", json=body).status_code == 200
+
+    def counts(server: Server, requests: int) -> bool:
+        return eventually(lambda: Scraped(server).value("protege_requests_total") == requests)
+
+    flags = (*teacher_flags(upstream), "--workers", "2")
+    quiet = {"PROTEGE_LOOP__ENABLED": "false"}
+    with Server(tmp_path, *flags, **quiet) as first:
+        ask(first)
+        assert counts(first, 1)
+        with Server(tmp_path, *flags, **quiet) as second:
+            ask(second)
+            ask(second)
+            assert counts(second, 2)
+            assert counts(first, 1)
+            second.kill()
+    with Server(tmp_path, *flags, **quiet):
+        # What the others have left, however they ended, is gone.
+        assert len(list((tmp_path / "metrics").iterdir())) == 1
