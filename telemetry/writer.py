@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Repeat, Store
@@ -45,6 +45,10 @@ Record = Exchange | Audit | Repeat | Tryout
 
 class BacklogError(Exception):
     """Too many records wait for the database."""
+
+
+UNSTORED = (SQLAlchemyError, BacklogError)
+"""What is raised where the store cannot be written, or read."""
 
 
 @dataclass(frozen=True, slots=True)

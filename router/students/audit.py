@@ -19,6 +19,7 @@ from router.students.serving import Student, Students
 from router.students.tryouts import Tryouts
 from router.turn import Opinion, Turn
 from telemetry.store import Audit, Store
+from telemetry.writer import UNSTORED
 
 AT_ONCE = 32
 """Audits under way at the same time: callers go first."""
@@ -81,6 +82,8 @@ class Auditor:
                 self._rollouts.audited(turn.task)
         except UpstreamError as error:
             _log.info("an audit of task %s failed: %s", turn.task, error)
+        except UNSTORED as error:
+            _log.error("an audit of task %s could not be stored or judged: %s", turn.task, error)
         except Exception:
             _log.exception("an audit of task %s failed", turn.task)
         finally:

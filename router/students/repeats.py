@@ -15,7 +15,7 @@ import orjson
 
 from policies.agreement import agree
 from policies.rules import needs_teacher
-from router.errors import UpstreamError
+from router.errors import StoreUnavailableError, UpstreamError
 from router.ledger import Ledger
 from router.models import Model
 from router.students.beside import Beside, ask_beside
@@ -58,10 +58,13 @@ class Repeats:
 
     async def _repeat(self, turn: Turn, said: str, expected: int) -> None:
         budgets, identifier = self._ledger.budgets, turn.arrival.id
-        if turn.account and not await budgets.hold_audit(turn.account, identifier, 2 * expected):
-            return
         try:
-            await self._ask_again(turn, said)
+            if turn.account is None or await budgets.hold_audit(
+                turn.account, identifier, 2 * expected
+            ):
+                await self._ask_again(turn, said)
+        except StoreUnavailableError as error:
+            _log.info("the teacher of task %s was not asked again: %s", turn.task, error)
         finally:
             await budgets.give_back_audit(turn)
 

@@ -26,6 +26,7 @@ from telemetry.exchange import PICO
 from telemetry.keys import period_start
 from telemetry.store import Store
 from telemetry.tryouts import Tryout
+from telemetry.writer import UNSTORED
 
 AT_ONCE = 16
 """Tryouts under way at the same time: callers go first."""
@@ -131,6 +132,10 @@ class Tryouts:
                 await self._ledger.record_tryout(turn, tryout)
             except UpstreamError as error:
                 _log.info("a tryout of %s on task %s failed: %s", name, turn.task, error)
+            except UNSTORED as error:
+                _log.error(
+                    "a tryout of %s on task %s could not be stored: %s", name, turn.task, error
+                )
             except Exception:
                 _log.exception("a tryout of %s on task %s failed", name, turn.task)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -165,5 +166,31 @@ async def test_what_a_repeat_holds_is_given_back_where_it_is_given_up(
     await asked.finish()
     await asyncio.sleep(0.02)
     assert await ledger.budgets.left(account, time.time()) == account.budget
+    await ledger.writer.close()
+    store.close()
+
+
+async def test_a_repeat_is_left_out_where_nobody_knows_what_can_be_paid(tmp_path: Path) -> None:
+    unheeded: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unheeded.append(told))
+    store, ledger = opened(tmp_path)
+    account = ledger.budgets.open(BudgetSettings(usd=1), Payer())
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("drop table exchanges")
+    asked = repeats.Repeats((), 1.0, ledger)
+    request = SimpleNamespace(store=True, body={"messages": []}, prompt=SimpleNamespace(task="t"))
+    turn: Any = SimpleNamespace(
+        arrival=Arrival(None),
+        request=request,
+        route="teacher",
+        decision=True,
+        account=account,
+        task="t",
+    )
+    asked.start(turn, "cat", 400)
+    await asked.finish()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not unheeded
     await ledger.writer.close()
     store.close()

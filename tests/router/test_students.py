@@ -427,6 +427,27 @@ def test_audits(upstream: StubUpstream, data: Path) -> None:
     store.close()
 
 
+def test_an_audit_that_cannot_be_stored_is_one_line_in_the_log(
+    upstream: StubUpstream, data: Path
+) -> None:
+    store = Store(data)
+    promote(store, data, "animals-1")
+    environment = {"PROTEGE_LOOP__ENABLED": "false", "PROTEGE_POLICY__AUDIT_RATE": "1"}
+    with Server(data, *teacher_flags(upstream), **environment) as server:
+        upstream.delay_s = 0.5
+        answer = ask(server)
+        assert stored(server, answer).route == "student"
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("alter table exchanges rename to elsewhere")
+        said = f"an audit of task {TASK} could not be stored or judged: OperationalError"
+        assert eventually(lambda: any(said in line for line in server.errors))
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("alter table elsewhere rename to exchanges")
+    assert sum(said in line for line in server.errors) == 1
+    assert not any(line.startswith(" ") for line in server.errors)
+    store.close()
+
+
 @pytest.mark.parametrize("cause", ["length", "content_filter", "no text"])
 def test_an_audit_in_which_the_teacher_gives_no_whole_answer_says_nothing(
     upstream: StubUpstream, data: Path, cause: str
