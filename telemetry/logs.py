@@ -39,7 +39,7 @@ _PLAIN = (*_OURS, "uvicorn")
 
 _HARMLESS = {
     *("OSError", "ConnectionError", "OperationalError", "InterfaceError"),
-    *("StoreError", "EncoderError", "LanguageModelError"),
+    *("StoreError", "CountersLostError", "EncoderError", "LanguageModelError"),
 }
 """Exceptions, by name, whose words are about files, connections and databases, and not what is in
 them. The libraries of databases have them in common."""

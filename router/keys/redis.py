@@ -1,7 +1,7 @@
 """Counters in Redis, for replicas on several machines.
 
 Each call is one script, which Redis runs undisturbed. The clocks of the replicas should agree
-within a second.
+within a second; what was counted by one that was more than a minute ahead is not counted any more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ local function window(name)
   local counts = redis.call('HGETALL', name)
   for i = 1, #counts, 2 do
     local counted = tonumber(counts[i])
-    if counted <= second - {SPAN_S} then
+    if counted <= second - {SPAN_S} or counted >= second + {SPAN_S} then
       redis.call('HDEL', name, counts[i])
     else
       total = total + tonumber(counts[i + 1])
