@@ -132,7 +132,7 @@ class Ledger:
         try:
             await stored
         except Exception as error:
-            _log.error("an exchange could not be stored: %s", error)
+            _log.error("exchange %s could not be stored: %s", exchange.id, error)
             raise StoreUnavailableError("The answer could not be stored.") from error
         # The caller has waited for the store too.
         whole_s = exchange.latency_s + time.perf_counter() - started

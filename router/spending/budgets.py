@@ -67,6 +67,7 @@ class Account:
         self.seen_until = 0.0
         """Unix time until which the store's demand is known."""
         self.share_until = 0.0
+        """Until when the policy's share is good, by ``time.monotonic``."""
 
     def start(self, now: float) -> int:
         return period_start(self.period, now)
@@ -119,14 +120,14 @@ class Budgets:
 
     async def pace(self, account: Account) -> None:
         """Tell the account's policy how far its money goes. Raises StoreUnavailableError."""
-        now = time.time()
-        if now < account.share_until:
+        if time.monotonic() < account.share_until:
             return
+        now = time.time()
         left = account.budget - await self._spent(account, now)
         account.policy.share = account.demand.affordable(
             left, account.start(now), account.end(now), now
         )
-        account.share_until = now + SHARE_S
+        account.share_until = time.monotonic() + SHARE_S
 
     async def hold_answer(self, account: Account, exchange: str, expected: int) -> bool:
         """Set aside what the teacher's answer may cost; False if that is more than is left."""
@@ -237,8 +238,9 @@ class Budgets:
         """Take over what the store says was asked for."""
         for account in self._accounts.values():
             now = time.time()
-            # A slot that is not over may have grown.
-            since = max(account.seen_until, now - HISTORY_S) // SLOT_S * SLOT_S
+            # A slot that is not over may have grown, and a clock that was ahead been set back.
+            known = min(account.seen_until, now)
+            since = max(known, now - HISTORY_S) // SLOT_S * SLOT_S
             slots = await asyncio.to_thread(
                 spending.demand, self._engine, account.payer, since, SLOT_S
             )

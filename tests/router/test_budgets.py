@@ -209,3 +209,26 @@ async def test_a_request_that_comes_before_the_first_look_does_not_hide_the_days
     coming = [each.account.demand.forecast(start, start + 2 * 86400, now) for each in (early, late)]
     assert coming[0] == coming[1] > 0
     store.close()
+
+
+async def test_a_clock_that_is_set_back_leaves_pacing_what_it_goes_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    clock = SimpleNamespace(time=lambda: now + 86400, monotonic=lambda: 0.0)
+    monkeypatch.setattr("router.spending.budgets.time", clock)
+    store = Store(tmp_path)
+    process = Process(store, tmp_path)
+    budgets, account = process.budgets, process.account
+    await budgets._look()
+    await budgets.pace(account)
+    assert account.policy.share == 1.0
+
+    clock.time, clock.monotonic = lambda: now, lambda: 2.0
+    assert await process.hold("all", int(TOTAL / DEARER))
+    store.write([exchange("a", created=now, teacher_cost=TOTAL)])
+    await budgets._look()
+    await budgets.pace(account)
+    assert account.policy.share == 0.0
+    assert account.demand.forecast(account.start(now), account.end(now), now) > 0
+    store.close()

@@ -212,6 +212,8 @@ def test_an_answer_that_cannot_be_stored_is_not_given(upstream: StubUpstream, da
         # Of the stream the caller has had the text.
         metrics = httpx.get(f"{server.url.removesuffix('v1')}metrics").text
         assert 'protege_lost_exchanges_total{route="teacher"} 1.0' in metrics
+        named = [line for line in server.errors if " exchange req_" in line]
+        assert len(named) == 2
         said = httpx.post(f"{server.url}/feedback", json={"exchange": "req_0", "thumb": "up"})
         assert (said.status_code, said.json()["error"]["code"]) == (500, "store_unavailable")
         assert not any("Exception" in line for line in server.complaints())
