@@ -43,6 +43,10 @@ class Window(NamedTuple):
     newest: int
 
 
+Sum = str
+"""Names the sum that a cost was added to: whatever forgets what was counted begins another."""
+
+
 class Standing(NamedTuple):
     """What has been used up, the request at hand included if that was let in."""
 
@@ -72,11 +76,14 @@ class Counters(Protocol):
         """
         ...
 
-    async def spend(
-        self, counted: Counted, tokens: int, cost: int, period: int, now: float
-    ) -> None:
-        """Count what an answer took. ``period`` is that of the request; the cost of a period that
-        is not the one being counted is left to the store."""
+    async def spend(self, counted: Counted, tokens: int, cost: int, period: int, now: float) -> Sum:
+        """Count what an answer took; where its cost is counted. ``period`` is that of the request;
+        the cost of a period that is not the one being counted is left to the store."""
+        ...
+
+    async def take_back(self, counted: Counted, cost: int, period: int, from_: Sum) -> None:
+        """Count a cost no more, where the sum that it was counted in still is the one that is
+        counted in: one that was begun anew, from what the store says, has never had it."""
         ...
 
     async def settle(self, counted: Counted, period: int, spent: int) -> None:

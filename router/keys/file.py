@@ -13,7 +13,7 @@ import mmap
 import os
 from pathlib import Path
 
-from router.keys.counters import SPAN_S, Counted, Standing, Window, within
+from router.keys.counters import SPAN_S, Counted, Standing, Sum, Window, within
 from telemetry.mapped import lengthen
 
 _WORD = 8
@@ -27,6 +27,8 @@ _ID, _LATEST, _PERIOD, _SPENT = range(4)
 _REQUESTS = 4
 _TOKENS = _REQUESTS + SPAN_S
 _END = _TOKENS + SPAN_S
+_SUM = _END
+"""The number of the sum of what is spent."""
 
 
 class _Lock:
@@ -73,15 +75,22 @@ class FileCounters:
                 requests = Window(requests.total + 1, requests.oldest or second, second)
         return Standing(admitted, requests, tokens, spent)
 
-    async def spend(
-        self, counted: Counted, tokens: int, cost: int, period: int, now: float
-    ) -> None:
+    async def spend(self, counted: Counted, tokens: int, cost: int, period: int, now: float) -> Sum:
         with self._lock:
             at = self._slot(counted)
             second = self._slide(at, int(now))
             self._words[at + _TOKENS + second % SPAN_S] += tokens
             if self._words[at + _PERIOD] == period:
                 self._words[at + _SPENT] += cost
+                return str(self._words[at + _SUM])
+        return ""
+
+    async def take_back(self, counted: Counted, cost: int, period: int, from_: Sum) -> None:
+        with self._lock:
+            at = self._slot(counted)
+            words = self._words
+            if words[at + _PERIOD] == period and str(words[at + _SUM]) == from_:
+                words[at + _SPENT] -= cost
 
     async def settle(self, counted: Counted, period: int, spent: int) -> None:
         with self._lock:
@@ -90,10 +99,13 @@ class FileCounters:
             if words[at + _PERIOD] != period:
                 # Nobody may read the new period beside the old sum, even after a kill.
                 words[at + _PERIOD] = 0
+                words[at + _SUM] += 1
                 words[at + _SPENT] = spent
                 words[at + _PERIOD] = period
             # What others have counted may not be in the store yet.
-            words[at + _SPENT] = max(words[at + _SPENT], spent)
+            elif words[at + _SPENT] < spent:
+                words[at + _SUM] += 1
+                words[at + _SPENT] = spent
         self._settled[counted.id] = period
 
     def doubt(self) -> None:

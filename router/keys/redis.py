@@ -7,6 +7,7 @@ within a second; what was counted by one that was more than a minute ahead is no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from secrets import token_hex
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -14,14 +15,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from router.keys.counters import SPAN_S, Counted, CountersLostError, Standing, Window
+from router.keys.counters import SPAN_S, Counted, CountersLostError, Standing, Sum, Window
 
 CONNECTIONS = 32
 TIMEOUT_S = 1.0
 _BUDGET_DAYS = 40
 """Longer than any period."""
 
-# KEYS: counts of requests by second, counts of tokens by second, the budget's period and sum.
+# KEYS: counts of requests by second, counts of tokens by second, the budget's period, what is spent
+# in it, and a name for that sum.
 _ADMIT = f"""
 local second = tonumber(ARGV[1])
 local function window(name)
@@ -66,15 +68,22 @@ if ARGV[3] ~= '0' then
   redis.call('HINCRBY', KEYS[2], ARGV[1], ARGV[3])
   redis.call('EXPIRE', KEYS[2], {SPAN_S})
 end
-if redis.call('HGET', KEYS[3], 'period') == ARGV[2] then
-  redis.call('HINCRBY', KEYS[3], 'spent', ARGV[4])
+if redis.call('HGET', KEYS[3], 'period') ~= ARGV[2] then return '' end
+redis.call('HINCRBY', KEYS[3], 'spent', ARGV[4])
+return redis.call('HGET', KEYS[3], 'sum')
+"""
+
+_TAKE_BACK = """
+local period, sum = unpack(redis.call('HMGET', KEYS[3], 'period', 'sum'))
+if period == ARGV[1] and sum == ARGV[3] then
+  redis.call('HINCRBY', KEYS[3], 'spent', -ARGV[2])
 end
 """
 
 _SETTLE = f"""
 local known = redis.call('HGET', KEYS[3], 'period') == ARGV[1]
 if not known or tonumber(redis.call('HGET', KEYS[3], 'spent')) < tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[3], 'period', ARGV[1], 'spent', ARGV[2])
+  redis.call('HSET', KEYS[3], 'period', ARGV[1], 'spent', ARGV[2], 'sum', ARGV[3])
   redis.call('EXPIRE', KEYS[3], {_BUDGET_DAYS * 86400})
 end
 """
@@ -96,6 +105,7 @@ class RedisCounters:
         self._redis: Redis = Redis.from_pool(pool)
         self._admit = self._redis.register_script(_ADMIT)
         self._spend = self._redis.register_script(_SPEND)
+        self._take_back = self._redis.register_script(_TAKE_BACK)
         self._settle = self._redis.register_script(_SETTLE)
         self._settled: dict[str, int] = {}
 
@@ -111,13 +121,15 @@ class RedisCounters:
             spent=int(answer[7]) if answer[7] else None,
         )
 
-    async def spend(
-        self, counted: Counted, tokens: int, cost: int, period: int, now: float
-    ) -> None:
-        await self._run(self._spend, counted, [int(now), period, tokens, cost])
+    async def spend(self, counted: Counted, tokens: int, cost: int, period: int, now: float) -> Sum:
+        found = await self._run(self._spend, counted, [int(now), period, tokens, cost])
+        return (found or b"").decode()
+
+    async def take_back(self, counted: Counted, cost: int, period: int, from_: Sum) -> None:
+        await self._run(self._take_back, counted, [period, cost, from_])
 
     async def settle(self, counted: Counted, period: int, spent: int) -> None:
-        await self._run(self._settle, counted, [period, spent])
+        await self._run(self._settle, counted, [period, spent, token_hex(8)])
         self._settled[counted.id] = period
 
     def doubt(self) -> None:

@@ -23,7 +23,7 @@ from config.settings import BudgetSettings
 from policies.budget import Budget
 from policies.pacing import SLOT_S, Demand
 from router.errors import StoreUnavailableError
-from router.keys.counters import Counters
+from router.keys.counters import Counters, Sum
 from router.keys.settling import Settling
 from router.polling import Background, keep_fresh
 from router.turn import Turn
@@ -83,6 +83,7 @@ class _Hold:
     amount: int
     period: int
     """Unix time at which the period began that it is held in: a request may be older than that."""
+    counted_in: Sum
 
 
 class Budgets:
@@ -170,8 +171,13 @@ class Budgets:
         await self._settle(hold, turn.task, arrival.key_id, arrival.created, cost)
 
     async def _give_back(self, hold: _Hold | None) -> None:
-        if hold is not None:
-            await self._count(hold.account, -hold.amount, hold.period)
+        if hold is None:
+            return
+        account, amount = hold.account, hold.amount
+        try:
+            await self._counters.take_back(account, amount, hold.period, hold.counted_in)
+        except Exception:
+            _log.exception("what a budget holds could not be given back")
 
     async def _settle(
         self, hold: _Hold | None, task: str, key: str | None, created: float, cost: int
@@ -179,24 +185,20 @@ class Budgets:
         if hold is not None and cost and hold.expected:
             dearer = min(cost / hold.expected, MOST_DEARER)
             hold.account.dearer = max(hold.account.dearer, dearer)
-        amounts: dict[tuple[Account, int], int] = {}
+        # What is spent goes first: at no time is less counted than is spent or held.
         for payer in {Payer(), Payer(task), Payer(None, key)}:
             account = self._accounts.get(payer)
             if account is not None:
-                amounts[account, account.start(created)] = cost
-        if hold is not None:
-            held_in = hold.account, hold.period
-            amounts[held_in] = amounts.get(held_in, 0) - hold.amount
-        for (account, period), amount in amounts.items():
-            await self._count(account, amount, period)
+                await self._count(account, cost, account.start(created))
+        await self._give_back(hold)
 
     async def _hold(self, account: Account, expected: int) -> _Hold | None:
         now = time.time()
         # First of all: a period that nobody has settled counts nothing.
         await self._spent(account, now)
         amount = math.ceil(expected * account.dearer)
-        hold = _Hold(account, expected, amount, account.start(now))
-        await self._count(account, amount, hold.period)
+        period = account.start(now)
+        hold = _Hold(account, expected, amount, period, await self._count(account, amount, period))
         fits = False
         try:
             # Counted first, then looked at: others count at the same time.
@@ -206,11 +208,13 @@ class Budgets:
                 await self._give_back(hold)
         return hold if fits else None
 
-    async def _count(self, account: Account, amount: int, period: int) -> None:
+    async def _count(self, account: Account, amount: int, period: int) -> Sum:
+        """Count an amount; in which sum it is, if in any."""
         try:
-            await self._counters.spend(account, 0, amount, period, time.time())
+            return await self._counters.spend(account, 0, amount, period, time.time())
         except Exception:
             _log.exception("a budget could not be counted")
+            return ""
 
     async def _spent(self, account: Account, now: float) -> int:
         """Picodollars that are spent or held. Raises StoreUnavailableError."""

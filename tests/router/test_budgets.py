@@ -15,12 +15,14 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from config.settings import BudgetSettings, PolicySettings, Settings
 from policies.pacing import SLOT_S
 from router.conversations import Conversations
 from router.errors import StoreUnavailableError
 from router.keys.file import FileCounters
+from router.keys.redis import RedisCounters
 from router.process import Process as Server
 from router.request import parse
 from router.spending.budgets import DEARER, Account, Budgets
@@ -28,6 +30,7 @@ from router.terms import UNSAID
 from router.turn import Arrival
 from telemetry.spending import Payer
 from telemetry.store import Store
+from tests.redis_server import RedisServer
 from tests.telemetry.test_store import exchange
 
 USD = 1e-9
@@ -232,3 +235,22 @@ async def test_a_clock_that_is_set_back_leaves_pacing_what_it_goes_by(
     assert account.policy.share == 0.0
     assert account.demand.forecast(account.start(now), account.end(now), now) > 0
     store.close()
+
+
+async def test_what_redis_has_forgotten_is_not_given_back(store: Store, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    counters = RedisCounters(server.url)
+    budgets = Budgets(store, counters)
+    account = budgets.open(BudgetSettings(usd=USD), Payer())
+    turn: Any = SimpleNamespace(arrival=Arrival(None))
+    assert await budgets.hold_answer(account, turn.arrival.id, 400)
+    async with Redis.from_url(server.url) as redis:
+        await redis.flushall()
+    assert await budgets.left(account, time.time()) == TOTAL
+    await budgets.give_back_answer(turn)
+    assert await budgets.left(account, time.time()) == TOTAL
+    assert await budgets.hold_answer(account, turn.arrival.id, 400)
+    await budgets.give_back_answer(turn)
+    assert await budgets.left(account, time.time()) == TOTAL
+    await counters.close()
+    server.stop()

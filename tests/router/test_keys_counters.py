@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from router.keys.counters import SPAN_S, Counted, Counters, CountersLostError, Standing, Window
+from router.keys.counters import SPAN_S, Counted, Counters, CountersLostError, Standing, Sum, Window
 from router.keys.failover import Failover
 from router.keys.file import FileCounters
 from router.keys.redis import RedisCounters
@@ -295,11 +295,13 @@ class _Breakable:
         await self._reach()
         return await self.counters.admit(counted, period, now)
 
-    async def spend(
-        self, counted: Counted, tokens: int, cost: int, period: int, now: float
-    ) -> None:
+    async def spend(self, counted: Counted, tokens: int, cost: int, period: int, now: float) -> Sum:
         await self._reach()
-        await self.counters.spend(counted, tokens, cost, period, now)
+        return await self.counters.spend(counted, tokens, cost, period, now)
+
+    async def take_back(self, counted: Counted, cost: int, period: int, from_: Sum) -> None:
+        await self._reach()
+        await self.counters.take_back(counted, cost, period, from_)
 
     async def settle(self, counted: Counted, period: int, spent: int) -> None:
         await self._reach()
@@ -350,4 +352,68 @@ async def test_without_the_shared_counters_the_local_ones_count(
         "Redis is down, each machine counts limits on its own",
         "Redis is back",
     ]
+    await counters.close()
+
+
+async def test_a_cost_is_taken_back_from_the_sum_that_has_it_alone(
+    make: Callable[[], Counters],
+) -> None:
+    counters, another = make(), make()
+    key = replace(KEY, id="key_00000000000000ca", budget=100)
+
+    async def spent() -> int | None:
+        return (await counters.admit(replace(key, budget=0), PERIOD, START)).spent
+
+    await counters.settle(key, PERIOD, 10)
+    held = await counters.spend(key, 0, 7, PERIOD, START)
+    assert await counters.spend(key, 0, 7, PERIOD - 1, START) == ""
+    # Whoever settles knows less than is counted.
+    await another.settle(key, PERIOD, 3)
+    assert await spent() == 17
+    await another.take_back(key, 7, PERIOD, held)
+    assert await spent() == 10
+    held = await counters.spend(key, 0, 7, PERIOD, START)
+    # Who knows more begins anew, and has not what is held.
+    await another.settle(key, PERIOD, 40)
+    await counters.take_back(key, 7, PERIOD, held)
+    await counters.take_back(key, 7, PERIOD, "")
+    assert await spent() == 40
+    await another.settle(key, PERIOD + 1, 2)
+    await counters.take_back(key, 7, PERIOD, held)
+    await another.settle(key, PERIOD, 2)
+    await counters.take_back(key, 7, PERIOD, held)
+    assert await spent() == 2
+    await counters.close()
+    await another.close()
+
+
+async def test_what_the_shared_counters_hold_is_not_taken_off_the_local_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    shared = _Breakable(FileCounters(tmp_path / "shared"))
+    counters = Failover(shared, FileCounters(tmp_path))
+    clock = 0.0
+    monkeypatch.setattr("router.keys.failover.time.monotonic", lambda: clock)
+    key = replace(KEY, budget=100)
+
+    async def spent() -> int | None:
+        return (await counters.admit(replace(key, budget=0), PERIOD, START)).spent
+
+    await counters.settle(key, PERIOD, 0)
+    held_there = await counters.spend(key, 0, 7, PERIOD, START)
+    shared.lost = True
+    assert await spent() is None
+    await counters.settle(key, PERIOD, 0)
+    held_here = await counters.spend(key, 0, 5, PERIOD, START)
+    await counters.take_back(key, 7, PERIOD, held_there)
+    assert await spent() == 5
+    shared.lost = False
+    clock += 1.0
+    assert await spent() is None
+    await counters.settle(key, PERIOD, 0)
+    await counters.take_back(key, 5, PERIOD, held_here)
+    assert await spent() == 7
+    await counters.take_back(key, 7, PERIOD, held_there)
+    assert await spent() == 0
     await counters.close()
