@@ -23,6 +23,7 @@ from telemetry import trials
 from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 from telemetry.trials import Trial
+from telemetry.writer import UNSTORED
 
 SETTLE_S = 0.25
 """How often what was seen is written down and judged."""
@@ -64,7 +65,11 @@ class Rollouts:
     async def stop(self) -> None:
         await self._work.stop()
         self._asking.give_up()
-        await self._settle()
+        try:
+            await self._settle()
+        except UNSTORED as error:
+            # Others have things to write down too.
+            _log.error("what was seen of students on their way into service is lost: %s", error)
 
     def drawn(self, task: str) -> Coming | None:
         """The canary, if chance gives it this request of ``task``."""
