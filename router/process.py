@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,10 @@ SUM_UP_S = 60.0
 """How often the sums of exchanges are brought up to date."""
 SUMMED_AT_ONCE = 20
 """Transactions that this may take each time, so that a server can stop soon."""
+
+READERS = 4
+"""Threads that read the store for callers and in the background. Fewer than its connections, so
+that what is written, and who may ask and serve, never waits for theirs."""
 
 REMEMBERED = 5000
 """Exchanges that the scorers learn from when the server starts."""
@@ -134,6 +139,8 @@ class Process:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Start the parts, and stop them afterwards; what is under way is written down first."""
+        readers = ThreadPoolExecutor(READERS, "store-reader")
+        asyncio.get_running_loop().set_default_executor(readers)
         summing = Background()
         await self.ring.start()
         await self.models.start()

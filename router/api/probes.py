@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -21,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 def add_probes(app: FastAPI, store: Store, metrics: Metrics, watch: Watch) -> None:
     """``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    # Of its own: those that read the store may all be waiting for it.
+    rendering = ThreadPoolExecutor(1, "scrape")
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -41,5 +45,6 @@ def add_probes(app: FastAPI, store: Store, metrics: Metrics, watch: Watch) -> No
         await watch.look()
         # Off the event loop: with many tasks and workers it takes a while.
         accept = request.headers.get("accept", "")
-        shown = await asyncio.to_thread(metrics.render, accept)
+        loop = asyncio.get_running_loop()
+        shown = await loop.run_in_executor(rendering, metrics.render, accept)
         return Response(shown.content, media_type=shown.content_type, headers=identified)

@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from math import inf
 
 from router.errors import InvalidKeyError
@@ -32,6 +33,9 @@ class Keyring:
         self._by_id: dict[str, Key] = {}
         self._by_hash: dict[str, tuple[Key, float]] = {}
         """The key, and until when that secret of it works."""
+        # However many callers wait for the store in the threads that all share: who may not ask any
+        # more must not be let in meanwhile.
+        self._reader = ThreadPoolExecutor(1, "keys")
         self._poll = Background()
 
     async def start(self) -> None:
@@ -40,6 +44,7 @@ class Keyring:
 
     async def stop(self) -> None:
         await self._poll.stop()
+        self._reader.shutdown(wait=False)
 
     @property
     def closed(self) -> bool:
@@ -70,7 +75,8 @@ class Keyring:
 
     async def refresh(self) -> None:
         """Take over what the store says now."""
-        revision, keys = await asyncio.to_thread(self._read)
+        loop = asyncio.get_running_loop()
+        revision, keys = await loop.run_in_executor(self._reader, self._read)
         self._revision = revision
         if keys is not None:
             self._by_id = {key.id: key for key in keys}

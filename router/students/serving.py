@@ -183,6 +183,8 @@ class Students:
         self._executor = ThreadPoolExecutor(1, "student")
         # To write a text takes many times longer than to choose a label.
         self._writer = ThreadPoolExecutor(1, "writer")
+        # However many callers wait for the store in the threads that all share.
+        self._reader = ThreadPoolExecutor(1, "students")
         self._serving: dict[str, Student] = {}
         self._coming: dict[str, Coming] = {}
         self._places: frozenset[tuple[str, Stage | None]] = frozenset()
@@ -209,14 +211,17 @@ class Students:
         await self._poll.stop()
         self._executor.shutdown(cancel_futures=True)
         self._writer.shutdown(cancel_futures=True)
+        self._reader.shutdown(wait=False)
 
     async def refresh(self) -> None:
         """Take over what the store says now. Requests under way keep the student they have."""
+        loop = asyncio.get_running_loop()
         async with self._refreshing:
-            places = await asyncio.to_thread(self._store.roster.places)
+            places = await loop.run_in_executor(self._reader, self._store.roster.places)
             due = min(self._again.values(), default=math.inf) <= time.monotonic()
             if places != self._places or due:
-                self._serving, self._coming = await asyncio.to_thread(self._load)
+                found = await loop.run_in_executor(self._reader, self._load)
+                self._serving, self._coming = found
                 self._places = places
 
     def _load(self) -> tuple[dict[str, Student], dict[str, Coming]]:

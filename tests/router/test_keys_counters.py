@@ -270,7 +270,7 @@ async def test_a_clock_that_is_set_back_holds_nobody_up(make: Callable[[], Count
     assert (await counters.admit(key, PERIOD, START)).admitted
     # A little behind: another process's clock.
     assert not (await counters.admit(key, PERIOD, START - 2)).admitted
-    before = START - 3600
+    before = int(START) - 3600
     assert (await counters.admit(key, PERIOD, before)).requests == Window(1, before, before)
     await counters.close()
 

@@ -17,7 +17,9 @@ import httpx
 import openai
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
+from telemetry.keys import Keys, new_secret
 from telemetry.store import Store
 from tests.postgres import PASSWORD, QUOTED, Cluster
 from tests.router.conftest import teacher_flags
@@ -150,6 +152,41 @@ async def test_a_database_that_stays_away(server: Server, postgres_cluster: Clus
     assert QUOTED not in errors
     # Two workers speak of two outages, the first maybe too short for them; each once.
     assert 2 <= errors.count("the students cannot be read") <= 4
+
+
+async def test_callers_who_wait_for_a_table_keep_nobody_else(
+    upstream: StubUpstream, postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    database = postgres_cluster.empty("locked")
+    store = Store(tmp_path, database)
+    keys, secret = Keys(store), new_secret()
+    key = keys.create(secret, time.time(), name="caller")
+    environment = {
+        "PROTEGE_DATABASE": database.get_secret_value(),
+        "PROTEGE_LOOP__ENABLED": "false",
+    }
+    with Server(tmp_path, *teacher_flags(upstream), **environment) as server:
+        async with server.async_client(api_key=secret.text, timeout=30) as client:
+            await ask(client, "a cat")
+            with store.engine.connect() as connection:
+                connection.execute(text("LOCK TABLE exchanges"))
+                completions = client.chat.completions
+                # More than there are threads, or connections, for.
+                waiting = [asyncio.ensure_future(completions.list()) for _ in range(40)]
+                await asyncio.sleep(0.5)
+                async with httpx.AsyncClient(base_url=server.url, timeout=5) as other:
+                    assert (
+                        await other.get(server.url.replace("/v1", "/metrics"))
+                    ).status_code == 200
+                    keys.revoke(key.id, time.time())
+                    headers = {"authorization": f"Bearer {secret.text}"}
+                    deadline = time.monotonic() + 5
+                    while (await other.get("/models", headers=headers)).status_code == 200:
+                        assert time.monotonic() < deadline
+                        await asyncio.sleep(0.05)
+            for page in await asyncio.gather(*waiting):
+                assert len(page.data) == 1
+    store.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's /proc")
