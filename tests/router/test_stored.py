@@ -281,6 +281,8 @@ def test_a_deleted_completion_is_gone(server: Server, client: openai.OpenAI, sui
     [
         ("limit=0", "limit"),
         ("limit=101", "limit"),
+        ("limit=0000000010000", "limit"),
+        (f"limit=000000001{'0' * 5000}", "limit"),
         ("limit=ten", "limit"),
         ("limit=²", "limit"),
         ("order=up", "order"),
