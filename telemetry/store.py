@@ -145,7 +145,8 @@ class Store:
     """
 
     def __init__(self, data: Path, database: SecretStr | None = None) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        # What callers have said is nobody else's on this machine, whatever the umask says.
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.data = data
         """The folder, which has the students' files too."""
         self.engine = sqlite.connect(data / _FILE) if database is None else _postgres(database)

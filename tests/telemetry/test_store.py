@@ -345,6 +345,11 @@ def test_connections_that_broke_are_replaced(postgres_cluster: Cluster, tmp_path
     store.close()
 
 
+def test_the_folder_is_its_users_alone(tmp_path: Path) -> None:
+    Store(tmp_path / "made" / "data").close()
+    assert (tmp_path / "made" / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_texts_are_no_part_of_errors(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE exchanges RENAME TO elsewhere")
