@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import time
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tests.router.conftest import TEACHER
 from tests.router.server import Server
 from tests.router.upstream import StubUpstream
 
+HOST = "127.0.0.1"
 JAVAS = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAA"}
 
 
@@ -73,6 +75,49 @@ def test_a_compressed_body_is_told_what_it_is(
     response = connection.getresponse()
     assert response.status == 400
     assert "is compressed" in json.loads(response.read())["error"]["message"]
+
+
+# What does not end
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (HEAD, b"X-Many: " + b"a" * 1000 + b"\r\n"),
+        (HEAD + b"X-Long: ", b"a" * 1000),
+        (b"GET /", b"a" * 1000),
+        (CHUNKED + b"0\r\n", b"X-Last: " + b"a" * 1000 + b"\r\n"),
+    ],
+)
+def test_nobody_can_send_headers_without_end(server: Server, start: bytes, more: bytes) -> None:
+    sent = 0
+    with socket.create_connection((HOST, urlsplit(server.url).port or 0), timeout=10) as caller:
+        caller.sendall(start)
+        with pytest.raises(ConnectionError):
+            while sent < 20_000_000:
+                caller.sendall(more * 100)
+                sent += len(more) * 100
+    assert sent < 20_000_000
+
+
+def test_headers_that_are_too_long_are_told_so(server: Server) -> None:
+    with socket.create_connection((HOST, urlsplit(server.url).port or 0), timeout=10) as caller:
+        caller.sendall(HEAD)
+        for _each in range(8):
+            caller.sendall(b"X-Long: " + b"a" * 8190 + b"\r\n")
+            time.sleep(0.01)
+        caller.settimeout(5)
+        assert caller.recv(1000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_long_bodies_and_many_requests_on_one_connection_are_no_heads(
+    connection: HTTPConnection, upstream: StubUpstream
+) -> None:
+    for _each in range(3):
+        assert answer(connection, asking("a cat" + " " * 200_000), **{"X-Long": "a" * 60_000})
 
 
 # Paths
