@@ -13,7 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from router.answering import Answering
 from router.dialects.base import Dialect
-from router.errors import BodyTooLargeError, ProtegeError, StoppingError, UnexpectedError
+from router.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ProtegeError,
+    StoppingError,
+    UnexpectedError,
+)
 from router.http.hangup import CallerGoneError
 from router.keys.access import check_access
 from router.keys.limits import Limits
@@ -34,6 +40,10 @@ _log = logging.getLogger(__name__)
 DRAINED = 10
 """So many times the largest body is read of one that is too large, or the caller, who is still
 sending, would find its connection reset and not see why."""
+
+SILENCE_S = 60.0
+"""How long the next part of a body is waited for. A caller that has lost its network says nothing,
+and has a place among the requests under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +110,15 @@ class Endpoint:
 
 
 async def read_body(receive: Receive, largest: int) -> bytes:
-    """The whole body. Raises CallerGoneError or BodyTooLargeError."""
+    """The whole body. Raises CallerGoneError, BodyTimeoutError or BodyTooLargeError."""
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                message = await receive()
+        except TimeoutError as error:
+            raise BodyTimeoutError(f"Nothing came of the body for {SILENCE_S:g} s.") from error
         if message["type"] == "http.disconnect":
             raise CallerGoneError
         part: bytes = message.get("body", b"")

@@ -62,6 +62,10 @@ class BodyTooLargeError(ProtegeError):
     """The body of the request is larger than the server takes."""
 
 
+class BodyTimeoutError(ProtegeError):
+    """Nothing more came of the request's body."""
+
+
 class StudentNotFoundError(ProtegeError):
     """The student was forced and the task has none."""
 
@@ -203,6 +207,7 @@ SHAPES: dict[type[ProtegeError], Shape] = {
     StudentNotFoundError: Shape(404, "invalid_request_error", "student_not_found"),
     NotFoundError: Shape(404, "invalid_request_error", "not_found"),
     MethodNotAllowedError: Shape(405, "invalid_request_error", "method_not_allowed"),
+    BodyTimeoutError: Shape(408, "invalid_request_error", "request_timeout"),
     BodyTooLargeError: Shape(413, "invalid_request_error", "request_too_large"),
     StudentUnsureError: Shape(422, "invalid_request_error", "student_unsure"),
     OverloadedError: Shape(429, "server_error", "overloaded"),

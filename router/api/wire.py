@@ -65,12 +65,13 @@ def text_of(query: QueryParams, name: str) -> str | None:
 
 
 async def object_of(request: Request) -> dict[str, Any]:
-    """The JSON object in the body. Raises InvalidRequestError or BodyTooLargeError."""
+    """The JSON object in the body. Raises InvalidRequestError, or as `body_of`."""
     return read_object(await body_of(request))
 
 
 async def body_of(request: Request) -> bytes:
-    """The body, to be read once. Raises InvalidRequestError or BodyTooLargeError."""
+    """The body, to be read once. Raises InvalidRequestError, BodyTimeoutError or
+    BodyTooLargeError."""
     try:
         return await read_body(request.receive, request.app.state.largest_body)
     except CallerGoneError as error:

@@ -1,4 +1,4 @@
-"""Connections that stay with HTTP/1.1, whatever a client would rather speak, and that do not read on
+"""Connections that stay with HTTP/1.1, whatever a client would rather speak, and do not read on
 without end.
 
 A client may offer to go on in another protocol, and a server may take no notice (RFC 9110, section
