@@ -19,6 +19,7 @@ from router.checks import written
 from router.dialects.messages.request import chat_prompt
 from router.dialects.messages.schema import Prompt, check
 from router.dialects.responses.dialect import ResponsesDialect
+from router.keys.access import check_access
 from router.models import Model, Models
 from router.terms import read_terms
 from router.turn import Arrival
@@ -34,9 +35,10 @@ def add_token_counts(
 
     def tokens_of(request: Request, body: dict[str, Any]) -> int:
         """Of a chat completion request."""
+        task = read_prompt(body, read_terms(request.scope["headers"]).task).task
+        check_access(request.scope.get("key"), body["model"], task)
         target = models.find(body["model"])
         model = target if isinstance(target, Model) else models.teacher
-        task = read_prompt(body, read_terms(request.scope["headers"]).task).task
         media = [
             written(part)
             for message in body["messages"]

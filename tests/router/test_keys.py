@@ -350,6 +350,29 @@ def test_tasks(guarded: Guarded, upstream: StubUpstream) -> None:
     assert len(upstream.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/messages/count_tokens", {"messages": [{"role": "user", "content": "a cat"}]}),
+        ("/responses/input_tokens", {"input": "a cat"}),
+    ],
+)
+def test_counting_tokens_says_nothing_of_what_is_for_others(
+    guarded: Guarded, path: str, body: dict[str, Any]
+) -> None:
+    _, secret = guarded.new(models=["auto"], tasks=["animals"])
+
+    def count(model: str, task: str) -> int:
+        headers = {**bearer(secret), "x-protege-task": task}
+        asked = {"model": model, **body}
+        url = guarded.server.url + path
+        return guarded.http.post(url, json=asked, headers=headers).status_code
+
+    assert count("auto", "animals") == 200
+    for model, task in (("teacher", "animals"), ("nonsense", "animals"), ("auto", "plants")):
+        assert count(model, task) == 403
+
+
 def test_others_exchanges_do_not_exist(guarded: Guarded) -> None:
     (_, mine), (_, other) = guarded.new(), guarded.new()
     completion = guarded.ask(mine, store=True).parse()
