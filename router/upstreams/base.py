@@ -6,6 +6,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+SHORTEST_KEY = 8
+"""Characters of what is kept out of errors as a key. Shorter ones, such as ``none``, are those of
+servers that look at no key, and part of other words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -27,6 +27,7 @@ from router.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from router.upstreams.base import SHORTEST_KEY
 
 _TYPES = {
     403: "permission_error",
@@ -36,8 +37,6 @@ _LATE = (TimeoutError, httpx.TimeoutException, openai.APITimeoutError)
 _RETRY_HEADERS = ("retry-after", "retry-after-ms")
 _LONGEST = 2000
 """Characters of what the provider said."""
-_SHORTEST_KEY = 8
-"""Characters of an environment variable that is taken for a key."""
 _TRANSLATING = (
     "litellm.litellm_core_utils.prompt_templates.factory",
     "litellm.llms.vertex_ai.gemini.transformation",
@@ -156,7 +155,7 @@ def _own_words(error: Exception) -> str:
 def _without_keys(said: str, api_key: str | None) -> str:
     keys = [value for name, value in os.environ.items() if name.endswith("_API_KEY")]
     for key in (api_key or "", *keys):
-        if len(key) >= _SHORTEST_KEY:
+        if len(key) >= SHORTEST_KEY:
             said = said.replace(key, "***")
     return said
 

@@ -62,6 +62,15 @@ def test_an_error_that_is_not_openais(server: Server, upstream: StubUpstream) ->
     assert caught.value.code == "upstream_error"
 
 
+def test_the_routers_own_key_is_in_no_error(server: Server, upstream: StubUpstream) -> None:
+    # That of the model ``other``.
+    upstream.status = 403
+    upstream.content = b'{"error": {"message": "not for other-key", "type": "denied"}}'
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        server.client().chat.completions.create(model="other", messages=MESSAGES)
+    assert "not for ***" in caught.value.message
+
+
 def test_unreachable(server: Server) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         server.client().chat.completions.create(model="gone", messages=MESSAGES)
