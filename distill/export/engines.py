@@ -34,8 +34,14 @@ class Transformers:
 
         disable_progress_bar()
         self._vocabulary = Vocabulary.load(folder)
+        # A folder may come from anybody. Unless it is told, transformers asks on a terminal whether
+        # code in it is to be run.
         self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype="auto"
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="auto",
         ).eval()
 
     def write(self, texts: Sequence[str], sampling: Sampling) -> list[Written]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from config.settings import LoopSettings, Settings
 from distill.export import gguf_file, weights
 from distill.export.engines import LlamaCpp
 from distill.export.export import export
-from distill.export.folder import ExportError, Format, Manifest
+from distill.export.folder import MODEL, SUMS, ExportError, Format, Manifest, seal
 from distill.export.loading import load
 from distill.students import label, novelty
 from distill.students.classifier import Calibration
@@ -98,6 +99,23 @@ def test_the_program_on_the_card_answers_as_the_student_does(
     writes = served.rungs[-1]
     expected = [writes.predict([text])[0].answer for text in TEXTS]
     assert said.splitlines()[:12] == expected[:12]
+
+
+def test_code_in_a_folder_is_not_run_whatever_is_said_to_a_question(
+    folders: dict[Format, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(folders["hf"], folder)
+    own = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    model = folder / MODEL
+    (model / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": own}))
+    (model / "own.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    (folder / SUMS).unlink()
+    seal(folder)
+    monkeypatch.setattr("builtins.input", lambda _question: "y")
+    with pytest.raises(ExportError, match="cannot be loaded"):
+        load(folder)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("format_", FORMATS)
