@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from router.models import Models
 from router.upstreams.answer import AnswerCollector, read_completion
 from telemetry.exchange import Exchange
 from telemetry.figures import sums
-from telemetry.prices import Usage
+from telemetry.prices import Prices, Usage
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
-from tests.router.server import Server, eventually
+from tests.router.server import ROOT, Server, eventually
 from tests.router.students import TASK, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
@@ -131,3 +132,10 @@ def test_what_is_asked_beside_is_paid_for_though_nobody_counts_its_tokens(
         assert server.exchange(by_student.id).audit_cost > 0
         assert server.exchange(by_teacher.id).audit_cost > 0
     store.close()
+
+
+def test_models_whose_price_the_pages_take_have_one() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    named = re.findall(r"price_as: (\S+)", pages)
+    assert named
+    assert [name for name in named if Prices({}).tariff(name) is None] == []
