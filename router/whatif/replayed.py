@@ -112,7 +112,7 @@ def left_out_in_words(left_out: dict[str, int]) -> str:
     if not left_out:
         return ""
     parts = (f"{count:,} {LEFT_OUT[reason]}" for reason, count in left_out.items())
-    return f"Left out are requests {'; '.join(parts)}."
+    return f"Left out of the requests: {', '.join(parts)}."
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:

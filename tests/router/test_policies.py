@@ -424,7 +424,8 @@ def test_students_that_stand_in_for_want_of_money_are_no_choices_of_a_policy(
     outcome = replay(history, history.chance, 0.5)
     assert math.isfinite(outcome.usd.high)
     assert math.isfinite(outcome.latency_s.high)
-    assert left_out_in_words(dict(history.left_out))
+    words = left_out_in_words({"forced": 1200, **history.left_out})
+    assert words.startswith("Left out of the requests: 1,200 whose model the caller named, ")
 
 
 def test_who_asks_for_a_bound_gets_no_answer_outside_of_the_promise_for_want_of_money(
