@@ -23,6 +23,10 @@ def wanted_metadata(query: QueryParams) -> dict[str, str]:
             if not is_searchable(name):
                 raise InvalidRequestError("A key of 'metadata' has a null character.", "metadata")
             pairs[name[len("metadata[") : -1]] = text_of(query, name) or ""
+    if len(pairs) > MOST_PAIRS:
+        raise InvalidRequestError(
+            f"A list may be filtered by at most {MOST_PAIRS} pairs of 'metadata'.", "metadata"
+        )
     return pairs
 
 

@@ -282,6 +282,7 @@ def test_a_deleted_completion_is_gone(server: Server, client: openai.OpenAI, sui
         ("limit=0", "limit"),
         ("limit=101", "limit"),
         ("limit=0000000010000", "limit"),
+        ("&".join(f"metadata[{each}]=a" for each in range(17)), "metadata"),
         (f"limit=000000001{'0' * 5000}", "limit"),
         ("limit=ten", "limit"),
         ("limit=²", "limit"),
