@@ -52,7 +52,11 @@ def written(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError as error:
-        raise InvalidRequestError("The body of the request is nested too deeply.") from error
+        raise nested_too_deeply() from error
+
+
+def nested_too_deeply() -> InvalidRequestError:
+    return InvalidRequestError("The body of the request is nested too deeply.")
 
 
 def text_of(mapping: Mapping[str, Any], name: str, at: str) -> str:

@@ -26,6 +26,7 @@ from router.checks import (
     is_objects,
     is_text,
     is_texts,
+    nested_too_deeply,
     require,
     written,
 )
@@ -112,7 +113,7 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
     stream_options = body.get("stream_options") or {}
     is_chat = dialect == "chat"
     text = raw.decode() if is_chat else written(body).decode()
-    prompt = read_prompt(body, terms.task)
+    prompt = prompt_of(body, terms)
     expect(is_name(prompt.task), "metadata.task", A_NAME)
     stream = bool(body.get("stream"))
     store = body.get("store") is not False
@@ -136,6 +137,14 @@ def parse(body: dict[str, Any], raw: bytes, terms: Terms, dialect: Dialect = "ch
         original=None if is_chat else raw,
         ask=Ask(prompt.task, _characters(text, body["messages"]), stream, limit, choices),
     )
+
+
+def prompt_of(body: dict[str, Any], terms: Terms) -> Prompt:
+    """The prompt in a chat completion request. Raises InvalidRequestError."""
+    try:
+        return read_prompt(body, terms.task)
+    except RecursionError as error:
+        raise nested_too_deeply() from error
 
 
 def read_object(raw: bytes) -> dict[str, Any]:

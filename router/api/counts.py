@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policies.scores import Ask, Scores
-from policies.tasks import read_prompt
 from router.api.wire import answered, body_of, object_of
 from router.checks import written
 from router.dialects.messages.request import chat_prompt
@@ -21,6 +20,7 @@ from router.dialects.messages.schema import Prompt, check
 from router.dialects.responses.dialect import ResponsesDialect
 from router.keys.access import check_access
 from router.models import Model, Models
+from router.request import prompt_of
 from router.terms import read_terms
 from router.turn import Arrival
 
@@ -35,7 +35,7 @@ def add_token_counts(
 
     def tokens_of(request: Request, body: dict[str, Any]) -> int:
         """Of a chat completion request."""
-        task = read_prompt(body, read_terms(request.scope["headers"]).task).task
+        task = prompt_of(body, read_terms(request.scope["headers"])).task
         check_access(request.scope.get("key"), body["model"], task)
         target = models.find(body["model"])
         model = target if isinstance(target, Model) else models.teacher

@@ -340,6 +340,24 @@ def test_what_cannot_be_written_is_refused(target: Target, path: str, name: str)
     check(path, target.send(path, json.dumps(body).encode()))
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "schema"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}, "function"),
+        ("/v1/responses", {"input": "a"}, "parameters"),
+        ("/v1/responses/input_tokens", {"input": "a"}, "parameters"),
+    ],
+)
+def test_what_python_cannot_show_is_refused(
+    target: Target, path: str, asked: dict[str, Any], schema: str
+) -> None:
+    # As deep as JSON is read.
+    deep = '{"a":' * 1000 + "1" + "}" * 1000
+    tool = {"type": "function", "name": "f", schema: "DEEP"}
+    body = json.dumps({"model": "auto", "tools": [tool], **asked}).replace('"DEEP"', deep)
+    assert target.send(path, body.encode()).status_code == 400
+
+
 @pytest.mark.parametrize("path", VALID)
 def test_any_body_gets_an_answer_or_a_reason(target: Target, path: str) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
