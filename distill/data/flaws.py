@@ -17,11 +17,12 @@ Flaw = Literal["empty", "refusal", "malformed", "private"]
 """``malformed``: not of the format that the request asks for. ``private``: with private data that
 its request does not have."""
 
+# What several parts could match is gone through once: models write rows of dashes or spaces.
 _REFUSAL = re.compile(
-    r"""^\W*
+    r"""^\W*+
     (?:(?:i\s+am|i'm)\s+(?:\w+\s+)?sorry|sorry|apologies|i\s+apologi[sz]e|unfortunately
        |i\s+regret|i\s+appreciate[^.]{0,80}|thank\s+you[^.]{0,80})?
-    [\s,.!:;—–-]*(?:but|however|that)?[\s,]*
+    [\s,.!:;—–-]*+(?:but|however|that)?[\s,]*+
     (?:(?:as|being)\s+an?\s+(?:ai|artificial|large|language)\b[^.]{0,60}[\s,]+)?
     (?:i|we)\s*
     (?:can't|can\s?not|could\s+not|won't|will\s+not

@@ -1,6 +1,7 @@
 """What nobody should learn is told from what is merely short or negative."""
 
 import json
+import time
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_refusals_are_told(answer):
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_short_and_negative_answers_are_no_refusals(answer):
     assert flaw(BODY, answer) is None
+
+
+@pytest.mark.parametrize("beginning", ["", "Sorry", "Unfortunately, as an AI model"])
+@pytest.mark.parametrize("row", [" ", "- ", ", ", "\n"])
+def test_answers_of_nothing_but_rows_are_read_at_once(beginning, row):
+    began = time.process_time()
+    assert flaw(BODY, beginning + row * 800 + "x") is None
+    assert flaw(BODY, beginning + row * 3 + REFUSALS[3]) == "refusal"
+    assert time.process_time() - began < 1
 
 
 def test_a_refusal_that_the_task_asks_for_is_an_answer():
