@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import xxhash
+
 from distill.data.dataset import Dataset
 from distill.runs import hosted, label, text
 from distill.runs.challenge import Challenge
@@ -87,7 +89,12 @@ class Kinds:
 
     def scratch(self, task: str) -> Path:
         """The folder that a text student of ``task`` is trained in."""
-        return self._settings.data / _SCRATCH / _slug(task)
+        # Whose names have no Latin letters would share that of a version.
+        return (
+            self._settings.data
+            / _SCRATCH
+            / xxhash.xxh3_64_hexdigest(task.encode("utf-8", "surrogatepass"))
+        )
 
     def _train_label(self, again: bool, challenge: Challenge) -> Run:
         encoders = self._encoders
