@@ -126,6 +126,7 @@ def train(
     """
     # Only here: to serve a student takes none of what it takes to train one.
     from distill.students import fitting
+    from distill.students.pool import pooled
 
     counts = count_ngrams(texts)
     new, surprise = novelty.fit(texts, counts)
@@ -143,8 +144,13 @@ def train(
             return fitting.fit_form(features, answers, learnt, surprise, kept, taught)
         return fitting.fit(features, answers, learnt, surprise, kept, taught, shares)
 
-    if tfidf is None or encoder is None or encoder.tuned:
+    if tfidf is None or encoder is None:
         fitted = fit(1.0)
+        made = fitted.classifier
+    elif encoder.tuned and not isinstance(learnt, Form):
+        cheap = fitting.fit(counted, answers, learnt, surprise, kept, taught, shares)
+        own = fitting.fit(embeddings, answers, learnt, surprise, kept, cheap.taught, shares)
+        fitted = pooled(cheap, own, answers, surprise)
         made = fitted.classifier
     else:
         fits = {length: fit(length) for length in _LENGTHS}
