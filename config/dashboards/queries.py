@@ -22,11 +22,13 @@ def gained(metric: str, *matchers: str, by: str = "", of: str = "") -> str:
     """What a counter has gained in the dashboard's time range.
 
     ``increase`` alone misses a series' first value, which for a rare event is all of it, and
-    extrapolates. A series that is younger than the range counts in full, and exactly.
+    extrapolates. A series that is younger than the range counts in full, and exactly, unless it
+    began anew in it. A moment without a scrape makes no series younger.
     """
     counter = series(metric, *matchers)
-    young = f"({counter} unless {counter} offset $__range)"
-    return _sum(f"{young} or increase({counter}[$__range])", by, of)
+    within = f"{counter}[$__range]"
+    old = f"(present_over_time({within} offset $__range) or resets({within}) > 0)"
+    return _sum(f"({counter} unless {old}) or increase({within})", by, of)
 
 
 def rate(metric: str, *matchers: str, by: str = "", of: str = "") -> str:
