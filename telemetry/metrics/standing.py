@@ -236,6 +236,7 @@ def _agreement(students: Sequence[StudentStanding]) -> Iterator[Metric]:
     agreement = _gauge(
         "agreement_ratio", "Share of the audited student answers that the teacher gave too.", "task"
     )
+    audits = _gauge("agreement_audits", "Audits that agreement is the share of.", "task")
     lower = _gauge("agreement_lower_ratio", "Lower end of the agreement's interval.", "task")
     upper = _gauge("agreement_upper_ratio", "Upper end of the agreement's interval.", "task")
     bound = _gauge("bound_ratio", "The least agreement that is promised.", "task")
@@ -251,13 +252,14 @@ def _agreement(students: Sequence[StudentStanding]) -> Iterator[Metric]:
         label = [one.task]
         if one.agreement is not None:
             agreement.add_metric(label, one.agreement)
+        audits.add_metric(label, one.audits)
         lower.add_metric(label, one.lower)
         upper.add_metric(label, one.upper)
         bound.add_metric(label, one.bound)
         drift.add_metric(label, one.drift)
         for name in sorted(one.slices)[:MOST_SLICES]:
             slices.add_metric([one.task, name], one.slices[name])
-    yield from (agreement, lower, upper, bound, drift, slices)
+    yield from (agreement, audits, lower, upper, bound, drift, slices)
 
 
 def _durations(runs: Sequence[RunTally]) -> Metric:

@@ -133,6 +133,7 @@ def test_what_audits_say_of_a_student(scraped: Scraped) -> None:
     low, high = interval(REQUESTS + 1, 1, 0.05)
     for name, value in {
         "protege_agreement_ratio": REQUESTS / (REQUESTS + 1),
+        "protege_agreement_audits": REQUESTS + 1,
         "protege_agreement_lower_ratio": 1 - high,
         "protege_agreement_upper_ratio": 1 - low,
         "protege_bound_ratio": 0.95,
