@@ -26,7 +26,7 @@ from router.models import Model
 from router.spending.budgets import Budgets
 from router.turn import Arrival, Opinion, Turn
 from router.upstreams.answer import Answer
-from telemetry.exchange import Exchange, Route
+from telemetry.exchange import CALLER_GONE, Exchange, Route
 from telemetry.logs import requests
 from telemetry.metrics import Metrics
 from telemetry.prices import Usage
@@ -38,9 +38,8 @@ from telemetry.writer import Writer
 if TYPE_CHECKING:
     from telemetry.traces import Traces
 
-CALLER_GONE = 499
+CALLER_GONE_STATUS = 499
 """nginx's status for a request whose caller hung up."""
-CALLER_GONE_CODE = "caller_gone"
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +154,7 @@ class Ledger:
 
     async def record_hangup(self, turn: Turn, model: Model) -> None:
         """Write down that the caller hung up before there was an answer."""
-        await self._record_nothing(turn, model, CALLER_GONE, CALLER_GONE_CODE)
+        await self._record_nothing(turn, model, CALLER_GONE_STATUS, CALLER_GONE)
 
     async def _record_nothing(self, turn: Turn, model: Model, status: int, error: str) -> None:
         try:
@@ -299,7 +298,7 @@ def _said(turn: Turn) -> str | None:
 def code_of(failure: Exception) -> str:
     """The code that names ``failure`` in the store."""
     if not isinstance(failure, ProtegeError):
-        return CALLER_GONE_CODE
+        return CALLER_GONE
     return _code(SHAPES[type(failure)])
 
 
@@ -307,5 +306,5 @@ def _code(shape: Shape) -> str:
     return shape.code or shape.type
 
 
-CODES = frozenset({CALLER_GONE_CODE, *map(_code, SHAPES.values())})
+CODES = frozenset({CALLER_GONE, *map(_code, SHAPES.values())})
 """All that there are."""

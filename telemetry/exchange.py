@@ -18,6 +18,9 @@ Dialect = Literal["chat", "responses", "messages", "completions", "embeddings"]
 PICO = 10**12
 """Money is kept in whole picodollars (1e-12 USD), so that sums are exact."""
 
+CALLER_GONE = "caller_gone"
+"""The error of a request whose caller hung up."""
+
 
 # Not frozen: every request makes one, and that would take it five times as long.
 @dataclass(slots=True)
@@ -112,6 +115,11 @@ class Exchange:
     def hosted(self) -> bool:
         """Whether a student has had a provider's model answer, which is the ``model`` then."""
         return self.route == "student" and self.student not in (None, self.model)
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether it failed when part of its answer had gone out, and that not by its caller."""
+        return self.status == 200 and self.error not in (None, CALLER_GONE)
 
     @property
     def inconclusive(self) -> bool:

@@ -77,7 +77,8 @@ class RequestLog:
 
     def exchange(self, exchange: Exchange) -> None:
         """A request of which there is an exchange."""
-        level = logging.WARNING if exchange.status >= 500 else logging.INFO
+        failed = exchange.status >= 500 or exchange.broke_off
+        level = logging.WARNING if failed else logging.INFO
         if level < self._level:
             return
         task = nameless(exchange.task)

@@ -117,8 +117,12 @@ def dashboard() -> Dashboard:
                     ),
                     lines(
                         "By status",
-                        "Requests a second, by the HTTP status of their answer.",
-                        [Query(rate(_REQUESTS, TASK, ROUTE, MODEL, by="status"), "{{status}}")],
+                        "Requests a second, by the HTTP status of their answer; and answers that "
+                        "broke off after a status of 200, whatever the route and model.",
+                        [
+                            Query(rate(_REQUESTS, TASK, ROUTE, MODEL, by="status"), "{{status}}"),
+                            Query(rate("protege_broken_answers_total", TASK), "broke off"),
+                        ],
                         "reqps",
                     ),
                     lines(

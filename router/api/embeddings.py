@@ -31,7 +31,7 @@ from router.errors import (
 )
 from router.http.hangup import CallerGoneError, WhileCallerWaits
 from router.keys.access import check_access
-from router.ledger import CALLER_GONE, Ledger, code_of
+from router.ledger import CALLER_GONE_STATUS, Ledger, code_of
 from router.models import Model
 from router.request import read_object
 from router.terms import Terms, read_terms
@@ -160,7 +160,7 @@ class Embeddings:
             await self._record_nothing(turn, render(error).status, error)
             return refused(error, arrival.id, {**headers, **turn.headers(0)})
         except CallerGoneError as error:
-            await self._record_nothing(turn, CALLER_GONE, error)
+            await self._record_nothing(turn, CALLER_GONE_STATUS, error)
             raise
         usage = embedded.usage
         cost = turn.model.price.cost(usage)

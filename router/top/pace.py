@@ -59,7 +59,7 @@ class Pace:
     over_s: float
     requests_per_s: float
     failing: float
-    """Share of requests with a status from 400 on."""
+    """Share of requests with a status from 400 on, and of answers that broke off."""
     money: Money
     routes: tuple[RoutePace, ...]
     tasks: tuple[TaskPace, ...]
@@ -81,6 +81,7 @@ def pace(before: Scrape, now: Scrape) -> Pace:
     requests = moved.total(_REQUESTS)
     statuses = moved.by(_REQUESTS, "status")
     failed = sum(count for status, count in statuses.items() if status >= "400")
+    failed += moved.total("protege_broken_answers_total")
     routes = sorted(now.by(_REQUESTS, "route"))
     resting = now.by("protege_breaker_open", "upstream")
     return Pace(

@@ -168,6 +168,9 @@ class Metrics:
         self._fallbacks = self._counter(
             "fallbacks", "Answers of a student because the teacher was down.", "task"
         )
+        self._broken = self._counter(
+            "broken_answers", "Answers that broke off after they had begun.", "task"
+        )
         self._feedback = self._counter(
             "feedback", "What people said of answers.", "task", "verdict"
         )
@@ -274,6 +277,8 @@ class Metrics:
                 calls.first_token.add(first_token_s)
         if exchange.reason == "teacher_down":
             self._fallbacks.labels(task).inc()
+        if exchange.broke_off:
+            self._broken.labels(task).inc()
         if exchange.error is not None:
             self._err(exchange.error)
 
@@ -408,10 +413,10 @@ class Metrics:
         """What is shown as 0 before it first happens: what is rare, for every task that has a label
         of its own."""
         tasks = [(task,) for task in sorted(self._tasks.names())]
-        by_task = ("audits", "audit_disagreements", "audit_cost_usd", "fallbacks")
+        audits = ("audits", "audit_disagreements", "audit_cost_usd")
         said = [(*task, verdict) for task in tasks for verdict in _VERDICTS]
         zeros = {
-            **{name: Zeros(("task",), tasks) for name in by_task},
+            **{name: Zeros(("task",), tasks) for name in (*audits, "fallbacks", "broken_answers")},
             "feedback": Zeros(("task", "verdict"), said),
             "lost_exchanges": Zeros(("route",), [(route,) for route in _ROUTES]),
             "rejected_requests": Zeros(("status",), [(str(one),) for one in self._statuses]),

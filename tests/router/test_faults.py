@@ -12,7 +12,8 @@ import pytest
 
 from telemetry.exchange import Exchange
 from tests.router.conftest import teacher_flags, with_another_model
-from tests.router.server import Server
+from tests.router.server import Server, eventually
+from tests.router.test_metrics import Scraped
 from tests.router.upstream import StubUpstream
 
 MESSAGES: list[Any] = [{"role": "user", "content": "a cat"}]
@@ -124,6 +125,22 @@ def test_a_broken_stream_ends_with_an_error(
     # It was paid for, though the upstream never said how much it was.
     assert exchange.cost > 0
     assert exchange.id not in {row.id for row in server.store().teacher_answers(exchange.task)}
+
+
+def test_a_broken_stream_is_counted_and_logged_as_a_failure(
+    server: Server, upstream: StubUpstream
+) -> None:
+    def broken() -> float:
+        return Scraped(server).value("protege_broken_answers_total") or 0.0
+
+    before = broken()
+    upstream.break_after = 2
+    body = {"model": "auto", "messages": MESSAGES, "stream": True}
+    answer = httpx.post(f"{server.url}/chat/completions", json=body)
+    assert answer.status_code == 200
+    assert eventually(lambda: broken() == before + 1)
+    identifier = answer.headers["x-request-id"]
+    assert eventually(lambda: any(identifier in line for line in server.errors))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ def test_sums_are_those_of_the_exchanges(rows: list[tuple[str, int, int]]) -> No
     assert total(metrics, "protege_request_duration_seconds_count") == len(rows)
 
 
+def test_an_answer_broke_off_where_its_caller_has_not_hung_up() -> None:
+    metrics = Metrics()
+    for error in (None, "caller_gone", "upstream_broken"):
+        metrics.exchange(exchange(status=200, error=error))
+    metrics.exchange(exchange(status=502, error="upstream_broken"))
+    assert total(metrics, "protege_broken_answers_total") == 1
+
+
 def test_audits_fallbacks_and_students() -> None:
     metrics = Metrics()
     metrics.audit("t", agreed=True, cost=PICO, predicted=PICO)
@@ -111,7 +119,14 @@ def test_what_is_rare_is_zero_before_it_happens() -> None:
     metrics.flush()
     metrics.render()  # A task that has only been trained for gets its label in the first look.
     for task in ("t", "trained"):
-        for name in ("audits", "audit_disagreements", "audit_cost_usd", "fallbacks", "feedback"):
+        for name in (
+            "audits",
+            "audit_disagreements",
+            "audit_cost_usd",
+            "broken_answers",
+            "fallbacks",
+            "feedback",
+        ):
             assert shown(metrics, f"protege_{name}_total", task=task)
         for name in ("promotions", "demotions", "rollbacks", "training_runs"):
             assert shown(metrics, f"protege_{name}_total", task=task)
