@@ -28,7 +28,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from config.settings import TraceSettings
-from telemetry import conventions
+from telemetry import conventions, messages
 from telemetry.conventions import operation
 from telemetry.exchange import PICO, Exchange
 from telemetry.logs import nameless
@@ -167,12 +167,11 @@ def _of_call(exchange: Exchange, provider: str) -> Iterator[tuple[str, Value]]:
 
 
 def _content(exchange: Exchange) -> Iterator[tuple[str, Value]]:
-    """What was asked and said, in the form of chat completions."""
+    """What was asked and said."""
     if exchange.request is not None:
-        messages = orjson.loads(exchange.request).get("messages", [])
-        yield "gen_ai.input.messages", orjson.dumps(messages).decode()
-    if exchange.answer is not None:
-        said = [{"role": "assistant", "content": exchange.answer}]
+        yield "gen_ai.input.messages", orjson.dumps(messages.asked(exchange.request)).decode()
+    said = messages.answered(exchange)
+    if said:
         yield "gen_ai.output.messages", orjson.dumps(said).decode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -234,11 +235,49 @@ def test_prompts_and_answers_are_part_of_it_only_if_asked(
     answer = ask(server, "other", f"the cat sleeps {SECRET}")
     spans = collector.trace(answer.headers["x-request-id"].removeprefix("req_"))
     called = attributes(spans[Span.SPAN_KIND_CLIENT])
-    assert SECRET in called["gen_ai.input.messages"]
-    assert "cat" in called["gen_ai.output.messages"]
+    said = [{"type": "text", "content": f"the cat sleeps {SECRET}"}]
+    assert json.loads(called["gen_ai.input.messages"]) == [{"role": "user", "parts": said}]
+    meant = {
+        "role": "assistant",
+        "parts": [{"type": "text", "content": "cat"}],
+        "finish_reason": "stop",
+    }
+    assert json.loads(called["gen_ai.output.messages"]) == [meant]
     kept_out = ask(server, "other", f"the cat sleeps {SECRET}", store=False)
     spans = collector.trace(kept_out.headers["x-request-id"].removeprefix("req_"))
     assert not any(SECRET in str(span) for span in spans.values())
+
+
+def test_what_is_said_of_tools_and_images_is_traced(
+    started: Callable[..., Server], collector: Collector, upstream: StubUpstream
+) -> None:
+    server = started(upstream, PROTEGE_TRACES__CONTENT="true")
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    upstream.message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    upstream.finish_reason = "tool_calls"
+    body = {
+        "model": "teacher",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "look", "parameters": {}}}],
+    }
+    answer = httpx.post(f"{server.url}/chat/completions", json=body)
+    spans = collector.trace(answer.headers["x-request-id"].removeprefix("req_"))
+    called = attributes(spans[Span.SPAN_KIND_CLIENT])
+    asked = {"type": "tool_call", "id": "c1", "name": "look", "arguments": "{}"}
+    told = {"type": "tool_call_response", "id": "c1", "response": "a cat"}
+    assert json.loads(called["gen_ai.input.messages"]) == [
+        {"role": "user", "parts": [{"type": "text", "content": "What is it?"}, image]},
+        {"role": "assistant", "parts": [asked]},
+        {"role": "tool", "parts": [told]},
+    ]
+    assert json.loads(called["gen_ai.output.messages"]) == [
+        {"role": "assistant", "parts": [asked], "finish_reason": "tool_call"}
+    ]
 
 
 def test_what_waits_is_sent_when_the_server_stops(
