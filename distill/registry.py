@@ -70,17 +70,22 @@ def promote(
     return find(store, version)
 
 
-def rollback(store: Store, task: str, reason: str = "no reason given") -> StudentRecord | None:
+def rollback(
+    store: Store, task: str, reason: str = "no reason given", version: str | None = None
+) -> StudentRecord | None:
     """Put the student that served ``task`` before into the place of the one that serves now.
 
     A student that is on its way into service goes first: then the one that serves stays, and is
     returned.
     None where there is none from before that has kept its place, and its files: the teacher answers
     then. The one that is rolled back comes into service again by hand alone; a later one must pass
-    the gate on more evidence. Raises RegistryError where no student serves the task.
+    the gate on more evidence. Raises RegistryError where no student serves the task, or it is not
+    ``version``'s turn to go, if that is given: another one is never rolled back in its place.
     """
     gone = [each.version for each in store.roster.students(task) if _is_gone(store, each)]
-    found = store.roster.roll_back(task, f"rolled back: {reason}", gone)
+    found = store.roster.roll_back(task, f"rolled back: {reason}", gone, version)
+    if not found and version is not None:
+        raise RegistryError(f"{version} does not serve")
     if not found:
         raise RegistryError(f"no student serves the task {task!r}")
     return found[1]

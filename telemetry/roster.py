@@ -115,10 +115,10 @@ class Roster:
         return turned
 
     def roll_back(
-        self, task: str, verdict: str, gone: Collection[str] = ()
+        self, task: str, verdict: str, gone: Collection[str] = (), version: str | None = None
     ) -> tuple[StudentRecord | None, ...]:
         """Take the student of ``task`` out of service, and let the one that served before it take
-        over; both, as they were, or nothing where none serves.
+        over; both, as they were, or nothing where none serves, or another than ``version``.
 
         Without one from before that has kept its place, the task is the teacher's again; those
         whose files are ``gone``, by their versions, are passed over. A student that is on its way
@@ -129,26 +129,27 @@ class Roster:
             ours = select(students).where(students.c.task == task)
             now = connection.execute(ours.where(students.c.serving)).first()
             coming = connection.execute(ours.where(students.c.stage.is_not(None))).first()
-            if coming is not None:
+            leaving = now if coming is None else coming
+            if leaving is None or version not in (None, leaving.version):
+                return ()
+            if leaving is coming:
                 _turn_back(connection, task, verdict)
                 changes.note(connection, task, "rolled_back", "hand", time.time())
-                return _records(coming, now)
-            if now is None:
-                return ()
+                return _records(leaving, now)
             earlier = ours.where(
-                students.c.earned < now.earned,
+                students.c.earned < leaving.earned,
                 # What was learnt before a demotion does not count any more.
                 students.c.earned >= epoch,
                 students.c.path != "",
                 students.c.version.not_in(gone),
             )
             before = connection.execute(earlier.order_by(students.c.earned.desc()).limit(1)).first()
-            _retire(connection, students.c.version == now.version, verdict, earned=None)
+            _retire(connection, students.c.version == leaving.version, verdict, earned=None)
             if before is not None:
-                again = f"serves again: {now.version} was rolled back"
+                again = f"serves again: {leaving.version} was rolled back"
                 _install(connection, before.version, again)
             changes.note(connection, task, "rolled_back", "hand", time.time())
-        return _records(now, before)
+        return _records(leaving, before)
 
     def serving(self) -> list[StudentRecord]:
         """The students that take traffic now, at most one a task."""

@@ -75,7 +75,7 @@ async def roll_back(page: Page, form: FormData) -> Response:
     if record.serving and any(each.task == record.task for each in coming):
         raise InvalidRequestError("Another one is about to take over: roll that one back first.")
     try:
-        await asyncio.to_thread(registry.rollback, store, record.task, _reason(page, form))
+        await asyncio.to_thread(registry.rollback, store, record.task, _reason(page, form), version)
     except RegistryError as error:
         raise InvalidRequestError(f"{error}.") from error
     return page.back("/student", "rolled-back", version=version)

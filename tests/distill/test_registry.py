@@ -69,6 +69,15 @@ def test_rollback_goes_back_step_by_step_and_never_forward(store):
         registry.rollback(store, "t")
 
 
+def test_who_is_rolled_back_twice_takes_nobody_along(store):
+    for created, version in enumerate(["a", "b", "c"]):
+        add(store, version, float(created))
+    registry.rollback(store, "t", version="c")
+    with pytest.raises(RegistryError, match="c does not serve"):
+        registry.rollback(store, "t", version="c")
+    assert serving(store) == ["b"]
+
+
 def test_rollback_leaves_other_tasks_alone(store):
     add(store, "a", 0.0, task="other")
     add(store, "b", 1.0)

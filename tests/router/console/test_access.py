@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,11 @@ from router.console import site as console_site
 from telemetry.exchange import PICO
 from telemetry.keys import Key, Keys, new_secret
 from telemetry.sessions import Sessions
+from telemetry.store import Store
 from tests.router.console.conftest import Site, open_site, post
 from tests.router.console.traffic import SERVING
 from tests.router.server import eventually
+from tests.router.students import promote
 from tests.router.test_startup import loaded
 from tests.router.upstream import StubUpstream
 
@@ -310,6 +313,30 @@ def test_a_machine_of_ones_own_without_keys(upstream: StubUpstream, tmp_path: Pa
             assert visitor.get("/console").status_code == 303
             assert post(visitor, "/console/sign-in", key=secret).status_code == 303
             assert visitor.get("/console").status_code == 200
+
+
+def test_a_roll_back_that_is_sent_twice_takes_out_one_student(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    """As by a double click: both forms arrive at once, more often than not."""
+    data, tasks = tmp_path / "data", [f"task{number}" for number in range(6)]
+    store = Store(data)
+    for task in tasks:
+        for version in ("a", "b", "c"):
+            promote(store, data, f"{task}-{version}", task=task)
+    with open_site(upstream, tmp_path) as server, ThreadPoolExecutor() as pool:
+        root = server.url.removesuffix("/v1")
+
+        def click(task: str) -> int:
+            page = f"/console/student?version={task}-c"
+            with httpx.Client(base_url=root, headers={"origin": root}) as visitor:
+                form = "/console/student/roll-back"
+                return post(visitor, form, page, version=f"{task}-c").status_code
+
+        for task in tasks:
+            assert sorted(pool.map(click, [task, task])) == [303, 400]
+    assert {one.version for one in store.roster.serving()} == {f"{task}-b" for task in tasks}
+    store.close()
 
 
 def test_a_new_server_says_how_it_is_asked(upstream: StubUpstream, tmp_path: Path) -> None:
