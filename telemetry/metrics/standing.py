@@ -21,11 +21,12 @@ from prometheus_client.registry import Collector
 
 from telemetry.changes import Cause, Change, ChangeTally
 from telemetry.exchange import PICO, Stage
-from telemetry.metrics.labels import OTHER, Labels, TaskLabels
+from telemetry.metrics.labels import OTHER, TaskLabels
 from telemetry.runs import WITHIN_S, Outcome, RunTally
 
 _PROMOTERS: tuple[Cause, ...] = ("loop", "hand")
 MOST_KEYS = 200
+"""Keys whose budgets are shown: the oldest of those that may be used."""
 MOST_SLICES = 20
 """Slices of a task that are shown."""
 
@@ -93,7 +94,6 @@ class StandingCollector(Collector):
 
     def __init__(self, tasks: TaskLabels) -> None:
         self._tasks = tasks
-        self._keys = Labels(MOST_KEYS)
         self.now = Standing()
 
     def describe(self) -> Iterable[Metric]:
@@ -207,10 +207,9 @@ class StandingCollector(Collector):
     def _key_budgets(self) -> Iterator[Metric]:
         total = _gauge("key_budget_usd", "What a key may spend in a period.", "key", "name")
         left = _gauge("key_budget_left_usd", "What of it is left in this period.", "key", "name")
-        for budget in self.now.keys:
-            if self._keys.admit(budget.key) != OTHER:
-                total.add_metric([budget.key, budget.name], budget.total / PICO)
-                left.add_metric([budget.key, budget.name], budget.left / PICO)
+        for budget in self.now.keys[:MOST_KEYS]:
+            total.add_metric([budget.key, budget.name], budget.total / PICO)
+            left.add_metric([budget.key, budget.name], budget.left / PICO)
         yield from (total, left)
 
     def _policy_budgets(self) -> Iterator[Metric]:

@@ -170,6 +170,9 @@ def test_models_keys_and_slices_are_bounded() -> None:
     assert len(shown(metrics, "protege_slice_agreement_ratio", task="t")) == 20
     for name in ("", "_left"):
         assert len(shown(metrics, f"protege_key_budget{name}_usd")) == 200
+    # The others have been revoked.
+    metrics.stand(Standing(keys=keys[250:]))
+    assert len(shown(metrics, "protege_key_budget_usd")) == 50
 
 
 def test_callers_names_leave_room_for_configured_models() -> None:
