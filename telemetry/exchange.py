@@ -122,6 +122,11 @@ class Exchange:
         return self.status == 200 and self.error not in (None, CALLER_GONE)
 
     @property
+    def failed(self) -> bool:
+        """Whether there is no whole answer, and that by no fault of its caller."""
+        return self.status >= 500 or self.broke_off
+
+    @property
     def inconclusive(self) -> bool:
         """Whether an audit is back in which the teacher gave no answer to compare with."""
         return self.agreed is None and self.audited is not None

@@ -77,8 +77,7 @@ class RequestLog:
 
     def exchange(self, exchange: Exchange) -> None:
         """A request of which there is an exchange."""
-        failed = exchange.status >= 500 or exchange.broke_off
-        level = logging.WARNING if failed else logging.INFO
+        level = logging.WARNING if exchange.failed else logging.INFO
         if level < self._level:
             return
         task = nameless(exchange.task)

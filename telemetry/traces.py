@@ -83,7 +83,8 @@ class Traces:
             dict(_of_request(shown)),
             start_time=_nano(start),
         )
-        _end(request, exchange, end)
+        # To a server what its caller has done wrong is no error, by the conventions for HTTP.
+        _end(request, exchange, end, failed=exchange.failed)
         by_student = exchange.route == "student"
         if by_student or exchange.attempts:
             call = self._tracer.start_span(
@@ -98,7 +99,7 @@ class Traces:
             if exchange.first_token_s is not None:
                 at = _nano(start + exchange.first_token_s)
                 call.add_event("gen_ai.first_token", timestamp=at)
-            _end(call, exchange, end)
+            _end(call, exchange, end, failed=exchange.error is not None)
 
     def _name_of_provider(self, exchange: Exchange) -> str:
         if exchange.route == "student" and not exchange.hosted:
@@ -184,9 +185,10 @@ def _flat(name: str, values: Mapping[str, object]) -> Iterator[tuple[str, Value]
             yield f"{name}.{key}", value
 
 
-def _end(span: Span, exchange: Exchange, end: float) -> None:
+def _end(span: Span, exchange: Exchange, end: float, *, failed: bool) -> None:
     if exchange.error is not None:
         span.set_attribute("error.type", exchange.error)
+    if failed:
         span.set_status(Status(StatusCode.ERROR))
     span.end(_nano(end))
 

@@ -226,6 +226,16 @@ def test_streams_and_failures(server: Server, collector: Collector, upstream: St
     for span in spans.values():
         assert span.status.code == Status.STATUS_CODE_ERROR
         assert attributes(span)["error.type"]
+    upstream.status = 400
+    refused = ask(server, "other", "the dog sleeps")
+    spans = collector.trace(refused.headers["x-request-id"].removeprefix("req_"))
+    codes = {kind: span.status.code for kind, span in spans.items()}
+    assert codes == {
+        # What its caller has done wrong.
+        Span.SPAN_KIND_SERVER: Status.STATUS_CODE_UNSET,
+        Span.SPAN_KIND_CLIENT: Status.STATUS_CODE_ERROR,
+    }
+    assert all(attributes(span)["error.type"] for span in spans.values())
 
 
 def test_prompts_and_answers_are_part_of_it_only_if_asked(
