@@ -99,17 +99,21 @@ def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
-            names = set(file.schema_arrow.names)
+            columns = file.schema_arrow.names
+            names = set(columns)
             missing = {"messages", "answer"} - names
             if missing:
                 raise LessonError(f"{path}: no column {' and no column '.join(sorted(missing))}")
             used = names & {"messages", "answer", "created"}
+            twice = {name for name in used if columns.count(name) > 1}
+            if twice:
+                raise LessonError(f"{path}: more than one column {' and '.join(sorted(twice))}")
             for batch in file.iter_batches(_AT_ONCE, columns=sorted(used)):
                 times = _times(batch["created"]) if "created" in used else [None] * len(batch)
                 rows = batch.select(["messages", "answer"]).to_pylist()
                 for row, created in zip(rows, times, strict=True):
                     yield {**row, "created": created}
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
         raise LessonError(f"{path}: not valid Parquet: {' '.join(str(error).split())}") from error
 
 

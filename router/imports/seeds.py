@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -55,13 +56,29 @@ def _rows(path: Path) -> Iterator[Logged | Bad]:
 def _parquet_rows(path: Path) -> Iterator[Logged | Bad]:
     for number, row in enumerate(read_parquet(path), start=1):
         try:
-            messages = orjson.loads(row["messages"] or "")
             if not isinstance(row["answer"], str):
                 raise ValueError("no answer")
             created = seconds(row["created"])
-            yield logged({"messages": messages}, row["answer"], created=created)
+            body = {"messages": _messages(row["messages"])}
+            yield logged(body, row["answer"], created=created)
         except ValueError as error:
             yield Bad(f"{path}:{number}", str(error))
+
+
+def _messages(cell: Any) -> Any:
+    """Messages from JSON, or from a list of structures, which have every key that any of the
+    column's has. Raises ValueError."""
+    if not isinstance(cell, list):
+        return orjson.loads(cell or "")
+    return [_without_nulls(message) for message in cell]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(each) for key, each in value.items() if each is not None}
 
 
 def _exchange(row: Logged, answer: str, task: str, now: float) -> Exchange:

@@ -217,6 +217,33 @@ def import_dated(folder, kind, count):
     return ("import", folder / "times.parquet", "--task", "dated", "--data", folder)
 
 
+def test_messages_may_be_a_column_of_structures(store, tmp_path):
+    """As the data frames of other tools have them: each has all keys that any of them has."""
+    parts = [{"role": "user", "name": "Ann", "content": "down again"}]
+    said = [messages("no invoice"), parts, None]
+    columns = {"messages": said, "answer": ["billing", "outage", "billing"]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "nested.parquet")
+    done = cli("import", tmp_path / "nested.parquet", "--task", "nested", "--data", tmp_path)
+    assert done.stdout == "2 pairs added to nested, 1 rows cannot be used\n"
+    rows = store.teacher_answers("nested")
+    assert [json.loads(row.request or "")["messages"] for row in rows] == said[:2]
+
+
+def test_columns_that_cannot_be_read_are_told_in_one_line(tmp_path):
+    no_text = pyarrow.array([b"\xff"]).view(pyarrow.string())
+    asked = pyarrow.array([json.dumps(messages("one"))])
+    for names, columns in (
+        (["messages", "answer"], [asked, no_text]),
+        (["messages", "answer", "answer"], [asked, asked, asked]),
+    ):
+        file = tmp_path / "odd.parquet"
+        parquet.write_table(pyarrow.Table.from_arrays(columns, names), file)
+        done = cli("import", file, "--task", "odd", "--data", tmp_path)
+        assert isinstance(done.exception, SystemExit)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"protege: {file}: ")
+
+
 def test_openai_lines_go_out_and_come_in(store, tmp_path):
     store.write(exchanges(stream(5)))
     file = tmp_path / "out.jsonl"
