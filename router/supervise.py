@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from config.settings import Settings
-from distill.trainer.handover import SETTINGS_VARIABLE, TrainerSettings
+from distill.trainer.handover import PARENT_VARIABLE, SETTINGS_VARIABLE, TrainerSettings
 from router.http.http1 import Http1
 from telemetry.logs import configure
 from telemetry.store import once_open
@@ -188,7 +188,8 @@ class _Trainer:
 
     def __init__(self, settings: Settings) -> None:
         handed_over = TrainerSettings.of(settings).model_dump_json()
-        self._environment = {**os.environ, SETTINGS_VARIABLE: handed_over}
+        ours = {SETTINGS_VARIABLE: handed_over, PARENT_VARIABLE: str(os.getpid())}
+        self._environment = {**os.environ, **ours}
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         self._process = self._spawn()

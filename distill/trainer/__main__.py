@@ -8,7 +8,7 @@ import threading
 
 from threadpoolctl import threadpool_limits
 
-from distill.trainer.handover import SETTINGS_VARIABLE, TrainerSettings
+from distill.trainer.handover import PARENT_VARIABLE, SETTINGS_VARIABLE, TrainerSettings
 from distill.trainer.loop import Trainer
 from telemetry.logs import configure
 from telemetry.store import once_open
@@ -17,7 +17,7 @@ from telemetry.store import once_open
 def main() -> None:
     settings = TrainerSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])
     configure(settings.log)
-    parent = os.getppid()
+    parent = int(os.environ[PARENT_VARIABLE])
 
     def is_orphan() -> bool:
         return os.getppid() != parent

@@ -20,6 +20,10 @@ from config.settings import (
 SETTINGS_VARIABLE = "PROTEGE_TRAINER"
 """The environment variable that the trainer finds its settings in, as JSON."""
 
+PARENT_VARIABLE = "PROTEGE_TRAINER_OF"
+"""And the one with the id of the server's process, which may be gone before the trainer has
+loaded anything."""
+
 
 class TrainerSettings(BaseModel):
     """What the trainer needs of the server's settings."""

@@ -170,6 +170,22 @@ def test_the_trainer_lives_and_ends_with_the_server(
         assert not is_alive(restarted)
 
 
+def test_a_trainer_whose_server_is_killed_before_it_has_loaded_ends(
+    upstream: StubUpstream, data: Path
+) -> None:
+    with Server(data, *teacher_flags(upstream)) as server:
+        parent, loading = server.process.pid, list[int]()
+
+        def begins() -> bool:
+            found = children(parent)
+            loading[:] = [child.pid for child in found if "distill.trainer" in child.command]
+            return bool(loading)
+
+        assert eventually(begins)
+        server.kill()
+        assert eventually(lambda: not is_alive(loading[0]))
+
+
 @pytest.mark.parametrize("key", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_quietly(upstream: StubUpstream, data: Path, key: int) -> None:
     with Server(data, *teacher_flags(upstream), PROTEGE_LOOP__ENABLED="false") as server:
