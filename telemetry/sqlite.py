@@ -24,6 +24,13 @@ def connect_hasty(file: Path) -> Engine:
     return _engine(file, _set_hasty_pragmas)
 
 
+def empty_log(hasty: Engine) -> None:
+    """Leave nothing in the write-ahead log, which keeps what pages held before they were written
+    again; nothing is done while somebody else is reading or writing. Waits for the disk."""
+    with hasty.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+
 def _engine(file: Path, set_pragmas: Callable[[Any, Any], None]) -> Engine:
     engine = create_engine(f"sqlite:///{file}", hide_parameters=True)
     event.listen(engine, "connect", set_pragmas)
@@ -34,6 +41,8 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={round(1000 * _BUSY_S)}")
     _use_wal(cursor)
+    # What is deleted is gone from the file, however SQLite was built.
+    cursor.execute("PRAGMA secure_delete=ON")
     # A commit survives whatever is killed. A power cut can take the last moments of the log, which
     # is not worth that every answer waits for the disk: that takes longer than all else.
     cursor.execute("PRAGMA synchronous=NORMAL")

@@ -326,7 +326,8 @@ class Store:
 
     def forget_before(self, horizon: float, since: float = 0.0) -> int:
         """Keep no text of the exchanges that were made from Unix time ``since`` on and before
-        ``horizon``; how many there were. In batches, so that others can write meanwhile."""
+        ``horizon``; how many there were. In batches, so that others can write meanwhile. No file of
+        SQLite's has their words any more, unless somebody is reading or writing right then."""
         of = exchanges.c
         some = or_(*(of[name].is_not(None) for name in _TEXTS))
         forgotten = 0
@@ -336,12 +337,15 @@ class Store:
             with self.engine.connect() as connection:
                 batch = connection.execute(old.order_by(of.created).limit(_BATCH)).all()
             if not batch:
-                return forgotten
+                break
             since = batch[-1].created
             which = of.id.in_([row.id for row in batch])
             with self.engine.begin() as connection:
                 connection.execute(update(exchanges).where(which).values(_FORGOTTEN))
             forgotten += len(batch)
+        if forgotten and self._hasty is not None:
+            sqlite.empty_log(self._hasty)
+        return forgotten
 
     # Feedback
 

@@ -1,5 +1,8 @@
 """What is forgotten, and what is said of answers that teach nobody."""
 
+from contextlib import closing
+
+from telemetry.store import Store
 from tests.distill.synthetic import exchange
 
 
@@ -12,6 +15,28 @@ def test_texts_are_forgotten_in_batches(store):
     assert (old.request, old.teacher_answer, old.right_answer, old.comment) == (None,) * 4
     assert (new.right_answer, old.prompt_tokens) == ("b", rows[1099].prompt_tokens)
     assert store.forget_before(1000.0 + 1100) == 0
+
+
+def test_no_file_has_words_that_are_forgotten(tmp_path):
+    """While the store is open: when nobody has it open, its log is deleted anyway."""
+    with closing(Store(tmp_path)) as store:
+        store.write([exchange(i, f"canary {i}", "canary") for i in range(1100)])
+        assert _files_with(b"canary", tmp_path)
+        store.forget_before(3000.0)
+        assert _files_with(b"canary", tmp_path) == []
+
+
+def test_texts_are_forgotten_while_others_read(tmp_path):
+    with closing(Store(tmp_path)) as store, closing(Store(tmp_path)) as other:
+        store.write([exchange(0, "text", "answer")])
+        with other.engine.connect() as reading:
+            reading.exec_driver_sql("SELECT * FROM exchanges").fetchone()
+            assert store.forget_before(3000.0) == 1
+        assert store.teacher_answers("support") == []
+
+
+def _files_with(word, folder):
+    return [file.name for file in folder.rglob("*") if file.is_file() and word in file.read_bytes()]
 
 
 def test_what_is_left_out_is_counted_by_reason(store):
