@@ -10,6 +10,7 @@ from distill.data.dataset import Dataset
 from distill.data.suspects import Doubt, sieve, suspects
 from distill.students import label
 from distill.students.fitting import frequent_labels
+from policies.agreement import agree
 from telemetry.exchange import Exchange
 
 _SURE = 0.9
@@ -73,7 +74,7 @@ def _contradicted(data: Dataset, exchanges: Sequence[Exchange]) -> list[Finding]
         for exchange in exchanges
         if exchange.student_answer is not None
         and (exchange.confidence or 0.0) >= _SURE
-        and exchange.student_answer.strip() != exchange.lesson.strip()
+        and not agree(exchange.student_answer, exchange.lesson)
     }
     return [
         Finding(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from distill.data.confident import likely_wrong
 from distill.data.dataset import Dataset
 from distill.students.fitting import Sieve
+from policies.agreement import agree
 
 Doubt = Literal["inconsistent", "unlike"]
 """``inconsistent``: the teacher has mostly answered the same prompt otherwise (self-consistency,
@@ -89,12 +90,13 @@ def _inconsistent(data: Dataset) -> Iterator[Suspect]:
     for places in samples.values():
         answers = Counter(data.examples[place].answer for place in places)
         answers.update(said for place in places for said in data.examples[place].repeats)
-        (most, count), *others = answers.most_common(2)
-        share = count / answers.total()
-        if not others or answers.total() < _LEAST_SAMPLES or share < _MAJORITY:
+        most = answers.most_common(1)[0][0]
+        same = {said for said in answers if agree(said, most)}
+        share = sum(answers[said] for said in same) / answers.total()
+        if answers.total() < _LEAST_SAMPLES or share < _MAJORITY:
             continue
         for place in places:
-            if data.examples[place].answer != most:
+            if data.examples[place].answer not in same:
                 yield Suspect(place, "inconsistent", most, share)
 
 
@@ -110,5 +112,6 @@ def _unlike(
         if other < 0:
             continue
         likely = float(probabilities[place, other])
-        if likely - probabilities[place, place_of[answers[place]]] >= MARGIN:
+        surer = likely - probabilities[place, place_of[answers[place]]]
+        if surer >= MARGIN and not agree(labels[other], answers[place]):
             yield Suspect(place, "unlike", labels[other], likely)

@@ -162,6 +162,33 @@ def test_a_sure_student_that_says_otherwise_is_worth_a_look():
     ]
 
 
+def test_the_same_object_written_otherwise_is_no_other_answer():
+    """For each kind of doubt, beside an answer that is another."""
+    spaced, tight, other = '{"a": 1, "b": 2}', '{"b":2,"a":1}', '{"a": 2, "b": 2}'
+    said = [*[spaced] * 6, tight, other]
+    same = build([exchange(i, "the same prompt", each) for i, each in enumerate(said)])
+    (one,) = suspects(same, [spaced], np.full((8, 1), 0.5))
+    assert (one.place, one.doubt, one.suggestion, one.probability) == (
+        7,
+        "inconsistent",
+        spaced,
+        7 / 8,
+    )
+
+    surely = np.array([[0.9, 0.05, 0.05]] * 8)
+    alike = build([exchange(i, f"prompt {i}", each) for i, each in enumerate(said)])
+    (one,) = suspects(alike, [spaced, tight, other], surely)
+    assert (one.place, one.doubt) == (7, "unlike")
+
+    words = dict(zip(WORDS, (spaced, other, "none"), strict=True))
+    rows = exchanges([(text, words[answer]) for text, answer in stream(200)])
+    told: dict[str, Any] = {"student_answer": spaced, "confidence": 0.97}
+    rows.append(exchange(900, "please invoice refund", tight, **told))
+    rows.append(exchange(901, "please crash down", other, **told))
+    found = [one for one in findings(build(rows), rows) if one.doubt == "contradicted"]
+    assert [one.id for one in found] == ["support-901"]
+
+
 def test_where_nothing_can_be_learnt_nothing_is_suspected():
     rows = [exchange(i, text, f"essay {i}") for i, (text, _) in enumerate(stream(50))]
     assert findings(build(rows), rows) == []
