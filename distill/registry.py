@@ -23,6 +23,9 @@ they would have answered tells how much the teacher's answers count."""
 _KEPT_OTHERS = 3
 """Those of the others that do."""
 
+_ROLLED_BACK = "rolled back: "
+"""How the verdict on a student begins that a person has taken out of service."""
+
 _OVERTAKEN = "another student was tested meanwhile; tested again with the next answers"
 
 
@@ -83,7 +86,7 @@ def rollback(
     ``version``'s turn to go, if that is given: another one is never rolled back in its place.
     """
     gone = [each.version for each in store.roster.students(task) if _is_gone(store, each)]
-    found = store.roster.roll_back(task, f"rolled back: {reason}", gone, version)
+    found = store.roster.roll_back(task, f"{_ROLLED_BACK}{reason}", gone, version)
     if not found and version is not None:
         raise RegistryError(f"{version} does not serve")
     if not found:
@@ -123,19 +126,26 @@ def overtaken(record: StudentRecord) -> StudentRecord:
 
 def prune(store: Store, task: str) -> None:
     """Delete the files of students that nobody will go back to: all but the one that serves, one
-    that is about to, the newest that have served, the newest that have not, and the newest that
-    writes, which may be waiting for another test. Figures stay."""
+    that is about to, the newest that have served, whether or not they were rolled back, the newest
+    that have not, and the newest that writes, which may be waiting for another test. Figures
+    stay."""
     idle = [record for record in store.roster.students(task) if record.path and not record.placed]
-    served = sorted((each for each in idle if each.earned is not None), key=_earned)
-    others = [each for each in idle if each.earned is None]
+    served = sorted((each for each in idle if _has_served(each)), key=_earned)
+    others = [each for each in idle if not _has_served(each)]
     waiting = [each for each in idle if TEXT in Card.parse(each.card).rungs][-1:]
     for record in (*served[:-_KEPT_SERVED], *others[:-_KEPT_OTHERS]):
         if record not in waiting and store.roster.give_up_files(task, record.version):
             shutil.rmtree(store.data / record.path, ignore_errors=True)
 
 
+def _has_served(record: StudentRecord) -> bool:
+    """Or has been about to. Who is rolled back by mistake must be there to be promoted again."""
+    return record.earned is not None or record.verdict.startswith(_ROLLED_BACK)
+
+
 def _earned(record: StudentRecord) -> float:
-    return record.earned or 0.0
+    """About when it took over, where it has lost its place."""
+    return record.earned or record.created
 
 
 def summary(record: StudentRecord) -> dict[str, Any]:

@@ -210,6 +210,16 @@ def test_files_are_kept_of_those_alone_that_somebody_may_go_back_to(store):
     assert serving(store) == ["served9"]
 
 
+def test_who_was_rolled_back_can_be_promoted_again_however_many_others_are_trained(store):
+    add(store, "served", 0.0)
+    registry.rollback(store, "t", "by mistake")
+    for place in range(1, 6):
+        add(store, f"failed{place}", float(place), gate=FAILED, serving=False)
+    registry.prune(store, "t")
+    registry.promote(store, "served", "after all", TODAY)
+    assert serving(store) == ["served"]
+
+
 def test_a_text_student_waits_for_its_next_test_however_many_others_are_trained(store):
     for place, rung in enumerate(["text", "text", *["ngram"] * 5]):
         add(store, f"{rung}{place}", float(place), gate=FAILED, serving=False, rungs=[rung])
