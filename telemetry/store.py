@@ -218,15 +218,15 @@ class Store:
         self, task: str, since: float = 0.0, most: int | None = None
     ) -> list[Exchange]:
         """Exchanges of ``task`` from Unix time ``since`` on whose teacher answer is complete and
-        stored, oldest first; the newest ``most`` of them, where imported pairs have no more than
-        half of the places."""
+        stored, oldest first and those of one moment by their ids; the newest ``most`` of them,
+        where imported pairs have no more than half of the places."""
         ours = (exchanges.c.task == task, exchanges.c.created >= since)
-        query = select(exchanges).where(*USABLE, *ours).order_by(exchanges.c.created.desc())
+        query = select(exchanges).where(*USABLE, *ours).order_by(*_order(newest_first=True))
         asked = query.where(REQUESTS).limit(most)
         imported = query.where(not_(REQUESTS)).limit(None if most is None else most // 2)
         with self.engine.connect() as connection:
             newest = [*connection.execute(asked), *connection.execute(imported)]
-        newest.sort(key=attrgetter("created"), reverse=True)
+        newest.sort(key=attrgetter("created", "id"), reverse=True)
         return [Exchange(**row._mapping) for row in newest[:most]][::-1]
 
     def left_out(self, task: str, since: float = 0.0) -> dict[str, int]:

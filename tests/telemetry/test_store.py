@@ -128,6 +128,15 @@ def test_the_newest_answers_oldest_first(store: Store) -> None:
     assert [row.id for row in store.teacher_answers("t", most=3)] == ["e7", "e8", "e9"]
 
 
+def test_answers_of_one_moment_come_in_the_same_order_however_they_were_written(
+    store: Store,
+) -> None:
+    """As those of a file that was imported do: else the same ones would make another dataset."""
+    store.write([exchange(f"e{each}") for each in (3, 0, 2, 1)])
+    assert [row.id for row in store.teacher_answers("t")] == ["e0", "e1", "e2", "e3"]
+    assert [row.id for row in store.teacher_answers("t", most=2)] == ["e2", "e3"]
+
+
 @pytest.mark.parametrize(
     ("most", "read"),
     [
