@@ -56,8 +56,10 @@ def _pairs(content: bytes) -> Iterator[Pair]:
 
 def _pair(fields: dict[str, Any]) -> Pair:
     """Raises ValueError or InvalidRequestError."""
-    refuse_others(fields, ("messages",))
-    messages = fields.get("messages")
+    # Data frames write null for what one line has and another has not.
+    given = {name: value for name, value in fields.items() if value is not None}
+    refuse_others(given, ("messages",))
+    messages = given.get("messages")
     if not isinstance(messages, list) or len(messages) < 2:
         raise ValueError("expected 'messages', an array of at least a question and its answer")
     check_messages(messages)
@@ -65,9 +67,9 @@ def _pair(fields: dict[str, Any]) -> Pair:
     answer = last.get("content")
     if last["role"] != "assistant" or not isinstance(answer, str) or not answer.strip():
         raise ValueError("expected the last message to be the assistant's, with a text")
-    if any("weight" in message for message in messages):
+    if any(message.get("weight") is not None for message in messages):
         raise ValueError("'weight' is not supported: the last message is learnt, and no other")
-    beyond = needs_teacher(fields)
+    beyond = needs_teacher(given)
     if beyond is not None:
         raise ValueError(f"no student is asked such a request ({beyond})")
     return Pair(asked, answer)

@@ -125,6 +125,15 @@ def test_a_file_needs_examples_and_has_not_too_many() -> None:
     assert f"Line {MOST_EXAMPLES + 1}: " in said(example * (MOST_EXAMPLES + 1))
 
 
+def test_null_is_nothing() -> None:
+    """Data frames write it for what other lines have."""
+    example = line(tools=None, functions=None)
+    for message in example["messages"]:
+        message |= {"name": None, "weight": None, "tool_calls": None, "audio": None}
+    (pair,) = read_pairs(jsonl(example))
+    assert (pair.messages[0]["content"], pair.answer) == ("is it a cat?", "cat")
+
+
 @given(st.lists(st.tuples(st.text(), st.text().filter(str.strip)), min_size=1), st.booleans())
 def test_what_was_written_is_read(pairs: list[tuple[str, str]], with_mark: bool) -> None:
     content = jsonl(*(line(question, answer) for question, answer in pairs))
