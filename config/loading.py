@@ -64,16 +64,44 @@ def _read_yaml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError([f"{path}: not valid YAML: {_complaint(error)}"]) from error
+    # The last two are a date that there is none of, and a depth that nobody writes.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError([f"{path}: must be a mapping of settings"])
+    if strange := [key for key in content if not isinstance(key, str)]:
+        raise ConfigError([f"{path}: {key!r}: unknown setting" for key in strange])
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML would drop the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                said = f"{key.value!r} is there twice"
+                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+def _complaint(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong and where. The line itself is left out: it may have a secret in it."""
+    said = error.problem or error.context or "unreadable"
+    mark = error.problem_mark or error.context_mark
+    return said if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {said}"
 
 
 def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _http_url(url: str) -> str:
 class ModelSettings(_Section):
     """One upstream model: where it is and how long to wait for it."""
 
-    model: str = DEFAULT_TEACHER
+    model: str = Field(default=DEFAULT_TEACHER, min_length=1)
     """A litellm model name (``gpt-5.4``, ``anthropic/claude-haiku-4-5``), or, with ``base_url``,
     the name that the OpenAI-compatible server there knows it by."""
     base_url: Annotated[str, AfterValidator(_http_url)] | None = None
@@ -263,7 +263,7 @@ class LimitSettings(_Section):
 
     in_flight: int = Field(default=1000, ge=1)
     """Requests being answered at once."""
-    body_mb: float = Field(default=32.0, gt=0)
+    body_mb: float = Field(default=32.0, gt=0, allow_inf_nan=False)
     """Megabytes (1e6 bytes) of a request's body."""
 
 
@@ -290,20 +290,23 @@ class TraceSettings(_Section):
     """Whether prompts and answers are part of them."""
 
 
+_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Rates(_Section):
     """Prices in USD per million tokens.
 
     What has no price of its own costs what other input or output does.
     """
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached_input: float | None = Field(default=None, ge=0)
-    written_input: float | None = Field(default=None, ge=0)
+    input: _Usd
+    output: _Usd
+    cached_input: _Usd | None = None
+    written_input: _Usd | None = None
     """Of input that is written to the provider's cache."""
-    reasoning: float | None = Field(default=None, ge=0)
-    audio_input: float | None = Field(default=None, ge=0)
-    audio_output: float | None = Field(default=None, ge=0)
+    reasoning: _Usd | None = None
+    audio_input: _Usd | None = None
+    audio_output: _Usd | None = None
 
 
 class PriceOverride(Rates):
@@ -336,6 +339,12 @@ def _redis_url(url: SecretStr) -> SecretStr:
     schemes = ("redis://", "rediss://", "unix://")
     if not url.get_secret_value().startswith(schemes):
         raise ValueError(f"must begin with {', '.join(schemes[:2])} or {schemes[2]}")
+    try:
+        _ = urlsplit(url.get_secret_value()).port
+    except ValueError:
+        # What is taken for the port may be a part of the password.
+        said = "must be redis://user:password@host:port, with special characters of the password"
+        raise ValueError(f"{said} as %XX") from None
     return url
 
 

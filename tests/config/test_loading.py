@@ -134,7 +134,59 @@ def test_a_database_is_never_shown(tmp_path: Path) -> None:
     assert "secret" not in repr(settings)
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "port: [1\n", "\0"])
+def test_a_line_that_is_no_yaml_is_not_shown(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "teacher:\n  api_key: sk-se: cret\n")
+    assert line.endswith(": not valid YAML: line 2, column 17: mapping values are not allowed here")
+    assert "sk-se" not in line
+
+
+def test_what_is_said_twice(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "policy: {alpha: 0.01}\nport: 1\npolicy: {delta: 0.1}\n")
+    assert line.endswith(": not valid YAML: line 3, column 1: 'policy' is there twice")
+    (line,) = mistakes(tmp_path, "prices:\n  gpt-5.4: {input: 1, output: 2, input: 3}\n")
+    assert line.endswith(": line 2, column 34: 'input' is there twice")
+
+
+def test_what_is_shared_may_be_said_again(tmp_path: Path) -> None:
+    shared = "teacher: &a {model: m, retries: 1}\nfallbacks: [{<<: *a, model: n}]\n"
+    (fallback,) = load(written(tmp_path, shared)).fallbacks
+    assert (fallback.model, fallback.retries) == ("n", 1)
+
+
+def test_a_day_that_there_is_none_of(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "prices: {m: {from: 2026-02-30, input: 1, output: 1}}")
+    assert line.endswith(": not valid YAML: day is out of range for month")
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    lines = mistakes(tmp_path, "8080: port\non: 1\n")
+    assert [line.rpartition("yaml: ")[2] for line in lines] == [
+        "8080: unknown setting",
+        "True: unknown setting",
+    ]
+
+
+@pytest.mark.parametrize("url", ["redis://:se#cret@host", "redis://u:secret@host:port"])
+def test_a_redis_is_never_shown(tmp_path: Path, url: str) -> None:
+    (line,) = mistakes(tmp_path, f"redis: {url}")
+    assert line.startswith("redis: must be redis://user:password@host:port")
+    assert "cret" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prices: {m: {input: .inf, output: 1}}", "prices.m.0.input: input should be a finite"),
+        ("limits: {body_mb: .inf}", "limits.body_mb: input should be a finite number (got inf)"),
+        ("teacher: {model: ''}", "teacher.model: string should have at least 1 character"),
+    ],
+)
+def test_what_a_server_could_not_do_with(tmp_path: Path, text: str, said: str) -> None:
+    (line,) = mistakes(tmp_path, text)
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "port: [1\n", "\0", "[" * 3000])
 def test_what_is_no_mapping(tmp_path: Path, text: str) -> None:
     (line,) = mistakes(tmp_path, text)
     assert str(tmp_path / "protege.yaml") in line
