@@ -79,8 +79,13 @@ def lessons(data: Dataset, exchanges: Iterable[Exchange]) -> Iterator[Lesson]:
 def write(rows: Iterable[Lesson], path: Path, form: Format) -> int:
     """Write ``rows`` to a file, which is there whole or not at all; how many they were.
 
-    Raises LessonError where a package is missing, or OSError.
+    Raises LessonError where a package is missing or there is something else than a file, or
+    OSError.
     """
+    # It would be replaced, be it a device such as /dev/stdout; and a link, not what it points to.
+    if path.exists() and not path.is_file():
+        raise LessonError(f"cannot write to {path}: it is there, and no file")
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.partial")
     try:
         count = (_write_parquet if form == "parquet" else _write_openai)(rows, partial)

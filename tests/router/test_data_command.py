@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import time
 from datetime import date
 from pathlib import Path
@@ -355,6 +356,22 @@ def test_texts_are_forgotten_without_a_server(store, tmp_path):
     assert done == "The texts of 4 exchanges are deleted\n"
     assert store.teacher_answers("support") == []
     assert memory.get([text_key("old")]) == {}
+
+
+def test_only_files_are_written(store, tmp_path):
+    store.write(exchanges(stream(3)))
+    file, link, pipe = (tmp_path / name for name in ("out.jsonl", "link.jsonl", "pipe"))
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    export = ("export", "support", "--format", "openai", "--data", tmp_path, "--output")
+    ok(*export, link)
+    assert link.is_symlink()
+    assert len(file.read_text().splitlines()) == 3
+    for place in (pipe, tmp_path):
+        done = cli(*export, place)
+        assert done.exit_code == 1
+        assert done.stderr == f"protege: cannot write to {place}: it is there, and no file\n"
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize(
