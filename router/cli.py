@@ -91,6 +91,33 @@ def serve(
 
 def main() -> None:
     """Entry point of the ``protege`` command."""
+    try:
+        _add_commands()
+        status = app(prog_name="protege", standalone_mode=False)
+        # What could not be printed is told here, and not by Python's own end.
+        sys.stdout.flush()
+        sys.exit(status)
+    except TyperException as error:
+        _refuse(error)
+    except OSError as error:
+        if error.errno not in _UNPRINTABLE:
+            raise
+        # Nor is that tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads what is printed may have seen enough.
+        if not isinstance(error, BrokenPipeError):
+            typer.echo(f"protege: cannot print: {error.strerror}", err=True)
+        sys.exit(1)
+    except typer.Abort:
+        typer.echo("protege: stopped", err=True)
+        sys.exit(1)
+    # Some commands take their time to load.
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _add_commands() -> None:
+    """Add the command that was typed to the app."""
     # Each command is imported where it is needed: the demo brings plotting, the estimate training,
     # and both would delay the server's start. Whoever has chosen none is shown all.
     wanted = set(sys.argv[1:2]) & {*_COMMANDS, "--version"} or _COMMANDS
@@ -132,25 +159,6 @@ def main() -> None:
         from router.demo.command import demo
 
         app.command()(demo)
-    try:
-        status = app(prog_name="protege", standalone_mode=False)
-        # What could not be printed is told here, and not by Python's own end.
-        sys.stdout.flush()
-        sys.exit(status)
-    except TyperException as error:
-        _refuse(error)
-    except OSError as error:
-        if error.errno not in _UNPRINTABLE:
-            raise
-        # Nor is that tried again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Who reads what is printed may have seen enough.
-        if not isinstance(error, BrokenPipeError):
-            typer.echo(f"protege: cannot print: {error.strerror}", err=True)
-        sys.exit(1)
-    except typer.Abort:
-        typer.echo("protege: stopped", err=True)
-        sys.exit(1)
 
 
 def _refuse(error: TyperException) -> NoReturn:

@@ -50,6 +50,24 @@ def test_who_stops_reading_is_told_nothing(tmp_path: Path) -> None:
     assert process.stderr.read() == ""
 
 
+def test_who_is_interrupted_while_it_loads_is_told_nothing() -> None:
+    interrupted = """
+import os, signal, sys
+from router.cli import main
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "router.commands.policy":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupted())
+main()
+"""
+    process = run_cli("policy", "replay", program=interrupted)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     "arguments", ["--version", "--help", "report", "report --format csv", "student list --json"]
 )
