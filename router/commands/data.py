@@ -23,7 +23,7 @@ from distill.data.on_record import OnRecord, on_record
 from distill.data.private import check_installed
 from distill.data.review import Finding, findings
 from distill.students.encoder import FOLDER, forget_before
-from router.commands.opened import Config, Data, fail, made, opened
+from router.commands.opened import Config, Data, fail, made, opened, writing
 from router.commands.printed import Json, print_json
 from router.commands.tables import add, listed, table
 from router.estimate.logged import Bad
@@ -71,7 +71,8 @@ def export(
         if of.settings.dataset.suspects == "drop":
             suspect = {one.id for one in findings(of.data) if one.left_out}
         kept = (one for one in pairs.lessons(of.data, of.read.exchanges) if one.id not in suspect)
-        count = pairs.write(kept, output, form)  # type: ignore[arg-type]
+        with writing(output):
+            count = pairs.write(kept, output, form)  # type: ignore[arg-type]
     typer.echo(f"{count} pairs of {task} written to {output}")
 
 

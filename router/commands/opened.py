@@ -57,6 +57,15 @@ def made(data: Path | None, config: Path | None) -> Generator[tuple[Settings, St
         fail(f"the store failed: {' '.join(str(error.__cause__ or error).split())}")
 
 
+@contextmanager
+def writing(path: Path) -> Generator[None, None, None]:
+    """Where ``path`` cannot be written, or no more of it, that is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"cannot write to {path}: {error.strerror or error}")
+
+
 def _settings(data: Path | None, config: Path | None) -> Settings:
     try:
         return load(config, {} if data is None else {"data": data})

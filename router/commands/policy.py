@@ -17,7 +17,7 @@ from policies.evaluation import replay as evaluate
 from policies.history import History, read
 from policies.policy import Policy
 from policies.threshold import Bound, Cascade
-from router.commands.opened import Config, Data, ago, fail, opened
+from router.commands.opened import Config, Data, ago, fail, opened, writing
 from router.commands.printed import Json, json_text, print_json
 from router.terminal.console import console
 from router.whatif.drawn import Drawn
@@ -110,7 +110,8 @@ def frontier(
         drawn = Drawn(task, len(history), find_frontier(history, rate), others)
         _write_json(drawn.as_json(), json_file)
         if png_file is not None:
-            drawn.chart(png_file)
+            with writing(png_file):
+                drawn.chart(png_file)
         _print(drawn.table, drawn.aiq_in_words())
 
 
@@ -174,7 +175,8 @@ def _history(
 
 def _write_json(content: dict[str, Any], path: Path | None) -> None:
     if path is not None:
-        path.write_text(json_text(content) + "\n", encoding="utf-8")
+        with writing(path):
+            path.write_text(json_text(content) + "\n", encoding="utf-8")
 
 
 def _print(table: Callable[[int], Table], words: str) -> None:

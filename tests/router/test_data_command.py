@@ -379,7 +379,7 @@ def test_only_files_are_written(store, tmp_path):
     [
         (("export", "nothing", "--output", "x.parquet"), "no answer of the teacher"),
         (("export", "support", "--output", "x", "--format", "xml"), "--format: expected parquet"),
-        (("export", "support", "--output", "no/x.parquet"), "x.parquet.partial: No such file"),
+        (("export", "support", "--output", "no/x.parquet"), "no/x.parquet: No such file"),
         (("import", "missing.jsonl", "--task", "t"), "missing.jsonl: No such file"),
         (("import", "missing.parquet", "--task", "t"), "missing.parquet: No such file"),
         (("import", "broken.parquet", "--task", "t"), "broken.parquet: not valid Parquet"),

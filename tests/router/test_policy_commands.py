@@ -290,6 +290,18 @@ def test_a_file_that_cannot_be_written(data: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("replay", "--json"), ("frontier", "task", "--json"), ("frontier", "task", "--png")],
+)
+def test_a_full_disk_is_that_of_the_file(data: Path, arguments: tuple[str, ...]) -> None:
+    store = Store(data)
+    fill(store)
+    store.close()
+    code, _, errors = call(*arguments, "/dev/full", "--data", str(data))
+    assert (code, errors) == (1, ["protege: cannot write to /dev/full: No space left on device"])
+
+
 @given(st.text(max_size=12))
 def test_no_name_of_a_policy_breaks_anything(text: str) -> None:
     with pytest.raises(UnknownPolicyError, match=r"^expected [^\n]*$"):
