@@ -22,7 +22,8 @@ DEFAULT_TEACHER = "gpt-5.4"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    # The trainer gets them as JSON, where an endless interval would be null.
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
 
 def _http_url(url: str) -> str:

@@ -39,3 +39,9 @@ def test_all_that_a_trainer_needs_is_handed_over_but_no_key(tmp_path: Path) -> N
         assert handed_over == (keyless if name == "hosted" else getattr(settings, name)), name
         assert handed_over != getattr(Settings(), name), name
     assert settings.hosted.models[0].api_key is not None, "the server keeps it"
+
+
+def test_what_never_ends_is_handed_over() -> None:
+    loop = LoopSettings.model_validate({"interval_s": "inf", "rollout": {"latency_s": "inf"}})
+    json = TrainerSettings.of(Settings(loop=loop)).model_dump_json()
+    assert TrainerSettings.model_validate_json(json).loop == loop
