@@ -235,6 +235,6 @@ async def test_a_database_that_stays_away(
     await asyncio.sleep(0.3)
     await asyncio.to_thread(postgres_cluster.start)
     await later
-    assert [row.id for row in store.teacher_answers("t")] == ["before", "after", "later"]
+    assert {row.id for row in store.teacher_answers("t")} == {"before", "after", "later"}
     await writer.close()
     store.close()
