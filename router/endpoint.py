@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +16,7 @@ from router.dialects.base import Dialect
 from router.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
+    InvalidRequestError,
     ProtegeError,
     StoppingError,
     UnexpectedError,
@@ -91,9 +92,16 @@ class Endpoint:
         terms = read_terms(scope["headers"])
         raw = await read_body(receive, engine.largest_body)
         body = await self.dialect.read(raw, arrival.key_id)
+        student = engine.routing.students.named(body.get("model"))
+        if student is not None and terms.task is None:
+            terms = replace(terms, task=student.task)
         request = parse(body, raw, terms, self.dialect.name)
         check_access(arrival.key, request.model, request.prompt.task)
-        target = engine.models.find(request.model)
+        if student is not None and student.task != request.prompt.task:
+            raise InvalidRequestError(
+                f"'{student.version}' is a student of another task: '{student.task}'.", "model"
+            )
+        target = student or engine.models.find(request.model)
         reply.begin(request, await engine.limits.admit(arrival.key))
         turn = await engine.routing.choose(arrival, request, target)
         models = (target,) if isinstance(target, Model) else engine.models.chain

@@ -57,7 +57,9 @@ class Routing:
     compute_price: float
     """Picodollars per second of a student's computing."""
 
-    async def choose(self, arrival: Arrival, request: ChatRequest, target: Target) -> Turn:
+    async def choose(
+        self, arrival: Arrival, request: ChatRequest, target: Target | Student
+    ) -> Turn:
         """Raises StudentNotFoundError, StudentUnableError, ForbiddenError, InvalidRequestError,
         TooDearError or BudgetSpentError."""
         if isinstance(target, Model):
@@ -66,7 +68,9 @@ class Routing:
         task = request.prompt.task
         canary = None if target is not None else self.rollouts.drawn(task)
         student = self.students.of(task) if canary is None else canary.student
-        if target == "student" and student is None:
+        if isinstance(target, Student):
+            student = target
+        elif target == "student" and student is None:
             student = self.rollouts.canary(task)
         audit_rate = self.policy.audit_rate if canary is None else self.rollouts.audit_rate
         # Drawn before the route and whatever it will be, or the sample would depend on the policy.
@@ -83,7 +87,7 @@ class Routing:
             rule = _broken_limit(request, opinion) if opinion else "student_error"
             if canary is not None and opinion is None:
                 self.rollouts.failed(canary, arrival.id)
-        if target == "student":
+        if target == "student" or isinstance(target, Student):
             if opinion is None or rule is not None:
                 raise _unable(request, student, rule)
             if opinion.hosted is not None:

@@ -18,11 +18,13 @@ from router.api.wire import answered
 from router.dialects.messages.errors import is_anthropics
 from router.errors import ModelNotFoundError
 from router.models import Models
+from router.students.serving import Students
 from telemetry.keys import Key
 
 
-def add_models(app: FastAPI, models: Models) -> None:
-    """List and show models. All are as old as the server: when they were made is not known."""
+def add_models(app: FastAPI, models: Models, students: Students) -> None:
+    """List and show models, and students by their versions. All are as old as the server: when
+    models were made is not known."""
     created = int(time.time())
 
     def describe(request: Request, name: str) -> dict[str, Any]:
@@ -39,7 +41,12 @@ def add_models(app: FastAPI, models: Models) -> None:
     def allowed(request: Request) -> list[str]:
         """Those that the caller's key may ask for."""
         key: Key | None = request.scope.get("key")
-        return [name for name in models.names() if key is None or key.may_ask(name)]
+        ours = (
+            student.version
+            for student in students.all()
+            if key is None or key.tasks is None or student.task in key.tasks
+        )
+        return [name for name in (*models.names(), *ours) if key is None or key.may_ask(name)]
 
     @app.get("/v1/models")
     async def list_models(request: Request) -> Response:

@@ -10,7 +10,7 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -117,6 +117,7 @@ class Student:
         self, ladder: Ladder, executor: ThreadPoolExecutor, writer: ThreadPoolExecutor
     ) -> None:
         self.version = ladder.version
+        self.task = ladder.task
         self.threshold = ladder.threshold
         """The least confidence at which an answer may be given."""
         self.strata = ladder.strata
@@ -187,6 +188,7 @@ class Students:
         self._reader = ThreadPoolExecutor(1, "students")
         self._serving: dict[str, Student] = {}
         self._coming: dict[str, Coming] = {}
+        self._named: dict[str, Student] = {}
         self._places: frozenset[tuple[str, Stage | None]] = frozenset()
         """What the store said last."""
         self._again: dict[str, float] = {}
@@ -199,6 +201,14 @@ class Students:
 
     def coming(self, task: str) -> Coming | None:
         return self._coming.get(task)
+
+    def named(self, version: object) -> Student | None:
+        """The student of that version, if it serves or is on its way there."""
+        return self._named.get(version) if isinstance(version, str) else None
+
+    def all(self) -> Iterable[Student]:
+        """All that ``named`` knows."""
+        return self._named.values()
 
     async def start(self) -> None:
         await self.refresh()
@@ -222,6 +232,8 @@ class Students:
             if places != self._places or due:
                 found = await loop.run_in_executor(self._reader, self._load)
                 self._serving, self._coming = found
+                coming = (each.student for each in self._coming.values())
+                self._named = {each.version: each for each in (*self._serving.values(), *coming)}
                 self._places = places
 
     def _load(self) -> tuple[dict[str, Student], dict[str, Coming]]:

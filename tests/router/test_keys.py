@@ -18,6 +18,7 @@ from telemetry.keys import Key, Keys, new_secret
 from telemetry.store import Store
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server, eventually
+from tests.router.students import promote
 from tests.router.upstream import StubUpstream
 
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}
@@ -371,6 +372,23 @@ def test_counting_tokens_says_nothing_of_what_is_for_others(
     assert count("auto", "animals") == 200
     for model, task in (("teacher", "animals"), ("nonsense", "animals"), ("auto", "plants")):
         assert count(model, task) == 403
+
+
+def test_students_of_other_tasks_do_not_exist(guarded: Guarded) -> None:
+    for task in ("mine", "others"):
+        promote(guarded.store, guarded.server.data, f"{task}-1", task=task)
+    _, secret = guarded.new(tasks=["mine"])
+    client = guarded.client(secret)
+
+    def students() -> set[str]:
+        return {model.id for model in client.models.list()} & {"mine-1", "others-1"}
+
+    assert eventually(lambda: students() == {"mine-1"}, WITHIN_S)
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("others-1")
+    assert guarded.ask(secret, model="mine-1").parse().model == "mine-1"
+    with pytest.raises(openai.PermissionDeniedError):
+        guarded.ask(secret, model="others-1")
 
 
 def test_others_exchanges_do_not_exist(guarded: Guarded) -> None:

@@ -61,6 +61,8 @@ def running(
     promote(store, data, "objects-1", task="objects", teacher=as_json)
     promote(store, data, "lax-1", task="lax", promise=Promise(0.1, 0.05))
     promote(store, data, "strict-1", task="strict", promise=Promise(0.01, 0.05))
+    promote(store, data, "pets-1", task="pets")
+    promote(store, data, "pets-2", task="pets", teacher=opposite, stage="canary")
     store.close()
     environment = {
         "PROTEGE_LOOP__ENABLED": "false",
@@ -103,6 +105,34 @@ def test_a_sure_student_answers(server: Server, upstream: StubUpstream) -> None:
     assert exchange.confidence > 0.6
     assert (exchange.cost, exchange.teacher_cost) == (0, 220_000_000)
     assert not exchange.sampled
+
+
+@pytest.mark.parametrize(("version", "said"), [("pets-1", "cat"), ("pets-2", "dog")])
+def test_a_student_is_asked_by_its_version(server: Server, version: str, said: str) -> None:
+    client = server.client()
+    answer = client.chat.completions.with_raw_response.create(
+        model=version, messages=[{"role": "user", "content": SURE}]
+    )
+    completion = answer.parse()
+    assert (completion.choices[0].message.content, completion.model) == (said, version)
+    assert answer.headers["x-protege-task"] == "pets"
+    assert answer.headers["x-protege-reason"] == "forced"
+    assert stored(server, answer).student == version
+    assert version in [model.id for model in client.models.list()]
+    assert client.models.retrieve(version).id == version
+
+
+def test_a_student_is_not_asked_about_another_task(server: Server) -> None:
+    with pytest.raises(openai.BadRequestError, match="student of another task: 'pets'") as caught:
+        ask(server, model="pets-1")
+    assert caught.value.param == "model"
+    with pytest.raises(openai.BadRequestError, match="student of another task: 'pets'"):
+        server.client().chat.completions.create(
+            model="pets-1",
+            messages=[{"role": "user", "content": SURE}],
+            extra_headers={"x-protege-task": TASK},
+        )
+    assert ask(server, model="pets-1", metadata={"task": "pets"}).parse().model == "pets-1"
 
 
 def test_a_student_that_is_unsure_asks_the_teacher(server: Server) -> None:
