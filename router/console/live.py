@@ -12,6 +12,7 @@ import uvicorn
 from starlette.responses import Response, StreamingResponse
 
 from router.console import words
+from router.console.access import Access
 from router.console.page import Page
 from router.console.period import Total
 from telemetry.figures import sums
@@ -29,8 +30,9 @@ _DAY_S = 86400
 class Feed:
     """The same figures for everybody who watches, looked up once."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: Access) -> None:
         self._store = store
+        self._access = access
         self._looking = asyncio.Lock()
         self._event = b""
         self._until = 0.0
@@ -39,7 +41,6 @@ class Feed:
         return StreamingResponse(self._events(page), media_type="text/event-stream")
 
     async def _events(self, page: Page) -> AsyncIterator[bytes]:
-        key, ring = page.visitor.key, page.parts.ring
         ends = time.monotonic() + _LONGEST_S
         while time.monotonic() < ends:
             yield await self._newest()
@@ -47,8 +48,8 @@ class Feed:
                 await asyncio.sleep(_LOOK_S)
                 if _is_stopping():
                     return
-            now = ring.find(key.id) if key else None
-            if key is not None and (now is None or not now.valid(time.time())):
+            # The key may have been revoked, and the visitor may have signed out.
+            if not (await self._access.visitor(page.request)).admitted:
                 return
 
     async def _newest(self) -> bytes:

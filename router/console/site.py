@@ -52,7 +52,7 @@ def site(parts: Parts) -> ASGIApp:
     desk = Desk(parts)
     access = Access(parts.ring, Sessions(parts.store))
     door = _Door(access, desk)
-    feed = live.Feed(parts.store)
+    feed = live.Feed(parts.store, access)
     routes = [
         Route("/sign-in", door.sign_in, methods=["GET", "POST"]),
         Route("/sign-out", door.post(door.sign_out), methods=["POST"]),

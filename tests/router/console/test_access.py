@@ -52,6 +52,19 @@ def test_the_figures_and_forms_want_a_session_too(site: Site) -> None:
     assert httpx.get(site.url, headers=bearer).status_code == 303
 
 
+def test_the_figures_end_with_the_session(site: Site) -> None:
+    with site.visitor() as visitor:
+        assert post(visitor, "/console/sign-in", key=site.admin).status_code == 303
+        with visitor.stream("GET", "/console/live", timeout=20) as feed:
+            lines = feed.iter_lines()
+            assert next(lines) == "event: figures"
+            assert post(visitor, "/console/sign-out", "/console/").status_code == 303
+            # An end: it would go on for minutes.
+            began = time.monotonic()
+            list(lines)
+            assert time.monotonic() - began < 15
+
+
 def test_an_admin_signs_in_and_out(site: Site) -> None:
     with site.visitor() as visitor:
         answer = post(
