@@ -138,8 +138,9 @@ class Shelf:
 
     def clear(self, now: float) -> None:
         """Delete what runs have left that were ended, by Unix time ``now`` long ago, before they
-        registered their students."""
+        registered their students, or before they deleted the files that others had given up."""
         for folder in abandoned((self._data / _STUDENTS).glob("*"), now):
-            unfinished = not (folder / _CARD).exists()
-            if unfinished and self._store.roster.student(folder.name) is None:
+            record = self._store.roster.student(folder.name)
+            unfinished = record is None and not (folder / _CARD).exists()
+            if unfinished or (record is not None and not record.path):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -253,16 +253,19 @@ def test_what_a_killed_run_left_behind_is_in_nobodys_way(store, tmp_path):
 
 
 def test_files_of_students_that_were_never_registered_are_deleted(store, tmp_path):
-    names = ("ended", "busy", "registered", "complete")
+    names = ("ended", "busy", "registered", "complete", "given-up")
     for name in names:
         (tmp_path / "students" / name).mkdir(parents=True)
     # As in the folder of a student that is registered in another store.
     (tmp_path / "students" / "complete" / "card.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "students" / "given-up" / "card.json").write_text("{}", encoding="utf-8")
     for name in names:
         if name != "busy":
             os.utime(tmp_path / "students" / name, (0.0, 0.0))
     record = StudentRecord("registered", "t", 0.0, "students/registered", False, "why", "{}")
     assert store.roster.close_run(TaskState("t"), record)
+    # Whoever gave its files up was killed before they were deleted.
+    assert store.roster.close_run(TaskState("t"), replace(record, version="given-up", path=""))
     train_once(tmp_path)
     left = {folder.name for folder in (tmp_path / "students").iterdir()}
     assert left == {"busy", "registered", "complete"}
