@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
 from router.dialects.responses import output
 from router.dialects.responses.namespaces import Named
 from router.dialects.responses.output import Ids, Item
+from router.dialects.responses.tools import CUSTOM, FUNCTION, Tool
 from router.upstreams.answer import add_thinking
 
 
@@ -162,19 +162,13 @@ class _Refusal:
         return output.refusal_part("".join(self._refusal))
 
 
-class Call(ABC):
+class Call:
     """A tool that the upstream calls. It is announced once its name is known."""
 
-    tool: ClassVar[str]
-    """The tool's type, and where a call says what is called."""
-    given: ClassVar[str]
-    """Where it says what the tool is given."""
-    events: ClassVar[str]
-    """What the names of events about that begin with."""
-
-    def __init__(self, emit: Emit, ids: Ids, index: int) -> None:
+    def __init__(self, tool: Tool, emit: Emit, ids: Ids, index: int) -> None:
+        self._tool = tool
         self._emit = emit
-        self._id = self._of(ids, index)
+        self._id = ids.call(tool, index)
         self._index = index
         self._place = {"item_id": self._id, "output_index": index}
         self._call_id = ""
@@ -186,8 +180,8 @@ class Call(ABC):
 
     def add(self, part: Mapping[str, Any], names: Mapping[str, Named]) -> None:
         """``names`` are those of tools in namespaces."""
-        called = part.get(self.tool) or {}
-        given = called.get(self.given) or ""
+        called = part.get(self._tool.type) or {}
+        given = called.get(self._tool.given) or ""
         # After its end comes nothing but white space.
         if self.closed:
             return
@@ -204,36 +198,31 @@ class Call(ABC):
             self._announce()
 
     def is_whole(self) -> bool:
-        """Whether nothing can follow."""
-        return self._is_announced and self._is_all("".join(self._given))
+        """Whether nothing can follow: the arguments are a whole JSON object. A custom tool is given
+        any text."""
+        if not self._is_announced or self._tool is CUSTOM:
+            return False
+        try:
+            return isinstance(orjson.loads("".join(self._given)), dict)
+        except orjson.JSONDecodeError:
+            return False
 
     def close(self, status: output.Status) -> None:
         if not self._is_announced:
             self._announce()
         self.closed = True
         self._status = status
-        said = {self.given: "".join(self._given)}
-        self._emit(f"{self.events}.done", **self._place, **self._of_end(), **said)
+        name = {"name": self._named["name"]} if self._tool is FUNCTION else {}
+        said = {self._tool.given: "".join(self._given)}
+        self._emit(f"{self._tool.events}.done", **self._place, **name, **said)
         self._emit("response.output_item.done", output_index=self._index, item=self.shown(status))
 
     def shown(self, status: output.Status) -> Item:
         """``status`` is that of an item that has not been closed."""
         return self._item("".join(self._given), self._status if self.closed else status)
 
-    @abstractmethod
-    def _of(self, ids: Ids, index: int) -> str:
-        """The item's id."""
-
-    @abstractmethod
-    def _item(self, given: str, status: output.Status) -> Item: ...
-
-    @abstractmethod
-    def _is_all(self, given: str) -> bool:
-        """Whether the tool can be given no more than that."""
-
-    @abstractmethod
-    def _of_end(self) -> Mapping[str, str]:
-        """What else the event says that all has come."""
+    def _item(self, given: str, status: output.Status) -> Item:
+        return output.tool_call(self._tool, self._id, self._call_id, self._named, given, status)
 
     def _announce(self) -> None:
         self._is_announced = True
@@ -243,48 +232,7 @@ class Call(ABC):
             self._say("".join(self._given))
 
     def _say(self, given: str) -> None:
-        self._emit(f"{self.events}.delta", **self._place, delta=given)
-
-
-class FunctionCall(Call):
-    tool = "function"
-    given = "arguments"
-    events = "response.function_call_arguments"
-
-    def _of(self, ids: Ids, index: int) -> str:
-        return ids.call(index)
-
-    def _item(self, given: str, status: output.Status) -> Item:
-        return output.function_call(self._id, self._call_id, self._named, given, status)
-
-    def _is_all(self, given: str) -> bool:
-        """The arguments are a whole JSON object."""
-        try:
-            return isinstance(orjson.loads(given), dict)
-        except orjson.JSONDecodeError:
-            return False
-
-    def _of_end(self) -> Mapping[str, str]:
-        return {"name": self._named["name"]}
-
-
-class CustomCall(Call):
-    tool = "custom"
-    given = "input"
-    events = "response.custom_tool_call_input"
-
-    def _of(self, ids: Ids, index: int) -> str:
-        return ids.custom_call(index)
-
-    def _item(self, given: str, status: output.Status) -> Item:
-        return output.custom_call(self._id, self._call_id, self._named, given, status)
-
-    def _is_all(self, given: str) -> bool:
-        """It is given any text."""
-        return False
-
-    def _of_end(self) -> Mapping[str, str]:
-        return {}
+        self._emit(f"{self._tool.events}.delta", **self._place, delta=given)
 
 
 _Part = TypeVar("_Part", _Text, _Refusal)

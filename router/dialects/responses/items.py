@@ -12,14 +12,14 @@ from typing import Any
 from router.checks import expect, is_mapping, is_objects, is_text, text_of
 from router.dialects.responses.namespaces import name_of
 from router.dialects.responses.thinking import opened
+from router.dialects.responses.tools import TOOLS
 from router.errors import UnsupportedError
 
 Message = dict[str, Any]
 Part = dict[str, Any]
 
-_CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
-"""By the type of an item that calls a tool: the tool's type, and what it is given."""
-_RESULTS = ("function_call_output", "custom_tool_call_output")
+_CALLS = {tool.item: tool for tool in TOOLS}
+_RESULTS = tuple(f"{kind}_output" for kind in _CALLS)
 
 ROLES = ("user", "assistant", "system", "developer")
 
@@ -88,11 +88,11 @@ def _add_message(item: Mapping[str, Any], at: str, messages: list[Message]) -> N
 
 
 def _add_call(item: Mapping[str, Any], at: str, messages: list[Message]) -> None:
-    tool, given = _CALLS[type_of(item)]
+    tool = _CALLS[type_of(item)]
     call = {
         "id": text_of(item, "call_id", at),
-        "type": tool,
-        tool: {"name": name_of(item, at), given: text_of(item, given, at)},
+        "type": tool.type,
+        tool.type: {"name": name_of(item, at), tool.given: text_of(item, tool.given, at)},
     }
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from router.dialects.responses.namespaces import Named
 from router.dialects.responses.thinking import sealed
+from router.dialects.responses.tools import CUSTOM, FUNCTION, TOOLS, Tool
 from router.upstreams.answer import text_in
 
 Item = dict[str, Any]
@@ -51,11 +52,8 @@ class Ids:
     def reasoning(self, index: int) -> str:
         return self._of("rs", index)
 
-    def call(self, index: int) -> str:
-        return self._of("fc", index)
-
-    def custom_call(self, index: int) -> str:
-        return self._of("ctc", index)
+    def call(self, tool: Tool, index: int) -> str:
+        return self._of(tool.prefix, index)
 
     def input(self, kind: str, index: int) -> str:
         """Of an item of the input that came without one."""
@@ -68,10 +66,8 @@ class Ids:
 _KINDS = {
     "message": "msg",
     "reasoning": "rs",
-    "function_call": "fc",
-    "function_call_output": "fco",
-    "custom_tool_call": "ctc",
-    "custom_tool_call_output": "ctco",
+    **{tool.item: tool.prefix for tool in TOOLS},
+    **{f"{tool.item}_output": f"{tool.prefix}o" for tool in TOOLS},
 }
 
 
@@ -110,26 +106,15 @@ def reasoning(identifier: str, text: str, thinking: Sequence[Item] = ()) -> Item
     return {**item, "encrypted_content": sealed(thinking)} if thinking else item
 
 
-def function_call(
-    identifier: str, call_id: str, named: Named, arguments: str, status: Status
+def tool_call(
+    tool: Tool, identifier: str, call_id: str, named: Named, given: str, status: Status
 ) -> Item:
     return {
         "id": identifier,
-        "type": "function_call",
+        "type": tool.item,
         "status": status,
-        "arguments": arguments,
+        tool.given: given,
         # Some servers give calls no id, but the result must name one.
-        "call_id": call_id or f"call_{identifier}",
-        **named,
-    }
-
-
-def custom_call(identifier: str, call_id: str, named: Named, given: str, status: Status) -> Item:
-    return {
-        "id": identifier,
-        "type": "custom_tool_call",
-        "status": status,
-        "input": given,
         "call_id": call_id or f"call_{identifier}",
         **named,
     }
@@ -189,7 +174,7 @@ def _items(
         yield reasoning(ids.reasoning(index), thoughts, thinking)
         index += 1
     calls = [
-        call for call in said.get("tool_calls") or () if call.get("function") or call.get("custom")
+        call for call in said.get("tool_calls") or () if any(call.get(one.type) for one in TOOLS)
     ]
     parts = list(_parts(said, tokens_of(choice.get("logprobs")) if logprobs else []))
     # An answer that says nothing is an empty message.
@@ -203,14 +188,11 @@ def _items(
 
 
 def _call(ids: Ids, index: int, call: Mapping[str, Any], names: Mapping[str, Named]) -> Item:
-    called = call.get("function") or call["custom"]
-    name, identifier = called.get("name") or "", call.get("id") or ""
+    tool = FUNCTION if call.get(FUNCTION.type) else CUSTOM
+    called = call[tool.type]
+    name, given = called.get("name") or "", called.get(tool.given) or ""
     named = names.get(name, {"name": name})
-    if call.get("function"):
-        arguments = called.get("arguments") or ""
-        return function_call(ids.call(index), identifier, named, arguments, "completed")
-    given = called.get("input") or ""
-    return custom_call(ids.custom_call(index), identifier, named, given, "completed")
+    return tool_call(tool, ids.call(tool, index), call.get("id") or "", named, given, "completed")
 
 
 def _parts(said: Mapping[str, Any], tokens: Sequence[Item]) -> Iterator[Item]:

@@ -8,25 +8,21 @@ with those of others, stay open until they are whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
 
 from router.dialects.responses import output
-from router.dialects.responses.growing import (
-    Call,
-    CustomCall,
-    FunctionCall,
-    Message,
-    Reasoning,
-)
+from router.dialects.responses.growing import Call, Emit, Message, Reasoning
 from router.dialects.responses.namespaces import names_of
 from router.dialects.responses.output import Ids, Item
 from router.dialects.responses.request import wants_logprobs
 from router.dialects.responses.response import Outcome, Outline, render, status_of
+from router.dialects.responses.tools import CUSTOM, FUNCTION
 
-_Open = TypeVar("_Open", Reasoning, Message, FunctionCall, CustomCall)
+_Open = TypeVar("_Open", Reasoning, Message, Call)
 
 
 class Stream:
@@ -133,17 +129,15 @@ class Stream:
         """The call that ``part`` is of."""
         index = part.get("index", 0)
         if index not in self._calls:
-            if part.get("custom") is None:
-                self._calls[index] = self._append(FunctionCall)
-            else:
-                self._calls[index] = self._append(CustomCall)
+            tool = FUNCTION if part.get(CUSTOM.type) is None else CUSTOM
+            self._calls[index] = self._append(partial(Call, tool))
         return self._calls[index]
 
-    def _append(self, kind: type[_Open]) -> _Open:
+    def _append(self, make: Callable[[Emit, Ids, int], _Open]) -> _Open:
         for item in self._items:
             if not item.closed and item.is_whole():
                 item.close("completed")
-        new = kind(self._emit, self._ids, len(self._items))
+        new = make(self._emit, self._ids, len(self._items))
         self._items.append(new)
         return new
 
