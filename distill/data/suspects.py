@@ -90,10 +90,13 @@ def _inconsistent(data: Dataset) -> Iterator[Suspect]:
     for places in samples.values():
         answers = Counter(data.examples[place].answer for place in places)
         answers.update(said for place in places for said in data.examples[place].repeats)
+        # Nearly all prompts come once.
+        if answers.total() < _LEAST_SAMPLES:
+            continue
         most = answers.most_common(1)[0][0]
         same = {said for said in answers if agree(said, most)}
         share = sum(answers[said] for said in same) / answers.total()
-        if answers.total() < _LEAST_SAMPLES or share < _MAJORITY:
+        if share < _MAJORITY:
             continue
         for place in places:
             if data.examples[place].answer not in same:

@@ -144,10 +144,11 @@ def train(
             return fitting.fit_form(features, answers, learnt, surprise, kept, taught)
         return fitting.fit(features, answers, learnt, surprise, kept, taught, shares)
 
-    if tfidf is None or encoder is None:
+    if tfidf is None or encoder is None or (encoder.tuned and isinstance(learnt, Form)):
         fitted = fit(1.0)
         made = fitted.classifier
-    elif encoder.tuned and not isinstance(learnt, Form):
+    elif encoder.tuned:
+        assert not isinstance(learnt, Form), "a form's classifiers are not pooled"
         cheap = fitting.fit(counted, answers, learnt, surprise, kept, taught, shares)
         own = fitting.fit(embeddings, answers, learnt, surprise, kept, cheap.taught, shares)
         fitted = pooled(cheap, own, answers, surprise)

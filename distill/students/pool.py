@@ -35,25 +35,28 @@ def pooled(
     given = np.stack([_logarithms(each) for each in (one, other)])
     counted = one.taught[:, -1]
 
-    def losses(powers: Array) -> Array:
-        told = log_softmax(np.tensordot(powers, given, 1), axis=1)
-        lost: Array = -told[counted, y[counted]]
-        return lost
+    def told(powers: Array) -> Array:
+        logarithms: Array = log_softmax(np.tensordot(powers, given, 1), axis=1)
+        return logarithms
+
+    def losses(logarithms: Array) -> Array:
+        return -logarithms[counted, y[counted]]
 
     def pulled(powers: Array) -> float:
-        return float(losses(powers).sum() + _PULL * ((powers - _MEAN) ** 2).sum())
+        return float(losses(told(powers)).sum() + _PULL * ((powers - _MEAN) ** 2).sum())
 
     powers = minimize(pulled, _MEAN, bounds=((0, None), (0, None))).x
-    out_of_fold = np.exp(log_softmax(np.tensordot(powers, given, 1), axis=1))[:, : len(labels)]
+    best_told = told(powers)
+    out_of_fold = np.exp(best_told)[:, : len(labels)]
     best = out_of_fold.argmax(axis=1)
     raw = out_of_fold.max(axis=1)
     calibration = calibrate(raw, surprise, best == y)
-    both = (one.classifier, other.classifier)
-    scaled = [power * each.weights for power, each in zip(powers, both, strict=True)]
-    intercepts = powers[0] * both[0].intercepts + powers[1] * both[1].intercepts
-    classifier = Classifier(labels, np.concatenate(scaled), intercepts, calibration)
+    first, second = one.classifier, other.classifier
+    weights = np.concatenate([powers[0] * first.weights, powers[1] * second.weights])
+    intercepts = powers[0] * first.intercepts + powers[1] * second.intercepts
+    classifier = Classifier(labels, weights, intercepts, calibration)
     said = [labels[i] for i in best]
-    sure, loss = calibration(raw, surprise), float(losses(powers).mean())
+    sure, loss = calibration(raw, surprise), float(losses(best_told).mean())
     return Fitted(classifier, sure, best == y, said, out_of_fold, loss, one.taught)
 
 
