@@ -7,7 +7,7 @@ that nothing here takes a library of numbers. What cards of earlier versions lac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -75,6 +75,8 @@ class Learnt(DataCard):
     """The task's epoch: only later exchanges counted. In Unix time."""
     suspects: int = 0
     """Answers that were not taught, since they are likely wrong."""
+    instructions: tuple[str, ...] | None = None
+    """Those that the requests had, by their names; None where they were not told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,21 @@ def placed_share(records: Iterable[StudentRecord]) -> float:
     of the one that answers most, 0 where there is none."""
     placed = (Card.parse(record.card) for record in records if record.placed)
     return max((card.gate.share for card in placed), default=0.0)
+
+
+def taught_under(
+    records: Iterable[StudentRecord], instructions: Collection[str] | None
+) -> list[StudentRecord]:
+    """The students that learnt under any of these ``instructions``; all, where none are told
+    apart."""
+    if instructions is None:
+        return list(records)
+    return [
+        record
+        for record in records
+        if (known := Card.parse(record.card).data.instructions) is None
+        or not set(known).isdisjoint(instructions)
+    ]
 
 
 @cache

@@ -34,7 +34,8 @@ from distill.students.encoder import SentenceEncoder
 from distill.students.ladder import Ladder
 from policies.agreement import agree
 from policies.promise import breach
-from policies.rules import breaks_limits, needs_teacher
+from policies.rules import NEVER_ASKED, breaks_limits, needs_teacher
+from policies.tasks import read_prompt
 from telemetry import audits
 from telemetry.audits import AuditBlocks, AuditTally
 from telemetry.exchange import Exchange, Route, TaskState
@@ -70,6 +71,11 @@ class Request:
     """Its own fingerprint; None where there is no telling."""
     right_answer: str | None = None
     """What a person has put in the answer's place: it is learnt, and no evidence."""
+
+    @property
+    def instruction(self) -> str:
+        """The name of its instruction, as in ``policies.tasks.Prompt``."""
+        return read_prompt(self.body).instruction
 
     @property
     def teaches(self) -> bool:
@@ -133,8 +139,8 @@ class Play:
         self._state = TaskState(_TASK)
         self._turns: dict[int, Route] = {}
         self._alone = 0
-        """Requests since the last demotion that a student could have been asked about, while there
-        was none."""
+        """Requests since the last demotion that a student could have been asked about, while none
+        was."""
         self._formers: list[Former] = []
         """Students since then. The last is the champion."""
         self.verdict = ""
@@ -209,11 +215,12 @@ class Play:
 
     def _count(self, request: Request, opinion: _Opinion | None, step: Step) -> None:
         """Take the request to those that the champion was asked about, or to those that came when
-        there was none; what no student can be asked about is neither."""
+        it was not asked though a student could be; what none can be asked about is neither."""
         if opinion is None or self._champion is None:
             self._alone += needs_teacher(request.body) is None
             return
         if opinion.prediction is None:
+            self._alone += opinion.rule not in NEVER_ASKED
             return
         asked = self._propensity(step.route)
         sure = opinion.prediction.confidence >= self._champion.threshold
@@ -345,7 +352,7 @@ class Play:
             # As in the trainer: the task waits for its next turn.
             _log.exception("training failed")
             run = Run(Verdict(False, f"training failed: {error}"))
-        self._state = run.advance(self._state, self._answers, self._state.trained_at)
+        self._state = run.advance(self._state, self._answers, float(self._position))
         self.verdict = run.verdict.reason
         if run.verdict.promoted:
             self.promotions += 1
@@ -356,7 +363,8 @@ class Play:
 
 def _rule(champion: Ladder, request: Request) -> str | None:
     """Why the champion is not even asked."""
-    return "length" if champion.is_too_long(request.text) else needs_teacher(request.body)
+    unfamiliar = champion.unfamiliar(request.text, request.instruction)
+    return needs_teacher(request.body) or unfamiliar
 
 
 def _checked(champion: Ladder, request: Request, prediction: Prediction) -> _Opinion:

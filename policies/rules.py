@@ -10,6 +10,9 @@ from policies.formats import fits
 Unanswerable = Literal["tools", "modality", "n", "logit_bias"]
 """Why no student can answer a request, whatever its text is."""
 
+Unfamiliar = Literal["length", "instruction"]
+"""Why a student may not be asked about a request: what of it is like nothing that it was taught."""
+
 NEVER_ASKED = (*get_args(Unanswerable), "length")
 """Why no student is asked about a request, whenever it comes: for what it is."""
 

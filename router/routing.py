@@ -80,14 +80,15 @@ class Routing:
             return Turn(arrival, request, "teacher", "forced", sampled)
         in_force = self.precedence.find(arrival.key_id, task, request.terms.policy)
         # First what no student can answer: such a request is no evidence, whatever else it is.
-        rule = needs_teacher(request.body) or self._rule(student, request)
+        named = target == "student" or isinstance(target, Student)
+        rule = needs_teacher(request.body) or self._rule(student, request, named)
         opinion = None
         if student is not None and rule is None:
             opinion = await self._opinion(student, request)
             rule = _broken_limit(request, opinion) if opinion else "student_error"
             if canary is not None and opinion is None:
                 self.rollouts.failed(canary, arrival.id)
-        if target == "student" or isinstance(target, Student):
+        if named:
             if opinion is None or rule is not None:
                 raise _unable(request, student, rule)
             if opinion.hosted is not None:
@@ -120,16 +121,16 @@ class Routing:
             raise
         return turn
 
-    def _rule(self, student: Student | None, request: ChatRequest) -> str | None:
-        """Why the student is not even asked."""
+    def _rule(self, student: Student | None, request: ChatRequest, named: bool) -> str | None:
+        """Why the student, or one that the caller has ``named``, is not even asked."""
         if self.barred(request.prompt.task):
             return "barred"
         bound = request.terms.bound
         if bound is not None and bound < self._least_bound(student):
             return "bound"
-        if student is not None and student.is_too_long(request.prompt.text):
-            return "length"
-        return None
+        unfamiliar = None if student is None else student.unfamiliar(request.prompt)
+        # Who names a student need not repeat the instruction, which it never reads.
+        return None if named and unfamiliar == "instruction" else unfamiliar
 
     def _least_bound(self, student: Student | None) -> float:
         """The strictest bound that a student's answers keep: its threshold was found for the one

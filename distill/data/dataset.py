@@ -16,6 +16,7 @@ import xxhash
 from config.settings import PrivateData
 from distill.data import duplicates
 from distill.data.flaws import Flaw, flaw
+from distill.data.instructions import in_use
 from distill.data.private import find, mask, mask_strange
 from policies.agreement import agree
 from policies.rules import needs_teacher
@@ -52,6 +53,8 @@ class Example:
     """What the teacher said, where a person has put another answer in its place."""
     repeats: tuple[str, ...] = ()
     """What the teacher said when it was asked again."""
+    instruction: str = ""
+    """The name of the instruction that the request had."""
     request: str | None = None
     """The whole request, and all that the teacher gave, as the exchange keeps them: left out where
     private data are masked, for these have them."""
@@ -78,6 +81,8 @@ class Dataset:
     """Examples with private data, by kind; empty where they were not looked for."""
     masked: bool = False
     """Whether placeholders stand for private data, in texts and answers."""
+    instructions: tuple[str, ...] | None = None
+    """Those that the examples were asked under; None where they are not told apart."""
     even: bool = False
     """Whether examples that are alike have the same weight, whenever the teacher was asked."""
 
@@ -105,6 +110,14 @@ class Dataset:
     def taught(self) -> list[str]:
         """The answers that are to be learnt."""
         return [example.answer for example in self.examples if example.flaw is None]
+
+    @property
+    def told_apart(self) -> list[str] | None:
+        """The instructions of the examples that count in a test; None where they are not told
+        apart."""
+        if self.instructions is None:
+            return None
+        return [example.instruction for example in self.tested]
 
     @property
     def weights(self) -> npt.NDArray[np.float64]:
@@ -138,10 +151,16 @@ class Dataset:
 def build(exchanges: Sequence[Exchange], private: PrivateData = "off") -> Dataset:
     """Make a dataset of exchanges with stored requests and teacher answers.
 
-    Left out are requests that no student is ever asked (``policies.rules.needs_teacher`` says why)
-    and those that cannot be read. ``private`` says what becomes of private data.
+    Left out are requests that no student is ever asked (``policies.rules.needs_teacher`` says why),
+    those under an instruction that is not in use, and those that cannot be read. ``private`` says
+    what becomes of private data.
     """
     read, dropped = _read(exchanges)
+    instructions = in_use([one.instruction for one in read if one.is_asked])
+    if instructions is not None:
+        every = len(read)
+        read = [one for one in read if one.instruction in instructions or not one.is_asked]
+        dropped["instruction"] += every - len(read)
     found = Counter[str]()
     if private != "off":
         for one in read:
@@ -151,7 +170,15 @@ def build(exchanges: Sequence[Exchange], private: PrivateData = "off") -> Datase
     head = common_head([one.text for one in read])
     examples = _examples(read, head, whole=private != "mask")
     version = _version(read, examples)
-    return Dataset(version, head, examples, dict(dropped), dict(found), private == "mask")
+    return Dataset(
+        version,
+        head,
+        examples,
+        dict(+dropped),
+        dict(found),
+        private == "mask",
+        None if instructions is None else tuple(sorted(instructions)),
+    )
 
 
 def common_head(texts: Sequence[str]) -> str:
@@ -168,11 +195,17 @@ class _Read:
     """An exchange, and what was read of it."""
 
     exchange: Exchange
+    instruction: str
     text: str
     answer: str
     flaw: Flaw | None
     repeats: tuple[str, ...]
     withdrawn: str | None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody has asked it: what was imported need not have the task's instruction."""
+        return self.exchange.route != "imported"
 
 
 def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
@@ -190,7 +223,10 @@ def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
         found = None if exchange.right_answer else flaw(body, answer)
         repeats = () if exchange.right_answer else tuple(json.loads(exchange.repeats or "[]"))
         withdrawn = exchange.teacher_answer if exchange.right_answer else None
-        read.append(_Read(exchange, read_prompt(body).text, answer, found, repeats, withdrawn))
+        prompt = read_prompt(body)
+        read.append(
+            _Read(exchange, prompt.instruction, prompt.text, answer, found, repeats, withdrawn)
+        )
     return read, dropped
 
 
@@ -256,6 +292,7 @@ def _examples(read: Sequence[_Read], head: str, *, whole: bool) -> tuple[Example
             one.exchange.score is not None or bool(one.exchange.right_answer),
             one.withdrawn,
             tuple(wording.get(said.strip(), said) for said in one.repeats),
+            one.instruction,
             one.exchange.request if whole else None,
             one.exchange.choices if whole and one.exchange.route == "teacher" else None,
         )

@@ -61,6 +61,7 @@ class Former:
         said = self.ladder.predict(texts)
         for example, text, prediction in zip(unknown, texts, said, strict=True):
             fits = longest is None or len(text) <= longest
+            fits &= self.ladder.knows(example.instruction)
             self.sure[example.id] = fits and prediction.confidence >= self.ladder.threshold
         return True
 

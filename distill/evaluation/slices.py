@@ -1,8 +1,8 @@
 """The parts of a task's evidence that are looked at on their own.
 
-By what is known of a request before anybody answers it: its length, language, topic, age and
-rarity; by the teacher's answer; and by what a student says. The long tail is the strangest tenth
-of the requests, and those whose answers are too rare to be learnt.
+By what is known of a request before anybody answers it: its length, language, topic, age, rarity
+and instruction; by the teacher's answer; and by what a student says. The long tail is the strangest
+tenth of the requests, and those whose answers are too rare to be learnt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from distill.evaluation.language import FREQUENT, language
 from distill.evaluation.strata import LEAST, length_edges
 from distill.evaluation.telling import RARITIES, REST, length_names, lengths, rarities
 
-Kind = Literal["all", "temporal", "length", "language", "topic", "age", "rarity", "answer"]
+Kind = Literal[
+    "all", "temporal", "length", "language", "topic", "age", "rarity", "instruction", "answer"
+]
 """``all`` are all requests; ``answer`` is the teacher's, which is known only afterwards."""
 
 Mask = npt.NDArray[np.bool_]
@@ -52,11 +54,13 @@ def cut(
     answers: Sequence[str],
     labels: Sequence[str],
     surprise: npt.NDArray[np.float64],
+    instructions: Sequence[str] | None,
 ) -> list[Slice]:
     """The slices of n requests, oldest first.
 
     ``texts`` are what varies of them, ``answers`` the teacher's, of which ``labels`` can be learnt,
-    and ``surprise`` says how unlike the others each is, as in ``distill.students.novelty``.
+    and ``surprise`` says how unlike the others each is, as in ``distill.students.novelty``;
+    ``instructions`` as in ``by_instruction``.
     """
     known, edges = set(labels), length_edges(texts)
     ages = [_AGES[len(_AGES) * place // len(texts)] for place in range(len(texts))]
@@ -67,8 +71,15 @@ def cut(
         *_slices("topic", topics(texts)),
         *_slices("age", ages, _AGES),
         *_slices("rarity", rarities(surprise), RARITIES),
+        *by_instruction(instructions),
         *_slices("answer", learnt),
     ]
+
+
+def by_instruction(instructions: Sequence[str] | None) -> list[Slice]:
+    """The slices of n requests by their ``instructions`` [n]; none where these are None, not told
+    apart."""
+    return [] if instructions is None else _slices("instruction", instructions)
 
 
 def _slices(kind: Kind, found: Sequence[str], order: Sequence[str] = ()) -> list[Slice]:

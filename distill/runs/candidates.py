@@ -130,7 +130,8 @@ class Examined:
         data = self.challenge.data
         counts = data.weights > 0
         texts = [example.text for example in data.tested]
-        slices = cut(texts, [example.answer for example in data.tested], labels, surprise[counts])
+        answers = [example.answer for example in data.tested]
+        slices = cut(texts, answers, labels, surprise[counts], data.told_apart)
         nothing = np.zeros((0, 0), dtype=np.int64)
         parts = Parts(slices, labels, nothing, self.rival, strata=self.divided.part(counts))
         return _Trial(self.challenge, parts)

@@ -64,7 +64,25 @@ class Challenge:
         if champion.promise is not None and not champion.promise.covers(Promise.of(policy)):
             return 0.0
         kind = None if champion.floors is None else champion.floors.strata.kind
-        return champion.worth if policy.by_slice in {None, kind} else 0.0
+        return self._known * champion.worth if policy.by_slice in {None, kind} else 0.0
+
+    @property
+    def _known(self) -> float:
+        """The share of the requests that the champion may be asked about by their instructions: it
+        was foretold what it is worth on those alone."""
+        champion, data = self.champion, self.data
+        assert champion is not None, "there is somebody to beat"
+        if champion.instructions is None or not data.evidence:
+            return 1.0
+        known = [champion.knows(example.instruction) for example in data.examples]
+        return float(np.average(known, weights=data.weights))
+
+    @property
+    def tested_before(self) -> int:
+        """How much of the evidence, at most, was there at the task's last test."""
+        since = self.state.trained_at
+        older = sum(example.created <= since for example in self.data.tested)
+        return min(self.state.tested_on, older)
 
     def rival(self, tested: Sequence[Example]) -> Rival | None:
         """What the champion, if there is one, makes of the newest of the ``tested`` examples of the
@@ -72,8 +90,9 @@ class Challenge:
         champion = self.champion
         if champion is None:
             return None
+        asked = [champion.knows(example.instruction) for example in tested]
         fair = np.array([example.created > champion.trained for example in tested])
-        fair &= champion.quick
+        fair &= np.array(asked, dtype=bool) & champion.quick
         compared = np.flatnonzero(fair)[-_COMPARED:]
         answered, wrong = np.zeros((2, len(tested)), dtype=bool)
         texts = [champion.varying(self.data.head + tested[row].text) for row in compared]
@@ -100,4 +119,5 @@ class Challenge:
             max(example.created for example in data.examples),
             floors=None if divided is None else divided.floors(verdict),
             promise=None if divided is None else Promise.of(self.policy),
+            instructions=data.instructions,
         )

@@ -180,7 +180,13 @@ def retrain(challenge: Challenge, evidence: Evidence) -> Run | None:
     trained = hosted.train(evidence.model, tried.data.texts, tried.agreed, tried.data.groups)
     cheap, labels = _cheap(challenge.data)
     parts = Parts(
-        cut(tried.data.texts, tried.data.answers, labels, trained.surprise),
+        cut(
+            tried.data.texts,
+            tried.data.answers,
+            labels,
+            trained.surprise,
+            tried.data.told_apart,
+        ),
         labels,
         np.zeros((0, 0), dtype=np.int64),
         challenge.rival(tried.data.examples),

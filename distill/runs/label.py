@@ -49,7 +49,7 @@ def retrain(
     ``sift``, answers that are likely wrong are not taught where that makes a better student.
     """
     data = challenge.data
-    if 0 < data.evidence < NEW_EVIDENCE * challenge.state.tested_on and not renewed:
+    if 0 < data.evidence < NEW_EVIDENCE * challenge.tested_before and not renewed:
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
     learnt = learnable(data.taught)

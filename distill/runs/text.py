@@ -20,6 +20,7 @@ from distill.answers import learnable, named
 from distill.card import Card, Verdict, placed_share
 from distill.data.dataset import Dataset
 from distill.data.reach import Former
+from distill.evaluation.slices import by_instruction
 from distill.gate import Parts
 from distill.runs.challenge import Challenge
 from distill.runs.division import Division, divide
@@ -201,5 +202,8 @@ class _Test:
         return gate.expected_share(outcomes, challenge.alpha, challenge.delta, self.strata)
 
     def _judge(self, outcomes: Outcomes) -> Verdict:
-        challenge, parts = self.challenge, Parts.plain(outcomes, self.strata)
+        challenge, data = self.challenge, self.challenge.data
+        held = [data.examples[i].instruction for i in np.flatnonzero(self.tested).tolist()]
+        slices = by_instruction(None if data.instructions is None else held)
+        parts = replace(Parts.plain(outcomes, self.strata), slices=slices)
         return gate.judge(outcomes, challenge.to_beat, challenge.alpha, challenge.delta, parts)

@@ -22,6 +22,7 @@ from distill.students.label import LabelRung
 from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
 from policies.promise import Promise
+from policies.rules import Unfamiliar
 
 _MANIFEST = "ladder.json"
 
@@ -55,6 +56,9 @@ class Ladder:
     """Thresholds of slices that keep the promise each on its own; ``threshold`` is the least."""
     promise: Promise | None = None
     """What it was tested for; None where it was not tested, or nobody noted it."""
+    instructions: tuple[str, ...] | None = None
+    """Those that it was taught and tested under, by their names; None where they were not told
+    apart."""
 
     @property
     def worth(self) -> float:
@@ -106,6 +110,17 @@ class Ladder:
             return replace(prediction, confidence=math.nextafter(self.threshold, 0.0))
         return prediction
 
+    def unfamiliar(self, text: str, instruction: str) -> Unfamiliar | None:
+        """What of a request with that ``text``, under the ``instruction`` of that name, is unlike
+        all that it was trained and tested on; None if nothing is."""
+        if not self.knows(instruction):
+            return "instruction"
+        return "length" if self.is_too_long(text) else None
+
+    def knows(self, instruction: str) -> bool:
+        """Whether it was taught and tested under the ``instruction`` of that name."""
+        return self.instructions is None or instruction in self.instructions
+
     def is_too_long(self, text: str) -> bool:
         """Whether ``text`` is longer than all that it was trained and tested on."""
         longest = self.usage.longest
@@ -150,6 +165,7 @@ class Ladder:
             "saves": self.saves,
             "trained": self.trained if math.isfinite(self.trained) else None,
             "promise": self.promise and dataclasses.asdict(self.promise),
+            "instructions": self.instructions,
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
@@ -194,6 +210,7 @@ class Ladder:
             manifest.get("saves"),
             Floors.load(folder),
             None if manifest.get("promise") is None else Promise(**manifest["promise"]),
+            None if manifest.get("instructions") is None else tuple(manifest["instructions"]),
         )
 
 

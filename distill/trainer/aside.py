@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from distill.card import taught_under
 from distill.runs import text
 from distill.trainer.encoder_tuning import EncoderTuning
 from distill.trainer.kinds import Kinds
@@ -51,7 +52,9 @@ class Aside:
     def _due(self, task: str, answers: int) -> Callable[[], None] | None:
         """What is to be made for a task that has so many answers; None where nothing is due."""
         state = self._store.roster.task_state(task)
-        students = self._store.roster.students(task)
+        # What was learnt under an instruction that is asked no more is of no use to its task.
+        in_use = self._retraining.instructions.get(task)
+        students = taught_under(self._store.roster.students(task), in_use)
         if self._kinds.can_write and text.is_due(students, answers):
             # From now on, not only once the thread runs.
             self.writing = task

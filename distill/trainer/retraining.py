@@ -9,7 +9,7 @@ import time
 from functools import partial
 
 from distill import registry
-from distill.card import Card, DataCard, Expected, Learnt
+from distill.card import Card, Expected, Learnt
 from distill.data.card import card as data_card
 from distill.data.dataset import build
 from distill.data.on_record import on_record
@@ -21,7 +21,7 @@ from distill.trainer.kinds import Kind
 from distill.trainer.shelf import Shelf
 from distill.trainer.worth import Worth
 from telemetry import trials
-from telemetry.exchange import PICO, StudentRecord, TaskState
+from telemetry.exchange import PICO, StudentRecord
 from telemetry.jobs import Job
 from telemetry.runs import Outcome
 from telemetry.store import Store
@@ -42,6 +42,8 @@ class Retraining:
         self.hopes: dict[str, float] = {}
         """By task, how often the surest third of what its last label student would have said agreed
         with the teacher."""
+        self.instructions: dict[str, tuple[str, ...] | None] = {}
+        """By task, those in use at its last run; None where they were not told apart."""
 
     def make(self, job: Job, answers: int, kind: Kind) -> None:
         """Do a job whose end is a student of that ``kind``, for a task with so many answers."""
@@ -55,6 +57,7 @@ class Retraining:
         read = on_record(self._store, state, self._settings.dataset.horizon(time.time()))
         progress.step()
         data = build(read.exchanges, self._settings.dataset.private)
+        self.instructions[task] = data.instructions
         about = data_card(data, read.exchanges, self._store.left_out(task, read.since))
         version = kind.version(task, data)
         known = self._store.roster.student(version)
@@ -74,7 +77,13 @@ class Retraining:
         progress.step()
         if run.hope is not None:
             self.hopes[task] = run.hope
-        card = _card(about, run, state, started, attempt.expected)
+        learnt = Learnt(
+            **vars(about),
+            since=state.epoch,
+            suspects=run.suspects,
+            instructions=data.instructions,
+        )
+        card = _card(learnt, run, started, attempt.expected)
         return self._close(attempt, challenge, run, card, started)
 
     def _close(
@@ -112,15 +121,13 @@ def _end_as(made: StudentRecord, attempt: Attempt) -> Outcome:
     return "kept"
 
 
-def _card(
-    data: DataCard, run: Run, state: TaskState, started: float, expected: Worth | None
-) -> Card:
+def _card(data: Learnt, run: Run, started: float, expected: Worth | None) -> Card:
     ladder = run.ladder
     promise = None if ladder is None else ladder.promise
     usage = None if ladder is None else dataclasses.asdict(ladder.usage)
     hoped = None if expected is None else Expected(expected.saving / PICO, expected.cost / PICO)
     return Card(
-        data=Learnt(**vars(data), since=state.epoch, suspects=run.suspects),
+        data=data,
         labels=run.labels,
         rungs=run.rungs,
         gate=run.verdict,

@@ -116,8 +116,8 @@ class Rollouts:
         coming = self._students.coming(turn.task)
         if coming is None or coming.record.stage != "shadow" or turn.route == "model":
             return
-        text = turn.request.prompt.text
-        if needs_teacher(turn.request.body) or coming.student.is_too_long(text):
+        request = turn.request
+        if needs_teacher(request.body) or coming.student.unfamiliar(request.prompt):
             return
         # The teacher sees more of what is hard, but chance alone decides what is sampled.
         self._asking.begin(self._ask(coming, turn, said if turn.sampled else None))

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.students.base import TEXT, Prediction, Rung
+from policies.rules import Unfamiliar
+from policies.tasks import Prompt
 from router.polling import Background, keep_fresh
 from telemetry.exchange import Stage, StudentRecord
 from telemetry.prices import Usage
@@ -152,6 +154,10 @@ class Student:
     def is_too_long(self, text: str) -> bool:
         """Whether ``text`` is longer than all that the student was trained and tested on."""
         return self._ladder.is_too_long(text)
+
+    def unfamiliar(self, prompt: Prompt) -> Unfamiliar | None:
+        """What of a request is unlike all that the student was trained and tested on, if any."""
+        return self._ladder.unfamiliar(prompt.text, prompt.instruction)
 
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""

@@ -39,6 +39,7 @@ _REASONS = {
     "pinned": "the conversation stays where it began",
     "barred": "rule: students may not answer this task",
     "length": "rule: the request is longer than those that the student learnt from",
+    "instruction": "rule: the student has not learnt what this instruction asks for",
 }
 
 _FIELDS = {

@@ -14,9 +14,9 @@ from tests.distill.synthetic import stream
 LABELS = ("billing", "outage", "account")
 
 
-def slices(texts, answers, surprise=None):
+def slices(texts, answers, surprise=None, instructions=None):
     surprise = np.ones(len(texts)) if surprise is None else np.asarray(surprise)
-    found = cut(texts, answers, LABELS, surprise)
+    found = cut(texts, answers, LABELS, surprise, instructions)
     return {(each.kind, each.name): each.rows for each in found}
 
 
@@ -43,7 +43,8 @@ def test_languages(text, told):
 def test_each_kind_takes_every_request_once(texts, rng):
     answers = [rng.choice([*LABELS, "rare"]) for _ in texts]
     surprise = [rng.expovariate(1) for _ in texts]
-    found = cut(texts, answers, LABELS, np.array(surprise))
+    told = [rng.choice("ab") for _ in texts]
+    found = cut(texts, answers, LABELS, np.array(surprise), told)
     for kind in {each.kind for each in found}:
         parts = [each.rows for each in found if each.kind == kind]
         assert len(parts) > 1
@@ -67,7 +68,7 @@ def test_what_makes_a_slice():
 def test_all_others_are_one_slice():
     """Answers that cannot be learnt, and those that are rare."""
     answers = ["rare"] * 25 + ["account"] * 5 + ["billing"] * 50
-    names = [each.name for each in cut(["hello"] * 80, answers, LABELS, np.ones(80))]
+    names = [each.name for each in cut(["hello"] * 80, answers, LABELS, np.ones(80), None)]
     assert names.count("(others)") == 1
     assert slices(["hello"] * 80, answers)["answer", "(others)"].sum() == 30
 

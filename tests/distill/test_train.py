@@ -36,7 +36,8 @@ LOOP = LoopSettings(encoder=None, rollout=AT_ONCE)
 
 def run(rows, champion=None, attempts=0, tested_on=0, **rest):
     data = build(rows)
-    state = TaskState("support", attempts=attempts, tested_on=tested_on)
+    tested_at = rows[-1].created if tested_on else 0.0
+    state = TaskState("support", 0, attempts, tested_on, tested_on, tested_at)
     return retrain(Challenge(f"v{len(rows)}", data, state, POLICY, champion), **rest)
 
 

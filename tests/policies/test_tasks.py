@@ -1,6 +1,10 @@
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies import tasks
 from policies.tasks import read_prompt
 
 RULES = (
@@ -87,3 +91,48 @@ def test_content_parts_are_read_as_text():
     parts = [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "x"}}]
     body = {"messages": [{"role": "user", "content": parts}]}
     assert read_prompt(body).text == "one"
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        "Monday, November 30, 2026",
+        "Tuesday, December 1, 2026",
+        "1 December 2026",
+        "the 2nd of Dec. 2026",
+        "Sept 3rd, 2026",
+        "12/01/2026",
+        "1.12.2026",
+        "2026/12/01",
+    ],
+)
+def test_a_date_does_not_split_a_task_whatever_way_it_is_written(day):
+    def masked(day):
+        return re.sub("#(, #)?", "#", tasks._masked(f"Today is {day.removeprefix('the ')}."))
+
+    assert masked(day) == masked("2026-11-30")
+
+
+def test_what_only_looks_like_a_date_stays():
+    for text in ("You may answer 2026 times.", "v1.2.3", "3/4 of 12", "march on, 2 of 5"):
+        assert tasks._masked(text) == text
+
+
+def test_a_named_task_has_its_instructions_too():
+    def name(*messages):
+        return read_prompt(chat(*messages, metadata={"task": "triage"})).instruction
+
+    one = name(("system", "Label it. Today is 2026-11-24."), ("user", "a"))
+    assert one.startswith("label-it-today-is-")
+    assert one == name(("developer", "Label it. Today is 2026-11-25."), ("user", "b"))
+    assert one != name(("system", "Label it well. Today is 2026-11-24."), ("user", "a"))
+    assert name(("user", "a")) == name(("user", "b")) == name(("system", "a"))
+
+
+def test_the_longest_instructions_are_not_remembered():
+    tasks._remembered.cache_clear()
+    task(("system", "Label it. " * 10_000), ("user", "x"))
+    assert tasks._remembered.cache_info().currsize == 0
+    for _ in range(2):
+        task(("system", "Label it."), ("user", "x"))
+    assert tasks._remembered.cache_info()[:2] == (1, 1)

@@ -59,12 +59,24 @@ def promote(
     floors: Floors | None = None,
     rungs: tuple[Rung, ...] = (),
     promise: Promise | None = None,
+    instructions: tuple[str, ...] | None = None,
 ) -> None:
     """Put a student of ``teacher`` into service, or on its way there, as the learning loop does."""
     answers = {teacher(sentence) for sentence in SENTENCES}
     usage = UsageModel(PROMPT_TOKENS, 0.0, dict.fromkeys(answers, COMPLETION_TOKENS), 0.0, longest)
     rungs = rungs or (_rung(teacher),)
-    ladder = Ladder(version, task, threshold, 0.9, "", rungs, usage, floors=floors, promise=promise)
+    ladder = Ladder(
+        version,
+        task,
+        threshold,
+        0.9,
+        "",
+        rungs,
+        usage,
+        floors=floors,
+        promise=promise,
+        instructions=instructions,
+    )
     path = f"students/{version}"
     ladder.save(data / path)
     card = card or Card(gate=Verdict(threshold=threshold, reason="passed its test"))

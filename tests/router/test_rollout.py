@@ -165,6 +165,28 @@ def test_one_in_the_shadow_answers_nobody(server: Server, store: Store) -> None:
     ask_until(server, "dark", "dark-1")
 
 
+def test_one_in_the_shadow_is_not_asked_what_it_was_not_taught(
+    server: Server, store: Store
+) -> None:
+    promote(
+        store, server.data, "novice-1", task="novice", stage="shadow", instructions=("another",)
+    )
+    promote(store, server.data, "adept-1", task="adept", stage="shadow")
+
+    def compared(version: str) -> int:
+        return trials.tally(store.engine, version, "shadow", 60.0).compared
+
+    def went_on() -> bool:
+        ask(server, "novice")
+        ask(server, "adept")
+        return student(store, "adept-1").stage != "shadow"
+
+    assert eventually(went_on)
+    assert compared("adept-1") >= 3
+    assert compared("novice-1") == 0
+    assert student(store, "novice-1").stage == "shadow"
+
+
 def test_one_that_would_contradict_the_teacher_never_answers(server: Server, store: Store) -> None:
     promote(store, server.data, "grim-1", task="grim", teacher=opposite, stage="shadow")
     routes = set()

@@ -22,6 +22,7 @@ from distill.students.extraction.answers import find
 from distill.students.extraction.training import train
 from policies.promise import Promise
 from policies.rules import NEVER_ASKED
+from policies.tasks import read_prompt
 from router.demo.ledger import audits_due
 from router.whatif.explained import Explained
 from telemetry.audits import AuditTally
@@ -34,6 +35,7 @@ from tests.router.students import SENTENCES, TASK, as_json, opposite, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream, label
 
 SURE = "the cat sleeps under the bed"
+TAUGHT = "Name the animal. Today is 2026-11-30."
 
 
 def request(text: str = SURE, **more: Any) -> dict[str, Any]:
@@ -50,6 +52,18 @@ def stored(server: Server, answer: Any) -> Exchange:
     return server.exchange_soon(answer.headers["x-request-id"])
 
 
+def instructed(instruction: str, **more: Any) -> dict[str, Any]:
+    messages = [
+        {"role": "system", "content": instruction},
+        {"role": "user", "content": SURE},
+    ]
+    return {"messages": messages, "metadata": {"task": "taught"}, **more}
+
+
+def named_by(instruction: str) -> str:
+    return read_prompt(instructed(instruction)).instruction
+
+
 @pytest.fixture(scope="module")
 def running(
     shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
@@ -61,6 +75,7 @@ def running(
     promote(store, data, "objects-1", task="objects", teacher=as_json)
     promote(store, data, "lax-1", task="lax", promise=Promise(0.1, 0.05))
     promote(store, data, "strict-1", task="strict", promise=Promise(0.01, 0.05))
+    promote(store, data, "taught-1", task="taught", instructions=(named_by(TAUGHT),))
     promote(store, data, "pets-1", task="pets")
     promote(store, data, "pets-2", task="pets", teacher=opposite, stage="canary")
     store.close()
@@ -120,6 +135,34 @@ def test_a_student_is_asked_by_its_version(server: Server, version: str, said: s
     assert stored(server, answer).student == version
     assert version in [model.id for model in client.models.list()]
     assert client.models.retrieve(version).id == version
+
+
+def test_a_student_is_not_asked_what_it_was_not_taught(
+    server: Server, upstream: StubUpstream
+) -> None:
+    def headers(instruction: str, **more: Any) -> Any:
+        return ask(server, **instructed(instruction, **more)).headers
+
+    assert headers(TAUGHT)["x-protege-route"] == "student"
+    assert headers("Name the animal. Today is 2026-12-01.")["x-protege-route"] == "student"
+    answer = ask(server, **instructed("Name the place."))
+    assert answer.headers["x-protege-route"] == "teacher"
+    assert answer.headers["x-protege-reason"] == "instruction"
+    assert stored(server, answer).student is None
+    without = ask(server, metadata={"task": "taught"})
+    assert without.headers["x-protege-reason"] == "instruction"
+    # What it would say is no answer to what is asked, also where nobody else gives one.
+    upstream.status = 500
+    with pytest.raises(openai.InternalServerError):
+        headers("Name the place.")
+    assert headers(TAUGHT)["x-protege-route"] == "student"
+
+
+@pytest.mark.parametrize("model", ["student", "taught-1"])
+def test_who_names_a_student_need_not_repeat_its_instruction(server: Server, model: str) -> None:
+    answer = ask(server, model=model, metadata={"task": "taught"})
+    assert answer.headers["x-protege-reason"] == "forced"
+    assert answer.parse().choices[0].message.content == "cat"
 
 
 def test_a_student_is_not_asked_about_another_task(server: Server) -> None:

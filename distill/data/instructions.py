@@ -1,0 +1,32 @@
+"""Which instructions of a task its students are taught and tested under.
+
+Students never read a request's instruction, so what they have learnt holds under those alone that
+the teacher had when it answered. Where a task has few of them, those in use are told apart: what
+was answered under one that is asked no more teaches what nobody wants, and a new one has to be seen
+for a while. Where an application writes each request's own, none of this can be told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+_MOST = 8
+"""Instructions that may be told apart,"""
+_COVERED = 0.95
+"""where those that are asked most often make up this share of the requests."""
+_NEWEST = 200
+"""Requests among which an instruction in use is found."""
+_ENOUGH = 50
+"""Requests after which one is known: with fewer, that it asks for something else might be missed
+by the test."""
+
+
+def in_use(asked: Sequence[str]) -> frozenset[str] | None:
+    """The instructions, of those that n requests were ``asked`` [n] under, oldest first, that are
+    in use and known; None where they cannot be told apart."""
+    counts = Counter(asked)
+    covered = sum(times for _, times in counts.most_common(_MOST))
+    if covered < _COVERED * len(asked) or not asked:
+        return None
+    return frozenset(each for each in set(asked[-_NEWEST:]) if counts[each] >= _ENOUGH)
