@@ -92,7 +92,7 @@ def test_the_names_in_its_json_are_what_others_read() -> None:
         "expected",
     ]
     assert told["data"]["from"] == "2026-01-01T00:00:00+00:00"
-    assert list(told["data"])[-2:] == ["since", "suspects"]
+    assert list(told["data"])[-3:] == ["since", "suspects", "instructions"]
     assert told["gate"]["barred"] == ["odd"]
     assert "größer" in FULL.text
 

@@ -46,10 +46,10 @@ def named(instruction: str) -> str:
 
 
 def asked(
-    pairs: Sequence[tuple[str, str]], instruction: str, start: int = 0, **rest: object
+    pairs: Sequence[tuple[str, str]], instruction: str, start: int = 0
 ) -> list[Exchange]:
     return [
-        exchange(start + i, text, answer, request=json.dumps(body(text, instruction)), **rest)
+        exchange(start + i, text, answer, request=json.dumps(body(text, instruction)))
         for i, (text, answer) in enumerate(pairs)
     ]
 
@@ -84,6 +84,9 @@ def test_an_instruction_is_in_use_while_it_is_asked() -> None:
     assert in_use(["a"] * 1000 + ["b"] * 50) == {"a", "b"}
     assert in_use(["a"] * 1000 + ["b"] * 200) == {"b"}
     assert in_use(list("abcdefgh") * 50) == set("abcdefgh")
+    # The one that there is need not have been asked for long.
+    assert in_use(["a"] * 3) == {"a"}
+    assert in_use(["a"] * 40 + ["b"] * 39) == {"a"}
 
 
 def test_instructions_that_vary_are_not_told_apart() -> None:
