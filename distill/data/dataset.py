@@ -18,6 +18,7 @@ from distill.data import duplicates
 from distill.data.flaws import Flaw, flaw
 from distill.data.instructions import in_use
 from distill.data.private import find, mask, mask_strange
+from distill.data.teachers import Teachers
 from policies.agreement import agree
 from policies.rules import needs_teacher
 from policies.tasks import read_prompt
@@ -152,8 +153,9 @@ def build(exchanges: Sequence[Exchange], private: PrivateData = "off") -> Datase
     """Make a dataset of exchanges with stored requests and teacher answers.
 
     Left out are requests that no student is ever asked (``policies.rules.needs_teacher`` says why),
-    those under an instruction that is not in use, and those that cannot be read. ``private`` says
-    what becomes of private data.
+    those under an instruction that is not in use, those that a former teacher answered (but for
+    what people have put right) and those that cannot be read. ``private`` says what becomes of
+    private data.
     """
     read, dropped = _read(exchanges)
     instructions = in_use([one.instruction for one in read if one.is_asked])
@@ -201,6 +203,7 @@ class _Read:
     flaw: Flaw | None
     repeats: tuple[str, ...]
     withdrawn: str | None
+    weight: float
 
     @property
     def is_asked(self) -> bool:
@@ -212,7 +215,12 @@ def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
     """What can be read, and why the rest cannot or need not be."""
     read: list[_Read] = []
     dropped = Counter[str]()
+    teachers = Teachers.of(exchanges)
     for exchange in exchanges:
+        todays = exchange.route == "imported" or teachers.gave(exchange)
+        if not (todays or exchange.right_answer):
+            dropped["teacher"] += 1
+            continue
         body = _body(exchange.request)
         reason = "unreadable" if body is None else needs_teacher(body)
         if body is None or reason is not None:
@@ -225,7 +233,16 @@ def _read(exchanges: Sequence[Exchange]) -> tuple[list[_Read], Counter[str]]:
         withdrawn = exchange.teacher_answer if exchange.right_answer else None
         prompt = read_prompt(body)
         read.append(
-            _Read(exchange, prompt.instruction, prompt.text, answer, found, repeats, withdrawn)
+            _Read(
+                exchange,
+                prompt.instruction,
+                prompt.text,
+                answer,
+                found,
+                repeats,
+                withdrawn,
+                _weight(exchange) if todays else 0.0,
+            )
         )
     return read, dropped
 
@@ -282,7 +299,7 @@ def _examples(read: Sequence[_Read], head: str, *, whole: bool) -> tuple[Example
             wording[one.answer.strip()],
             one.exchange.prompt_tokens,
             one.exchange.completion_tokens,
-            _weight(one.exchange),
+            one.weight,
             group,
             one.flaw,
             one.exchange.created,

@@ -45,9 +45,7 @@ def named(instruction: str) -> str:
     return read_prompt(body("", instruction)).instruction
 
 
-def asked(
-    pairs: Sequence[tuple[str, str]], instruction: str, start: int = 0
-) -> list[Exchange]:
+def asked(pairs: Sequence[tuple[str, str]], instruction: str, start: int = 0) -> list[Exchange]:
     return [
         exchange(start + i, text, answer, request=json.dumps(body(text, instruction)))
         for i, (text, answer) in enumerate(pairs)
