@@ -52,8 +52,8 @@ _MATTERS: dict[str, Callable[[Any], bool]] = {
 
 _USUAL_TIERS = ("auto", "default")
 
-_WITH_CUSTOM_TOOLS = ("openai", "azure")
-"""Providers whose models take tools that are no functions."""
+_OPENAIS = ("openai", "azure")
+"""Providers whose models take tools that are no functions, and a choice among some of several."""
 
 _READ = {
     "anthropic": ("text", "image_url", "file", "document"),
@@ -87,8 +87,9 @@ class Parameters:
         # litellm does not tell where the other choices of a stream end.
         if arguments.get("stream") and arguments.get("n", 1) > 1:
             raise self._unable("'n' in a stream", "n")
-        if self.provider not in _WITH_CUSTOM_TOOLS:
+        if self.provider not in _OPENAIS:
             self._check_tools(arguments.get("tools") or ())
+            arguments = _without_others(arguments)
         if self.provider in _READ:
             self._check_parts(arguments.get("messages") or (), _READ[self.provider])
         if self.provider == "anthropic" and _is_free_json(arguments):
@@ -119,6 +120,36 @@ class Parameters:
 def _is_usual(name: str, value: Any) -> bool:
     """Whether a value says no more than leaving it out. litellm makes priority of tier auto."""
     return name == "service_tier" and value in _USUAL_TIERS
+
+
+def _without_others(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with those tools alone that ``tool_choice`` allows. Raises
+    UpstreamRefusedError where it allows none of them."""
+    choice = arguments.get("tool_choice")
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return arguments
+    mode, names = _allowed(choice.get("allowed_tools"))
+    tools = [tool for tool in arguments.get("tools") or () if _name(tool) in names]
+    if not tools:
+        message = "'tool_choice' allows none of the tools."
+        raise _refused(message, "tool_choice", "invalid_value")
+    return {**arguments, "tools": tools, "tool_choice": mode}
+
+
+def _allowed(said: Any) -> tuple[str, list[str]]:
+    """How one of some tools is to be chosen, and their names. Raises UpstreamRefusedError."""
+    match said:
+        case {"mode": "auto" | "required" as mode, "tools": [*tools]}:
+            return mode, [name for tool in tools if (name := _name(tool)) is not None]
+    message = "'allowed_tools' must have a mode, 'auto' or 'required', and an array of tools."
+    raise _refused(message, "tool_choice.allowed_tools", "invalid_value")
+
+
+def _name(tool: Any) -> str | None:
+    match tool:
+        case {"function": {"name": str(name)}}:
+            return name
+    return None
 
 
 def _is_free_json(arguments: dict[str, Any]) -> bool:

@@ -361,6 +361,17 @@ def test_a_caller_who_leaves_is_followed(providers: Providers, stub: AnthropicSt
     assert stub.left.wait(10)
 
 
+def test_claude_is_given_the_tools_that_may_be_chosen(
+    providers: Providers, stub: AnthropicStub
+) -> None:
+    hear = {"type": "function", "function": {**LOOK["function"], "name": "hear"}}
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "look"}}]}
+    chosen = {"type": "allowed_tools", "allowed_tools": allowed}
+    ask(providers, messages=HI, tools=[hear, LOOK], tool_choice=chosen)
+    assert [tool["name"] for tool in stub.last.body["tools"]] == ["look"]
+    assert stub.last.body["tool_choice"] == {"type": "any"}
+
+
 SOUND: Any = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
 
 

@@ -44,6 +44,34 @@ def test_what_steers_litellm_is_unknown(name: str) -> None:
     assert (error["param"], error["code"]) == (name, "unknown_parameter")
 
 
+def function(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def choice(*names: str, mode: str = "auto") -> dict[str, Any]:
+    allowed = {"mode": mode, "tools": [function(name) for name in names]}
+    return {"type": "allowed_tools", "allowed_tools": allowed}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_tools_that_may_not_be_chosen_are_left_out(mode: str) -> None:
+    every = Parameters("any", "anthropic", frozenset({"tools", "tool_choice"}))
+    tools = [function(name) for name in ("look", "hear", "smell")]
+    chosen = choice("smell", "look", mode=mode)
+    asked = every.translatable({"tools": tools, "tool_choice": chosen})
+    assert asked == {"tools": [tools[0], tools[2]], "tool_choice": mode}
+    error = refusal(every, tools=tools, tool_choice=choice("taste"))
+    assert (error["param"], error["code"]) == ("tool_choice", "invalid_value")
+    for broken in ({}, {"mode": "auto"}, {"mode": "any", "tools": []}, [1]):
+        wrong = {"type": "allowed_tools", "allowed_tools": broken}
+        error = refusal(every, tools=tools, tool_choice=wrong)
+        assert error["param"] == "tool_choice.allowed_tools"
+    # OpenAI's models make the choice themselves.
+    openais = Parameters("any", "openai", every.supported)
+    body = {"tools": tools, "tool_choice": chosen}
+    assert openais.translatable(body) == body
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
