@@ -373,7 +373,7 @@ def test_a_student_is_tested_once_more_where_its_encoder_is_new(asked, base, tmp
     own = tune(base, tmp_path / "encoder", pairs)
     assert own is not None
     encoder = SentenceEncoder.open(own.name, tmp_path / "encoder", remember=True)
-    state = TaskState("support", attempts=1, tested_on=600)
+    state = TaskState("support", attempts=1, tested_on=600, trained_at=1600.0)
     challenge = Challenge("v", build(rows_of(pairs)), state, PolicySettings(alpha=0.1))
 
     def run(renewed):
