@@ -18,8 +18,8 @@ _COVERED = 0.95
 _NEWEST = 200
 """Requests among which an instruction in use is found."""
 _ENOUGH = 50
-"""Requests after which one is known, where another has been asked more often: with fewer, the test
-might miss that it asks for something else."""
+"""Requests after which a new one is known: with fewer, the test might miss that it asks for
+something else."""
 
 
 def in_use(asked: Sequence[str]) -> frozenset[str] | None:
@@ -29,6 +29,7 @@ def in_use(asked: Sequence[str]) -> frozenset[str] | None:
     covered = sum(times for _, times in counts.most_common(_MOST))
     if covered < _COVERED * len(asked) or not asked:
         return None
-    recent = set(asked[-_NEWEST:])
-    enough = min(_ENOUGH, max(counts[each] for each in recent))
-    return frozenset(each for each in recent if counts[each] >= enough)
+    settled = set(asked[: (len(asked) + 1) // 2])
+    return frozenset(
+        each for each in set(asked[-_NEWEST:]) if each in settled or counts[each] >= _ENOUGH
+    )
