@@ -73,11 +73,6 @@ class Request:
     """What a person has put in the answer's place: it is learnt, and no evidence."""
 
     @property
-    def instruction(self) -> str:
-        """The name of its instruction, as in ``policies.tasks.Prompt``."""
-        return read_prompt(self.body).instruction
-
-    @property
     def teaches(self) -> bool:
         """Whether there is an answer to learn from."""
         return self.answer is not None or self.right_answer is not None
@@ -363,8 +358,7 @@ class Play:
 
 def _rule(champion: Ladder, request: Request) -> str | None:
     """Why the champion is not even asked."""
-    unfamiliar = champion.unfamiliar(request.text, request.instruction)
-    return needs_teacher(request.body) or unfamiliar
+    return needs_teacher(request.body) or champion.unfamiliar(read_prompt(request.body))
 
 
 def _checked(champion: Ladder, request: Request, prediction: Prediction) -> _Opinion:

@@ -23,6 +23,7 @@ from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
 from policies.promise import Promise
 from policies.rules import Unfamiliar
+from policies.tasks import Prompt
 
 _MANIFEST = "ladder.json"
 
@@ -110,12 +111,12 @@ class Ladder:
             return replace(prediction, confidence=math.nextafter(self.threshold, 0.0))
         return prediction
 
-    def unfamiliar(self, text: str, instruction: str) -> Unfamiliar | None:
-        """What of a request with that ``text``, under the ``instruction`` of that name, is unlike
-        all that it was trained and tested on; None if nothing is."""
-        if not self.knows(instruction):
+    def unfamiliar(self, prompt: Prompt) -> Unfamiliar | None:
+        """What of a request is unlike all that it was trained and tested on; None if nothing is."""
+        # To tell an instruction takes time where each request has its own.
+        if self.instructions is not None and not self.knows(prompt.instruction):
             return "instruction"
-        return "length" if self.is_too_long(text) else None
+        return "length" if self.is_too_long(prompt.text) else None
 
     def knows(self, instruction: str) -> bool:
         """Whether it was taught and tested under the ``instruction`` of that name."""

@@ -157,7 +157,7 @@ class Student:
 
     def unfamiliar(self, prompt: Prompt) -> Unfamiliar | None:
         """What of a request is unlike all that the student was trained and tested on, if any."""
-        return self._ladder.unfamiliar(prompt.text, prompt.instruction)
+        return self._ladder.unfamiliar(prompt)
 
     def usage(self, text: str, answer: str) -> Usage:
         """The tokens that the teacher would count."""

@@ -24,7 +24,7 @@ from distill.runs.run import Run
 from distill.students.ladder import Ladder
 from distill.trainer.handover import TrainerSettings
 from distill.trainer.loop import Trainer
-from policies.tasks import read_prompt
+from policies.tasks import Prompt, read_prompt
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.prices import Usage
 from telemetry.store import Store
@@ -41,8 +41,12 @@ def body(text: str, instruction: str) -> dict[str, object]:
     return {"messages": messages, "metadata": {"task": "support"}}
 
 
+def prompt(text: str, instruction: str) -> Prompt:
+    return read_prompt(body(text, instruction))
+
+
 def named(instruction: str) -> str:
-    return read_prompt(body("", instruction)).instruction
+    return prompt("", instruction).instruction
 
 
 def asked(pairs: Sequence[tuple[str, str]], instruction: str, start: int = 0) -> list[Exchange]:
@@ -125,9 +129,9 @@ def test_a_student_keeps_the_instructions_that_it_was_taught(tmp_path: Path) -> 
     ladder.save(tmp_path)
     again = Ladder.load(tmp_path)
     for each in (ladder, again):
-        assert each.unfamiliar("my invoice", named(PLAIN)) is None
-        assert each.unfamiliar("my invoice", named(OTHER)) == "instruction"
-        assert each.unfamiliar("my invoice " * 90, named(PLAIN)) == "length"
+        assert each.unfamiliar(prompt("my invoice", PLAIN)) is None
+        assert each.unfamiliar(prompt("my invoice", OTHER)) == "instruction"
+        assert each.unfamiliar(prompt("my invoice " * 90, PLAIN)) == "length"
 
 
 def test_a_student_of_instructions_that_vary_is_asked_under_any() -> None:
@@ -136,7 +140,7 @@ def test_a_student_of_instructions_that_vary_is_asked_under_any() -> None:
         for i, pair in enumerate(stream(400))
         for row in asked([pair], f"Label for customer {'abcdefghij'[i % 10]}{i}.", start=i)
     ]
-    assert student(rows).unfamiliar("my invoice", named(OTHER)) is None
+    assert student(rows).unfamiliar(prompt("my invoice", OTHER)) is None
 
 
 def test_whoever_knows_nothing_of_what_is_asked_is_easily_beaten() -> None:
