@@ -13,6 +13,7 @@ from distill.card import Verdict
 from distill.data.dataset import Dataset, Example
 from distill.gate import Rival
 from distill.runs.division import Division
+from distill.runs.prospects import NEW_EVIDENCE
 from distill.students import usage
 from distill.students.base import Rung
 from distill.students.ladder import Ladder
@@ -78,11 +79,19 @@ class Challenge:
         return float(np.average(known, weights=data.weights))
 
     @property
-    def tested_before(self) -> int:
-        """How much of the evidence, at most, was there at the task's last test."""
-        since = self.state.trained_at
-        older = sum(example.created <= since for example in self.data.tested)
-        return min(self.state.tested_on, older)
+    def has_news(self) -> bool:
+        """Whether there is enough more evidence than at the task's last test for another: all in
+        all, or under instructions that the champion does not know."""
+        tested, champion = self.data.tested, self.champion
+        if self._has_grown(tested):
+            return True
+        new = [one for one in tested if champion and not champion.knows(one.instruction)]
+        return bool(new) and self._has_grown(new)
+
+    def _has_grown(self, evidence: Sequence[Example]) -> bool:
+        state = self.state
+        before = sum(example.created <= state.trained_at for example in evidence)
+        return len(evidence) >= NEW_EVIDENCE * min(state.tested_on, before)
 
     def rival(self, tested: Sequence[Example]) -> Rival | None:
         """What the champion, if there is one, makes of the newest of the ``tested`` examples of the

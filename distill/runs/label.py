@@ -16,7 +16,7 @@ from distill.evaluation.temporal import newest
 from distill.runs import prospects
 from distill.runs.candidates import Candidate, Examined, StudentRung, outcomes_of
 from distill.runs.challenge import Challenge
-from distill.runs.prospects import MOST, NEW_EVIDENCE
+from distill.runs.prospects import MOST
 from distill.runs.run import Run
 from distill.students import label
 from distill.students.base import EXTRACTION
@@ -49,7 +49,7 @@ def retrain(
     ``sift``, answers that are likely wrong are not taught where that makes a better student.
     """
     data = challenge.data
-    if 0 < data.evidence < NEW_EVIDENCE * challenge.tested_before and not renewed:
+    if data.evidence and not (challenge.has_news or renewed):
         reason = "too little evidence since the last test"
         return Run(Verdict(False, reason, evidence=data.evidence))
     learnt = learnable(data.taught)

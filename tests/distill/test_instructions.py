@@ -158,6 +158,29 @@ def test_whoever_knows_nothing_of_what_is_asked_is_easily_beaten() -> None:
     assert trained(asked(pairs[:600], PLAIN) + after, champion, **later).verdict.delta is None
 
 
+def test_an_instruction_that_asks_for_the_same_is_learnt_from_a_few_answers() -> None:
+    """Of a task that has many."""
+    pairs = stream(1100)
+    before = asked(pairs[:1000], PLAIN)
+    champion = student(before)
+    state = {"trained_on": 1000, "tested_on": 1000, "trained_at": 1999.0}
+
+    def run(count: int, **more: float) -> Run:
+        return trained(
+            before + asked(pairs[1000 : 1000 + count], POLITE, start=1000),
+            champion,
+            **state | more,
+        )
+
+    soon = run(60)
+    assert soon.verdict.promoted
+    assert soon.ladder is not None
+    assert set(soon.ladder.instructions or ()) == {named(PLAIN), named(POLITE)}
+    # What the last test saw is not new.
+    assert run(65, trained_at=2060.0).verdict.delta is None
+    assert run(80, trained_at=2060.0).verdict.delta is not None
+
+
 def test_a_champion_is_measured_by_what_it_may_be_asked_about() -> None:
     pairs = stream(800)
     champion = student(asked(pairs[:400], PLAIN))
