@@ -17,6 +17,8 @@ _COVERED = 0.95
 """where those that are asked most often make up this share of the requests."""
 _NEWEST = 200
 """Requests among which an instruction in use is found."""
+_BEGINNING = 100
+"""The first requests of a task, or the older half, have no new ones."""
 _ENOUGH = 50
 """Requests after which a new one is known: with fewer, the test might miss that it asks for
 something else."""
@@ -29,7 +31,7 @@ def in_use(asked: Sequence[str]) -> frozenset[str] | None:
     covered = sum(times for _, times in counts.most_common(_MOST))
     if covered < _COVERED * len(asked) or not asked:
         return None
-    settled = set(asked[: (len(asked) + 1) // 2])
+    settled = set(asked[: max(len(asked) // 2, _BEGINNING)])
     return frozenset(
         each for each in set(asked[-_NEWEST:]) if each in settled or counts[each] >= _ENOUGH
     )

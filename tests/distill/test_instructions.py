@@ -88,7 +88,8 @@ def test_an_instruction_is_in_use_while_it_is_asked() -> None:
     # What has been there from the beginning is not new.
     assert in_use(list("abcdefgh") * 20) == set("abcdefgh")
     assert in_use(["a"]) == {"a"}
-    assert in_use(["a"] * 40 + ["b"] * 39) == {"a"}
+    assert in_use(["a"] * 60 + ["b"] * 2) == {"a", "b"}
+    assert in_use(["a"] * 100 + ["b"] * 49) == {"a"}
 
 
 def test_instructions_that_vary_are_not_told_apart() -> None:
