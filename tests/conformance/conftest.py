@@ -27,7 +27,7 @@ from tests.conformance.clients import (
 from tests.conformance.samples import JSON_TASK, STUDENT
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, run_cli
-from tests.router.students import as_json, promote
+from tests.router.taught import as_json, promote
 from tests.router.upstream import StubUpstream
 
 OPENAI_CLIENTS = ("openai", "openai-async", "openai-node", "protege", "protege-async")

@@ -36,5 +36,5 @@ CALLING: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": C
 """An upstream's message that calls the tool twice at once."""
 
 STUDENT = "animals-1"
-"""The student that serves the task of `tests.router.students`."""
+"""The student that serves the task of `tests.router.taught`."""
 JSON_TASK = "animals in JSON"

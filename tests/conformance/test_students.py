@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from tests.conformance.clients import Client
 from tests.conformance.samples import JSON_TASK, STUDENT
 from tests.router.server import eventually
-from tests.router.students import TASK
+from tests.router.taught import TASK
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 TEXT = "the cat sleeps under the bed"

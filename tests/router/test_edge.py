@@ -21,7 +21,7 @@ from router.commands.student import student_app
 from telemetry.store import Store
 from tests.distill.test_extraction_lists import plain
 from tests.router.server import run_cli
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 
 VERSION = "animals-1"
 STRANGE = "Où est la bibliothèque, s'il vous plaît ?"

@@ -13,10 +13,10 @@ import pytest
 
 from telemetry.keys import PREFIX, Keys, new_secret
 from telemetry.store import Store
+from tests.router.api.test_files import jsonl, line
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES
-from tests.router.test_files import jsonl, line
+from tests.router.taught import SENTENCES
 from tests.router.test_logs import ANSWER, FAULTS, PROMPT, SECRET, Logged
 from tests.router.upstream import StubUpstream, label
 

@@ -15,7 +15,7 @@ from telemetry.keys import PREFIX, Keys, new_secret
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import StubUpstream, label
 
 PROMPT = "canary-prompt cat"

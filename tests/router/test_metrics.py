@@ -22,7 +22,7 @@ from telemetry.store import Store
 from tests.prometheus import program
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, by_slice, promote, slice_figures
+from tests.router.taught import SENTENCES, TASK, by_slice, promote, slice_figures
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 REQUESTS = 6

@@ -29,7 +29,7 @@ from telemetry.schema import exchanges as table
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually, run_cli
-from tests.router.students import SENTENCES, promote
+from tests.router.taught import SENTENCES, promote
 from tests.router.upstream import StubUpstream
 
 COST = 10**6

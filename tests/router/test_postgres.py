@@ -24,7 +24,7 @@ from telemetry.store import Store
 from tests.postgres import PASSWORD, QUOTED, Cluster
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, children, eventually, run_cli
-from tests.router.students import SENTENCES, TASK
+from tests.router.taught import SENTENCES, TASK
 from tests.router.upstream import StubUpstream, label
 
 

@@ -19,7 +19,7 @@ from telemetry.prices import Prices, Usage
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import ROOT, Server, eventually
-from tests.router.students import TASK, promote
+from tests.router.taught import TASK, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 PRICES = {

@@ -32,7 +32,7 @@ from telemetry.store import Store
 from tests.prometheus import Prometheus
 from tests.router.conftest import teacher_flags
 from tests.router.server import ROOT, Server, eventually
-from tests.router.students import SENTENCES, by_slice, opposite, promote, slice_figures
+from tests.router.taught import SENTENCES, by_slice, opposite, promote, slice_figures
 from tests.router.upstream import StubUpstream
 
 CONFIG = """

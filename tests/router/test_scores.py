@@ -16,7 +16,7 @@ from telemetry.exchange import Exchange
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 COST = PROMPT_TOKENS * 2_500_000 + COMPLETION_TOKENS * 15_000_000

@@ -11,7 +11,7 @@ import pytest
 
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import TASK, promote
+from tests.router.taught import TASK, promote
 from tests.router.upstream import StubUpstream
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -27,7 +27,7 @@ from router.top.scrape import UnreachableError, parse, scrape
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import ROOT, Server, eventually, run_cli
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import StubUpstream
 
 TOP = [sys.executable, "-c", "from router.cli import main; main()", "top"]

@@ -21,7 +21,7 @@ from telemetry.conventions import provider
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server
-from tests.router.students import TASK, promote
+from tests.router.taught import TASK, promote
 from tests.router.threaded import Threaded
 from tests.router.upstream import StubUpstream
 

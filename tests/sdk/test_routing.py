@@ -19,7 +19,7 @@ from protege import options
 from telemetry.store import Store
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import StubUpstream
 
 QUESTION: dict[str, Any] = {

@@ -22,7 +22,7 @@ from telemetry.store import Store
 from tests.router.console.conftest import Site, open_site, post
 from tests.router.console.traffic import SERVING
 from tests.router.server import eventually
-from tests.router.students import promote
+from tests.router.taught import promote
 from tests.router.test_startup import loaded
 from tests.router.upstream import StubUpstream
 

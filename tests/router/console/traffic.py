@@ -11,7 +11,7 @@ from pathlib import Path
 from distill.card import Card, Learnt, SliceFigures, Standing, Verdict
 from telemetry.exchange import Exchange
 from telemetry.store import Store
-from tests.router.students import by_slice, promote
+from tests.router.taught import by_slice, promote
 
 DAY_S = 86400.0
 SERVING, REPLACED = "support-triage-7c21e9f0", "support-triage-1b0d44aa"

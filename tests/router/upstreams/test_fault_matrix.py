@@ -21,7 +21,7 @@ from telemetry.exchange import Exchange
 from tests.router import misbehaving as upstreams
 from tests.router.misbehaving import Behaviour, MisbehavingUpstream
 from tests.router.server import Server, eventually
-from tests.router.students import promote
+from tests.router.taught import promote
 
 SILENCE_S = 1.0
 WHOLE_S = 2.5

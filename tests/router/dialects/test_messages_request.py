@@ -18,7 +18,7 @@ from router.dialects.messages.dialect import MessagesDialect
 from router.errors import InvalidRequestError
 from router.request import read_object
 from router.upstreams.thinking import in_own_words
-from tests.router.test_messages_stream import inputs, texts
+from tests.router.dialects.test_messages_stream import inputs, texts
 
 Object = dict[str, Any]
 

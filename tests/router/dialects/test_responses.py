@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from telemetry.exchange import Exchange
 from tests.router.conftest import TEACHER
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, promote
+from tests.router.taught import SENTENCES, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 LOOK: Any = {

@@ -31,7 +31,7 @@ from telemetry.store import Store
 from tests.postgres import Cluster
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually, run_cli
-from tests.router.students import SENTENCES, TASK, opposite, promote
+from tests.router.taught import SENTENCES, TASK, opposite, promote
 from tests.router.upstream import StubUpstream, label
 
 REQUESTS = 400

@@ -31,7 +31,7 @@ from telemetry.store import Audit, Store
 from telemetry.turnout import without_student
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, as_json, opposite, promote
+from tests.router.taught import SENTENCES, TASK, as_json, opposite, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream, label
 
 SURE = "the cat sleeps under the bed"

@@ -17,7 +17,7 @@ from telemetry.exchange import Exchange, TaskState
 from tests.distill.synthetic import exchange as exchange_about
 from tests.distill.synthetic import stream
 from tests.router.server import Server
-from tests.router.students import SENTENCES, promote
+from tests.router.taught import SENTENCES, promote
 from tests.router.upstream import StubUpstream
 
 _numbers = itertools.count()

@@ -11,7 +11,7 @@ import pytest
 from router.api.tasks import WINDOW_S
 from telemetry.exchange import Exchange
 from tests.router.server import Server
-from tests.router.students import promote
+from tests.router.taught import promote
 
 DAY_S = 24 * 3600.0
 

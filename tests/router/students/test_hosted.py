@@ -26,7 +26,7 @@ from telemetry.spending import Payer
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, TASK, opposite
+from tests.router.taught import SENTENCES, TASK, opposite
 from tests.router.upstream import PROMPT_TOKENS, StubUpstream, label
 
 MODEL = "gpt-5.4-mini"

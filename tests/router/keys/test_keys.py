@@ -18,7 +18,7 @@ from telemetry.keys import Key, Keys, new_secret
 from telemetry.store import Store
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import promote
+from tests.router.taught import promote
 from tests.router.upstream import StubUpstream
 
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "a cat"}]}

@@ -24,7 +24,7 @@ from telemetry.exchange import StudentRecord
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually
-from tests.router.students import SENTENCES, opposite, promote
+from tests.router.taught import SENTENCES, opposite, promote
 from tests.router.upstream import StubUpstream
 
 Headers = Mapping[str, str]

@@ -19,7 +19,7 @@ from distill.students.usage import UsageModel
 from router.students import serving
 from router.students.serving import Student, Students
 from telemetry.store import Store
-from tests.router.students import TASK, promote
+from tests.router.taught import TASK, promote
 
 WORK_S = 0.05
 

@@ -15,7 +15,7 @@ from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually, run_cli
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import StubUpstream
 
 WITHIN_S = 2.0

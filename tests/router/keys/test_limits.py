@@ -19,7 +19,7 @@ from tests.postgres import Cluster
 from tests.redis_server import RedisServer
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually, run_cli
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 TOKENS = PROMPT_TOKENS + COMPLETION_TOKENS

@@ -18,9 +18,9 @@ from policies.promise import Promise
 from telemetry import jobs
 from telemetry.store import Store
 from tests.distill.synthetic import exchanges, messages, stream
+from tests.router.api.test_files import jsonl
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, children, eventually
-from tests.router.test_files import jsonl
 from tests.router.upstream import StubUpstream
 
 LEARNT = "support"

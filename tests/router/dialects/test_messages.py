@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from telemetry.store import Store
 from tests.router.conftest import TEACHER, teacher_flags
 from tests.router.server import Server
-from tests.router.students import SENTENCES, TASK, promote
+from tests.router.taught import SENTENCES, TASK, promote
 from tests.router.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, StubUpstream
 
 PNG = "iVBORw0KGgo="
