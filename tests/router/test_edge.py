@@ -19,7 +19,7 @@ from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
 from router.commands.student import student_app
 from telemetry.store import Store
-from tests.distill.test_extraction_lists import plain
+from tests.distill.students.test_extraction_lists import plain
 from tests.router.server import run_cli
 from tests.router.taught import SENTENCES, TASK, promote
 

@@ -31,8 +31,8 @@ from distill.students.text.rung import TextRung
 from distill.students.usage import UsageModel
 from policies.ngrams import count_ngrams
 from telemetry.exchange import StudentRecord
+from tests.distill.export.test_export import CARD, alone
 from tests.distill.language_model import EIGHT_BITS, pairs
-from tests.distill.test_export import CARD, alone
 from tests.router.test_edge import alone as alone_served
 
 HEAD = "Which number? "

@@ -24,8 +24,8 @@ from distill.students.extraction.training import train
 from distill.students.ladder import Ladder
 from policies.agreement import agree
 from telemetry.exchange import TaskState
+from tests.distill.students.test_extraction import FIRST, LAST
 from tests.distill.synthetic import exchanges
-from tests.distill.test_extraction import FIRST, LAST
 
 JSON = Series("[", ", ", "]", True, ("",), False, "[]")
 LINES = Series("- ", "\n- ", "", False, ("",), False, "nobody")

@@ -40,11 +40,11 @@ from policies.ngrams import count_ngrams
 from telemetry.exchange import StudentRecord, TaskState
 from telemetry.store import Store
 from tests.distill import sentence_encoder
+from tests.distill.students.test_extraction import objects
+from tests.distill.students.test_extraction_lists import sorts
+from tests.distill.students.test_fields import requests
+from tests.distill.students.test_fields import told as told_object
 from tests.distill.synthetic import WORDS, stream
-from tests.distill.test_extraction import objects
-from tests.distill.test_extraction_lists import sorts
-from tests.distill.test_fields import requests
-from tests.distill.test_fields import told as told_object
 
 HEAD = "Support: "
 
@@ -79,7 +79,7 @@ sys.path = [part for part in sys.path if part not in ("", sys.argv[1])]
 
 def alone(code: str, folder: Path, *arguments: str) -> str:
     """What a program prints that runs in ``folder`` and has nothing of ours."""
-    ours = str(Path(__file__).parents[2])
+    ours = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-I", "-c", BLOCKED + code, ours, *arguments],
         cwd=folder,
