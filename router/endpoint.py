@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
@@ -45,6 +46,9 @@ sending, would find its connection reset and not see why."""
 SILENCE_S = 60.0
 """How long the next part of a body is waited for. A caller that has lost its network says nothing,
 and has a place among the requests under way."""
+SLOWEST = 1000
+"""Bytes a second, after as long: one that keeps saying a little has a place as well (as
+``mod_reqtimeout`` of Apache has it, "MinRate")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +125,15 @@ async def read_body(receive: Receive, largest: int) -> bytes:
     """The whole body. Raises CallerGoneError, BodyTimeoutError or BodyTooLargeError."""
     parts: list[bytes] = []
     size = 0
+    started = time.monotonic()
     while True:
+        left = SILENCE_S + min(0.0, started + size / SLOWEST - time.monotonic())
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(left):
                 message = await receive()
         except TimeoutError as error:
-            raise BodyTimeoutError(f"Nothing came of the body for {SILENCE_S:g} s.") from error
+            slow = f"nothing for {SILENCE_S:g} s, or less than {SLOWEST:,} bytes a second"
+            raise BodyTimeoutError(f"The body came too slowly: {slow}.") from error
         if message["type"] == "http.disconnect":
             raise CallerGoneError
         part: bytes = message.get("body", b"")

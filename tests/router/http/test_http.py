@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import select
 import socket
 import time
 import zlib
@@ -121,8 +122,9 @@ def test_long_bodies_and_many_requests_on_one_connection_are_no_heads(
 IMPATIENT = "from router import endpoint; endpoint.SILENCE_S = 0.5; " + PROTEGE
 
 
+@pytest.mark.parametrize("drips", [False, True])
 def test_callers_that_stop_in_the_middle_of_a_body_keep_nobody_out(
-    upstream: StubUpstream, tmp_path: Path
+    upstream: StubUpstream, tmp_path: Path, drips: bool
 ) -> None:
     config = tmp_path / "protege.yaml"
     config.write_text("{limits: {in_flight: 2}, loop: {enabled: false}}")
@@ -135,6 +137,8 @@ def test_callers_that_stop_in_the_middle_of_a_body_keep_nobody_out(
         url = f"{server.url}/chat/completions"
         assert eventually(lambda: httpx.post(url, content=asking("a cat")).status_code == 429)
         for caller in silent:
+            while drips and not select.select([caller], [], [], 0.1)[0]:
+                caller.sendall(b" ")
             answered = caller.recv(10_000)
             assert answered.startswith(b"HTTP/1.1 408 ")
             assert b'"code":"request_timeout"' in answered
@@ -162,8 +166,6 @@ def test_needless_slashes_are_passed_over(root: str, upstream: StubUpstream) -> 
     [
         ("/chat/completions", "/v1/chat/completions"),
         ("/v1/v1/responses", "/v1/responses"),
-        ("/openai/deployments/gpt-5.4/chat/completions?api-version=x", "/v1/chat/completions"),
-        ("/openai/v1/embeddings", "/v1/embeddings"),
     ],
 )
 def test_a_wrong_base_url_is_told_the_right_path(root: str, path: str, likely: str) -> None:
