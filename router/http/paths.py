@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
@@ -17,19 +18,20 @@ def usual(scope: Scope) -> Scope:
     """The same request as its endpoint knows it.
 
     A base URL that ends in a slash doubles it, and HEAD is a GET whose body the server leaves out
-    (RFC 9110, section 9.3.2).
+    (RFC 9110, section 9.3.2). A slash that is encoded is part of a name.
     """
     path, is_head = scope["path"], scope["method"] == "HEAD"
     if is_head or "//" in path or path.endswith("/"):
         method = "GET" if is_head else scope["method"]
-        path = "/" + "/".join(part for part in path.split("/") if part)
+        encoded = scope["raw_path"].decode("ascii")
+        path = "/" + "/".join(unquote(part) for part in encoded.split("/") if part)
         return {**scope, "path": path, "method": method}
     return scope
 
 
 def meant(path: str, routes: Sequence[BaseRoute]) -> str | None:
     """The path that somebody with a wrong base URL, such as one without ``/v1`` or with two of
-    them, or Azure's, is likely to have meant; None if it ends like none of ``routes``."""
+    them, is likely to have meant; None if it ends like none of ``routes``."""
     parts = path.split("/")
     for start in range(max(1, len(parts) - _MOST_PARTS), len(parts)):
         likely = "/".join((API, *parts[start:]))

@@ -47,6 +47,8 @@ def used(shared_server: Server) -> Server:
             row("u7", "used/c", route="model"),
             row("u8", "used/d", created=time.time() - WINDOW_S - DAY_S),
             row("u9", "lines\na/b\n"),
+            row("u10", "slashes//a/"),
+            row("u11", "slashes/a"),
             *(row(f"v{index}", f"used/e{index}") for index in range(5)),
         ]
     )
@@ -84,6 +86,13 @@ def test_a_task_with_line_breaks_in_its_name(used: Server) -> None:
     found = get(used, "/lines%0Aa/b%0A").json()
     assert (found["id"], found["requests"]) == ("lines\na/b\n", 1)
     assert get(used, "/lines%0Aa/b").status_code == 404
+
+
+def test_a_slash_that_is_encoded_is_part_of_a_tasks_name(used: Server) -> None:
+    for encoded in ("/slashes%2F%2Fa%2F", "/slashes%2F/a%2F/", "//slashes%2F%2Fa%2f"):
+        assert get(used, encoded).json()["id"] == "slashes//a/", encoded
+    for needless in ("/slashes/a", "/slashes%2Fa", "/slashes//a/"):
+        assert get(used, needless).json()["id"] == "slashes/a", needless
 
 
 @pytest.mark.parametrize("name", ["used/c", "used/d", "nothing", "%00"])
