@@ -38,37 +38,43 @@ def identifier(exchange: str) -> str:
 
 def completion(answer: StudentAnswer) -> bytes:
     """A ``chat.completion`` object."""
-    message = {"role": "assistant", "content": answer.prediction.answer, "refusal": None}
-    choice = {
-        "index": 0,
-        "message": message,
-        "logprobs": _logprobs(answer),
-        "finish_reason": "stop",
-    }
     return orjson.dumps(
         {
             "id": answer.id,
             "object": "chat.completion",
             "created": answer.created,
             "model": answer.version,
-            "choices": [choice],
+            "choices": choices(answer.prediction, answer.top_logprobs),
             "usage": _usage(answer.usage),
         }
     )
 
 
+def choices(prediction: Prediction, top_logprobs: int | None) -> list[dict[str, Any]]:
+    """The choices of a ``chat.completion``, of which there is one."""
+    return [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": prediction.answer, "refusal": None},
+            "logprobs": _logprobs(prediction, top_logprobs),
+            "finish_reason": "stop",
+        }
+    ]
+
+
 def events(answer: StudentAnswer, *, include_usage: bool) -> list[bytes]:
     """All events of the stream: a student knows its whole answer at once."""
+    prediction = answer.prediction
     deltas: list[tuple[dict[str, Any], dict[str, Any] | None, str | None]] = [
         ({"role": "assistant", "content": "", "refusal": None}, None, None),
-        ({"content": answer.prediction.answer}, _logprobs(answer), None),
+        ({"content": prediction.answer}, _logprobs(prediction, answer.top_logprobs), None),
         ({}, None, "stop"),
     ]
-    chunks = [
+    parts = [
         [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]
         for delta, logprobs, finish_reason in deltas
     ]
-    stream = [_chunk(answer, choices) for choices in chunks]
+    stream = [_chunk(answer, part) for part in parts]
     if include_usage:
         stream.append(_chunk(answer, [], _usage(answer.usage)))
     return [*stream, DONE]
@@ -80,14 +86,14 @@ def event(content: bytes) -> bytes:
 
 
 def _chunk(
-    answer: StudentAnswer, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
+    answer: StudentAnswer, parts: list[dict[str, Any]], usage: dict[str, Any] | None = None
 ) -> bytes:
     chunk: dict[str, Any] = {
         "id": answer.id,
         "object": "chat.completion.chunk",
         "created": answer.created,
         "model": answer.version,
-        "choices": choices,
+        "choices": parts,
     }
     if usage is not None:
         chunk["usage"] = usage
@@ -102,12 +108,11 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _logprobs(answer: StudentAnswer) -> dict[str, Any] | None:
+def _logprobs(prediction: Prediction, top_logprobs: int | None) -> dict[str, Any] | None:
     """The whole answer as one token: a label student does not write token by token."""
-    if answer.top_logprobs is None:
+    if top_logprobs is None:
         return None
-    prediction = answer.prediction
-    alternatives = prediction.alternatives[: answer.top_logprobs]
+    alternatives = prediction.alternatives[:top_logprobs]
     # The answer is one of them; a student that knows none still knows how sure it is.
     probability = dict(prediction.alternatives).get(prediction.answer, prediction.confidence)
     token = {

@@ -18,11 +18,12 @@ import orjson
 
 from policies.scores import Scores
 from router.checks import is_name
-from router.completion import identifier
+from router.completion import choices, identifier
 from router.errors import SHAPES, ProtegeError, Shape, StoreUnavailableError, render
 from router.keys.limits import Limits
 from router.load import Load
 from router.models import Model
+from router.request import ChatRequest
 from router.spending.budgets import Budgets
 from router.turn import Arrival, Opinion, Turn
 from router.upstreams.answer import Answer
@@ -106,6 +107,7 @@ class Ledger:
             200,
             student_answer=_said(turn),
             answer=opinion.prediction.answer if turn.request.store else None,
+            choices=_choices(turn.request, opinion),
             completion_id=identifier(turn.arrival.id),
             finish_reason="stop",
             prompt_tokens=usage.prompt_tokens,
@@ -293,6 +295,13 @@ def _said(turn: Turn) -> str | None:
     if opinion is None or opinion.hosted is not None or not turn.request.store:
         return None
     return opinion.prediction.answer
+
+
+def _choices(request: ChatRequest, opinion: Opinion) -> str | None:
+    """What the student answers, where the caller gets more of it than a text and it may be kept."""
+    if request.top_logprobs is None or not request.store:
+        return None
+    return orjson.dumps(choices(opinion.prediction, request.top_logprobs)).decode()
 
 
 def code_of(failure: Exception) -> str:

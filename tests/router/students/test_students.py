@@ -217,6 +217,29 @@ def test_logprobs(server: Server) -> None:
     assert bare.logprob == token.logprob == token.top_logprobs[0].logprob
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_stored_completion_has_the_logprobs_that_the_caller_got(
+    server: Server, stream: bool
+) -> None:
+    def kept(**more: Any) -> Any:
+        answer = ask(server, stream=stream, **more)
+        parsed = answer.parse()
+        shown = [chunk.choices[0] for chunk in parsed] if stream else parsed.choices
+        exchange = stored(server, answer)
+        assert exchange.student is not None
+        completion = server.client().chat.completions.retrieve(exchange.completion_id)
+        (choice,) = completion.choices
+        assert choice.message.content == exchange.answer
+        return choice.logprobs, next((one.logprobs for one in shown if one.logprobs), None)
+
+    got, shown = kept(logprobs=True, top_logprobs=2)
+    assert [token.token for token in got.content] == ["cat"]
+    assert got.model_dump() == shown.model_dump()
+    assert kept() == (None, None)
+    private = stored(server, ask(server, logprobs=True, store=False, stream=stream))
+    assert (private.student is not None, private.choices) == (True, None)
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
