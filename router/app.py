@@ -47,7 +47,7 @@ def create(settings: Settings) -> ASGIApp:
     for path, endpoint in generating.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     add_models(app, process.models, engine.routing.students)
-    add_token_counts(app, process.models, process.scores, responses)
+    add_token_counts(app, process.models, engine.routing.students, process.scores, responses)
     add_stored(app, store)
     add_responses(app, store)
     add_feedback(app, store, metrics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
@@ -17,7 +17,6 @@ from router.dialects.base import Dialect
 from router.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
-    InvalidRequestError,
     ProtegeError,
     StoppingError,
     UnexpectedError,
@@ -32,6 +31,7 @@ from router.reply import Reply
 from router.request import parse
 from router.routing import Routing
 from router.several import SeveralRequestsError, answer_each
+from router.students.named import check_task, with_task
 from router.terms import read_terms
 from router.turn import Arrival
 from telemetry.logs import requests
@@ -97,14 +97,10 @@ class Endpoint:
         raw = await read_body(receive, engine.largest_body)
         body = await self.dialect.read(raw, arrival.key_id)
         student = engine.routing.students.named(body.get("model"))
-        if student is not None and terms.task is None:
-            terms = replace(terms, task=student.task)
+        terms = with_task(terms, student)
         request = parse(body, raw, terms, self.dialect.name)
         check_access(arrival.key, request.model, request.prompt.task)
-        if student is not None and student.task != request.prompt.task:
-            raise InvalidRequestError(
-                f"'{student.version}' is a student of another task: '{student.task}'.", "model"
-            )
+        check_task(student, request.prompt.task)
         target = student or engine.models.find(request.model)
         reply.begin(request, await engine.limits.admit(arrival.key))
         turn = await engine.routing.choose(arrival, request, target)

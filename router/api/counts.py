@@ -21,6 +21,8 @@ from router.dialects.responses.dialect import ResponsesDialect
 from router.keys.access import check_access
 from router.models import Model, Models
 from router.request import prompt_of
+from router.students.named import check_task, with_task
+from router.students.serving import Students
 from router.terms import read_terms
 from router.turn import Arrival
 
@@ -29,15 +31,22 @@ MEDIA_TOKENS = 1600
 
 
 def add_token_counts(
-    app: FastAPI, models: Models, scores: Scores, responses: ResponsesDialect
+    app: FastAPI,
+    models: Models,
+    students: Students,
+    scores: Scores,
+    responses: ResponsesDialect,
 ) -> None:
     """Count the tokens of a message's request and of a response's."""
 
     def tokens_of(request: Request, body: dict[str, Any]) -> int:
         """Of a chat completion request."""
-        task = prompt_of(body, read_terms(request.scope["headers"])).task
+        student = students.named(body["model"])
+        terms = with_task(read_terms(request.scope["headers"]), student)
+        task = prompt_of(body, terms).task
         check_access(request.scope.get("key"), body["model"], task)
-        target = models.find(body["model"])
+        check_task(student, task)
+        target = student or models.find(body["model"])
         model = target if isinstance(target, Model) else models.teacher
         media = [
             written(part)

@@ -137,6 +137,18 @@ def test_a_student_is_asked_by_its_version(server: Server, version: str, said: s
     assert client.models.retrieve(version).id == version
 
 
+def test_tokens_are_counted_for_a_students_version_as_for_its_task(server: Server) -> None:
+    def count(model: str, **headers: str) -> httpx.Response:
+        prompt = {"model": model, "messages": [{"role": "user", "content": 100 * SURE}]}
+        return httpx.post(f"{server.url}/messages/count_tokens", json=prompt, headers=headers)
+
+    ask(server, 100 * SURE, model="teacher", metadata={"task": "pets"})
+    assert abs(count("pets-1").json()["input_tokens"] - PROMPT_TOKENS) <= 3
+    refused = count("pets-1", **{"x-protege-task": TASK})
+    assert refused.status_code == 400
+    assert "is a student of another task: 'pets'" in refused.json()["error"]["message"]
+
+
 def test_a_student_is_not_asked_what_it_was_not_taught(
     server: Server, upstream: StubUpstream
 ) -> None:
