@@ -21,6 +21,7 @@ from router.errors import (
     StoppingError,
     UnexpectedError,
 )
+from router.http.azure import with_model
 from router.http.hangup import CallerGoneError
 from router.keys.access import check_access
 from router.keys.limits import Limits
@@ -94,7 +95,7 @@ class Endpoint:
     async def _handle(self, scope: Scope, arrival: Arrival, receive: Receive, reply: Reply) -> None:
         engine = self.engine
         terms = read_terms(scope["headers"])
-        raw = await read_body(receive, engine.largest_body)
+        raw = with_model(await read_body(receive, engine.largest_body), scope)
         body = await self.dialect.read(raw, arrival.key_id)
         student = engine.routing.students.named(body.get("model"))
         terms = with_task(terms, student)

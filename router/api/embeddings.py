@@ -29,6 +29,7 @@ from router.errors import (
     UpstreamError,
     render,
 )
+from router.http.azure import with_model
 from router.http.hangup import CallerGoneError, WhileCallerWaits
 from router.keys.access import check_access
 from router.ledger import CALLER_GONE_STATUS, Ledger, code_of
@@ -149,7 +150,8 @@ class Embeddings:
 
     async def _handle(self, scope: Scope, arrival: Arrival, receive: Receive) -> Response:
         terms = read_terms(scope["headers"])
-        request = parse(await read_body(receive, self.engine.largest_body), terms)
+        raw = with_model(await read_body(receive, self.engine.largest_body), scope)
+        request = parse(raw, terms)
         check_access(arrival.key, request.body["model"], request.task)
         turn = _Turn(arrival, request, self._model(request))
         headers = await self.engine.limits.admit(arrival.key)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from router.api.failures import refusal
 from router.console.application import Console, is_consoles
 from router.errors import ForbiddenError, InvalidKeyError
+from router.http.azure import as_openais
 from router.http.origins import check_local, is_pages, is_preflight, preflight, shown_to_pages
 from router.http.paths import usual
 from router.keys.keyring import Keyring
@@ -41,7 +42,7 @@ class Door:
         # Browsers have no key to send: the console has a door of its own.
         to_console = is_consoles(scope["path"])
         if not to_console:
-            scope = usual(scope)
+            scope = as_openais(usual(scope))
             if self.ring.closed and is_pages(scope):
                 send = shown_to_pages(send)
                 if is_preflight(scope):

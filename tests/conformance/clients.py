@@ -193,12 +193,12 @@ class AsyncDriver:
 
 
 class NodeDriver:
-    """OpenAI's client for Node, in a process of its own."""
+    """OpenAI's client for Node, or its client for Azure, in a process of its own."""
 
-    def __init__(self, base_url: str, api_key: str, environment: dict[str, str]) -> None:
+    def __init__(self, client: str, url: str, api_key: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
             ["node", str(NODE / "run.mjs")],
-            env={**environment, "BASE_URL": base_url, "API_KEY": api_key},
+            env={**environment, "CLIENT": client, "URL": url, "API_KEY": api_key},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

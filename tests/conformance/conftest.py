@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import openai
@@ -31,6 +32,7 @@ from tests.router.taught import as_json, promote
 from tests.router.upstream import StubUpstream
 
 OPENAI_CLIENTS = ("openai", "openai-async", "openai-node", "protege", "protege-async")
+AZURE_CLIENTS = ("azure", "azure-async", "azure-node")
 ANTHROPIC_CLIENTS = ("anthropic", "anthropic-async")
 
 
@@ -106,6 +108,12 @@ def python_client(request: pytest.FixtureRequest, started: Callable[[str], Clien
     return started(request.param)
 
 
+@pytest.fixture(params=AZURE_CLIENTS)
+def azure(request: pytest.FixtureRequest, started: Callable[[str], Client]) -> Client:
+    """Each client of OpenAI's that is for Azure, in turn."""
+    return started(request.param)
+
+
 @pytest.fixture(params=ANTHROPIC_CLIENTS)
 def claude(request: pytest.FixtureRequest, started: Callable[[str], Client]) -> Client:
     """Each client that speaks Anthropic's API, in turn."""
@@ -114,6 +122,12 @@ def claude(request: pytest.FixtureRequest, started: Callable[[str], Client]) -> 
 
 def _driver(name: str, url: str, key: str) -> Driver:
     root = url.removesuffix("/v1")
+    azures: Any = {
+        "azure_endpoint": root,
+        "api_version": "2024-10-21",
+        "api_key": key,
+        "max_retries": 0,
+    }
     match name:
         case "openai":
             return SyncDriver(openai.OpenAI(base_url=url, api_key=key, max_retries=0))
@@ -127,8 +141,14 @@ def _driver(name: str, url: str, key: str) -> Driver:
             return SyncDriver(anthropic.Anthropic(base_url=root, api_key=key, max_retries=0))
         case "anthropic-async":
             return AsyncDriver(anthropic.AsyncAnthropic(base_url=root, api_key=key, max_retries=0))
+        case "azure":
+            return SyncDriver(openai.AzureOpenAI(**azures))
+        case "azure-async":
+            return AsyncDriver(openai.AsyncAzureOpenAI(**azures))
     _install_node_client()
-    return NodeDriver(url, key, dict(os.environ))
+    if name == "azure-node":
+        return NodeDriver("AzureOpenAI", root, key, dict(os.environ))
+    return NodeDriver("OpenAI", url, key, dict(os.environ))
 
 
 def _install_node_client() -> None:

@@ -1,12 +1,12 @@
 // Makes calls with OpenAI's client for Node: reads one call per line, writes one outcome per line.
 import { createInterface } from "node:readline";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 
-const client = new OpenAI({
-  baseURL: process.env.BASE_URL,
-  apiKey: process.env.API_KEY,
-  maxRetries: 0,
-});
+const { CLIENT, URL: url, API_KEY: apiKey } = process.env;
+const client =
+  CLIENT === "AzureOpenAI"
+    ? new AzureOpenAI({ endpoint: url, apiVersion: "2024-10-21", apiKey, maxRetries: 0 })
+    : new OpenAI({ baseURL: url, apiKey, maxRetries: 0 });
 
 const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 

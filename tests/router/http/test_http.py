@@ -166,6 +166,7 @@ def test_needless_slashes_are_passed_over(root: str, upstream: StubUpstream) -> 
     [
         ("/chat/completions", "/v1/chat/completions"),
         ("/v1/v1/responses", "/v1/responses"),
+        ("/api/chat/completions?key=x", "/v1/chat/completions"),
     ],
 )
 def test_a_wrong_base_url_is_told_the_right_path(root: str, path: str, likely: str) -> None:
