@@ -12,12 +12,16 @@ import httpx
 
 from router.completion import DONE, event
 from router.errors import UpstreamBrokenError, UpstreamError
-from router.upstreams import gemini, translation, vectors
+from router.upstreams import along, translation, vectors
 from router.upstreams.base import Timeouts
+from router.upstreams.claude import Stop
+from router.upstreams.gemini import End
 from router.upstreams.parameters import Parameters
 from router.upstreams.thinking import is_claude, resumable
 
 _GEMINI = "gemini/"
+_READ_ALONG = ("gemini", "anthropic")
+"""Providers of whose answers litellm leaves out what somebody wants to know."""
 
 
 class LitellmUpstream:
@@ -43,20 +47,24 @@ class LitellmUpstream:
         self._client: Any = None
 
     async def complete(self, body: dict[str, Any], authorization: str | None) -> bytes:
+        stop = along.expect(Stop())
         response = await self._call(body, self.timeouts.whole)
-        return translation.completion(response.model_dump(mode="json", exclude_none=True))
+        content = response.model_dump(mode="json", exclude_none=True)
+        return translation.completion(content, stop.sequence)
 
     async def stream(
         self, body: dict[str, Any], authorization: str | None
     ) -> AsyncGenerator[bytes, None]:
-        end = gemini.expect_end() if self.model.startswith(_GEMINI) else None
+        end, stop = End(), Stop()
+        is_gemini = self.model.startswith(_GEMINI)
+        along.expect(end if is_gemini else stop)
         chunks = await self._call(body, self.timeouts.silence)
         try:
             async for chunk in chunks:
                 content = chunk.model_dump(mode="json", exclude_none=True)
-                if _is_last(content) and not (end.came if end else _has_ended(chunks)):
+                if _is_last(content) and not (end.came if is_gemini else _has_ended(chunks)):
                     raise UpstreamBrokenError("The upstream's stream ended before its answer did.")
-                yield event(translation.chunk(content))
+                yield event(translation.chunk(content, stop.sequence))
         except UpstreamError:
             raise
         except Exception as error:
@@ -94,8 +102,8 @@ class LitellmUpstream:
         if self._parameters is None:
             self._parameters = _parameters(litellm, self.model)
             self._adapts = _adapts(litellm, self.model)
-            if self.model.startswith(_GEMINI):
-                self._client = gemini.client()
+            if self._parameters.provider in _READ_ALONG:
+                self._client = along.client()
         arguments = self._parameters.translatable(body)
         if is_claude(self.model):
             arguments = resumable(arguments, adapts=self._adapts)

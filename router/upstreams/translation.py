@@ -21,14 +21,23 @@ _USAGE = (
 )
 
 
-def completion(content: dict[str, Any]) -> bytes:
-    """A ``chat.completion`` object, from litellm's without its nulls."""
-    return orjson.dumps({**_common(content), "choices": [_whole(c) for c in content["choices"]]})
+def completion(content: dict[str, Any], stop: str | None = None) -> bytes:
+    """A ``chat.completion`` object, from litellm's without its nulls, which ended at the stop
+    sequence ``stop``, if at any."""
+    choices = [_ended(_whole(choice), stop) for choice in content["choices"]]
+    return orjson.dumps({**_common(content), "choices": choices})
 
 
-def chunk(content: dict[str, Any]) -> bytes:
+def chunk(content: dict[str, Any], stop: str | None = None) -> bytes:
     """A ``chat.completion.chunk`` object, from litellm's without its nulls."""
-    return orjson.dumps({**_common(content), "choices": [_part(c) for c in content["choices"]]})
+    choices = [_ended(_part(choice), stop) for choice in content["choices"]]
+    return orjson.dumps({**_common(content), "choices": choices})
+
+
+def _ended(choice: dict[str, Any], stop: str | None) -> dict[str, Any]:
+    """With the ``stop`` sequence that it ended at under vLLM's name: OpenAI has none."""
+    is_last = stop is not None and choice["finish_reason"] == "stop"
+    return {**choice, "stop_reason": stop} if is_last else choice
 
 
 def _common(content: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def tool_use(id: str, name: str, input: dict[str, Any]) -> Block:
     return {"type": "tool_use", "id": id, "name": name, "input": input}
 
 
-def message(*blocks: Block, stop_reason: str = "end_turn", **counted: Any) -> Reply:
+def message(
+    *blocks: Block, stop_reason: str = "end_turn", stop_sequence: str | None = None, **counted: Any
+) -> Reply:
     """A message of these content blocks, whole and as the events of a stream; ``counted`` is in its
     usage too."""
     whole = {
@@ -62,7 +64,7 @@ def message(*blocks: Block, stop_reason: str = "end_turn", **counted: Any) -> Re
         "model": "claude-haiku-4-5-20251001",
         "content": list(blocks),
         "stop_reason": stop_reason,
-        "stop_sequence": None,
+        "stop_sequence": stop_sequence,
         "usage": {**USAGE, **counted},
     }
     return Reply(whole, list(_events(whole, blocks)))
@@ -82,13 +84,14 @@ def _events(whole: dict[str, Any], blocks: Sequence[Block]) -> Iterator[bytes]:
         **whole,
         "content": [],
         "stop_reason": None,
+        "stop_sequence": None,
         "usage": {**whole["usage"], "output_tokens": 1},
     }
     yield event("message_start", message=opening)
     yield event("ping")
     for index, block in enumerate(blocks):
         yield from _block_events(index, block)
-    delta = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
+    delta = {name: whole[name] for name in ("stop_reason", "stop_sequence")}
     yield event("message_delta", delta=delta, usage={"output_tokens": USAGE["output_tokens"]})
     yield event("message_stop")
 

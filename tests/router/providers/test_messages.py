@@ -75,6 +75,33 @@ def test_claudes_message_is_its_own(client: Anthropic, claude: AnthropicStub, st
     assert message.usage.cache_creation_input_tokens == written
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stop", ["END", 'a\n"é"'])
+def test_claudes_stop_sequence(
+    client: Anthropic, claude: AnthropicStub, stop: str, stream: bool
+) -> None:
+    request = asking("anthropic", stop_sequences=["STOP", stop])
+    said = text('"stop_sequence": "STOP"')
+    claude.reply = anthropic.message(said, stop_reason="stop_sequence", stop_sequence=stop)
+    message = ask(client, request, stream)
+    assert shown(message) == [said]
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", stop)
+    # The next one, which met none, knows nothing of it.
+    claude.reply = anthropic.message(said)
+    message = ask(client, request, stream)
+    assert (message.stop_reason, message.stop_sequence) == ("end_turn", None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tools_stop_sequence_is_none_of_claudes(
+    client: Anthropic, claude: AnthropicStub, stream: bool
+) -> None:
+    use = tool_use("toolu_1", "look", {"stop_sequence": "STOP"})
+    claude.reply = anthropic.message(use, stop_reason="tool_use")
+    message = ask(client, asking("anthropic", tools=[TOOL], stop_sequences=["STOP"]), stream)
+    assert (message.stop_reason, message.stop_sequence) == ("tool_use", None)
+
+
 def test_claude_is_sent_what_it_said_and_what_to_cache(
     client: Anthropic, claude: AnthropicStub
 ) -> None:
