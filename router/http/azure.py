@@ -38,7 +38,8 @@ def as_openais(scope: Scope) -> Scope:
 
 
 def with_model(raw: bytes, scope: Scope) -> bytes:
-    """The body ``raw`` of a request, which asks for its deployment where it names no model.
+    """The body ``raw`` of a request, with its deployment as the model: which one the body names
+    means nothing to Azure.
 
     Raises InvalidRequestError if it is no JSON object.
     """
@@ -46,4 +47,4 @@ def with_model(raw: bytes, scope: Scope) -> bytes:
     if deployment is None:
         return raw
     body = read_object(raw)
-    return raw if body.get("model") is not None else written({**body, "model": deployment})
+    return raw if body.get("model") == deployment else written({**body, "model": deployment})

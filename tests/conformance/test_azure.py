@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.clients import Client
 from tests.conformance.samples import STUDENT
 from tests.router.conftest import TEACHER
-from tests.router.students import SENTENCES, TASK
+from tests.router.taught import SENTENCES, TASK
 from tests.router.upstream import StubUpstream, embedding
 
 MESSAGES = [{"role": "user", "content": SENTENCES[0]}]

@@ -60,10 +60,10 @@ def test_so_do_completions_and_embeddings(root: str, upstream: StubUpstream) -> 
     )
 
 
-def test_a_model_in_the_body_goes_before_the_deployment(root: str, upstream: StubUpstream) -> None:
+def test_the_deployment_goes_before_a_model_in_the_body(root: str, upstream: StubUpstream) -> None:
     url = f"{root}/openai/deployments/auto/chat/completions"
     assert post(url, model="another", messages=MESSAGES).is_success
-    assert upstream.requests[-1].body["model"] == "another"
+    assert upstream.requests[-1].body["model"] == TEACHER
 
 
 @pytest.mark.parametrize("path", ["/openai", "/openai/v1"])
