@@ -239,6 +239,7 @@ def test_the_stored_completion_has_the_logprobs_that_the_caller_got(
         shown = [chunk.choices[0] for chunk in parsed] if stream else parsed.choices
         exchange = stored(server, answer)
         assert exchange.student is not None
+        assert exchange.completion_id is not None
         completion = server.client().chat.completions.retrieve(exchange.completion_id)
         (choice,) = completion.choices
         assert choice.message.content == exchange.answer
