@@ -12,6 +12,7 @@ second: a request pays for no more than the line's text.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -50,6 +51,9 @@ _FIRST = ("time", "level", "logger", "message")
 _SLUG = re.compile(r"(?<![\w-])(?:[a-z0-9]+-){1,4}?([0-9a-f]{8}(?:-[0-9a-f]{8})?)(?![a-zA-Z0-9])")
 """The name of a task that its caller has not named, words of its prompt and a hash, or of such a
 task's student, with one more hash."""
+
+_BARE = re.compile(r'[^ ="\\]+')
+"""A value that can be told from what follows it without quotes."""
 
 _OF_MODELS = ("router.models", "router.chain")
 """Loggers that name upstreams' models, some of which look like that too."""
@@ -258,11 +262,23 @@ def _line(fields: Fields, *, as_json: bool) -> bytes:
         return orjson.dumps(fields, default=str) + b"\n"
     exceptions = fields.pop("exceptions", ())
     first = [str(fields.pop(name)) for name in _FIRST if name in fields]
-    first += [f"{name}={value}" for name, value in fields.items() if value is not None]
+    first += [f"{name}={_quoted(value)}" for name, value in fields.items() if value is not None]
     lines = [" ".join(first)]
     for each in exceptions:
         lines += [f"  {each['said']}", *(f"    {frame}" for frame in each["at"])]
     return "".join(f"{_printable(line)}\n" for line in lines).encode(errors="replace")
+
+
+def _quoted(value: Any) -> str:
+    """A value as logfmt has it, so that none can pass for two, or for another field.
+
+    >>> _quoted("triage"), _quoted("a route=student"), _quoted("")
+    ('triage', '"a route=student"', '""')
+    """
+    text = str(value)
+    # Not orjson, which refuses halves of a character.
+    is_bare = text.isprintable() and _BARE.fullmatch(text)
+    return text if is_bare else json.dumps(text, ensure_ascii=False)
 
 
 def _printable(line: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from telemetry.logs import nameless
+from config.settings import LogSettings
+from telemetry.logs import RequestLog, nameless
+from tests.telemetry.test_store import exchange
 
 PROGRAM = """
 import asyncio, logging, sqlite3, sys, threading, warnings
@@ -114,6 +116,19 @@ def test_text_is_a_line_and_its_places() -> None:
     assert kind == "  Own"
     assert place.startswith("    ")
     assert place.endswith(" in <module>")
+
+
+def test_a_value_in_text_passes_for_no_other_field(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    log = RequestLog()
+    log.open(LogSettings(level="warning"))
+    model = 'gpt" key=key_2\nwarning request'
+    log.exchange(exchange("req_1", task="two words", model=model, key="", status=500))
+    (line,) = capfdbinary.readouterr().err.decode().splitlines()
+    assert ' request request=req_1 task="two words" route=teacher ' in line
+    assert r' model="gpt\" key=key_2\nwarning request" ' in line
+    assert ' key="" ' in line
 
 
 def test_a_developer_may_see_it_all() -> None:
