@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-SHORTEST_KEY = 8
+_SHORTEST_KEY = 8
 """Characters of what is kept out of errors as a key. Shorter ones, such as ``none``, are those of
 servers that look at no key, and part of other words."""
+
+
+def without_keys(said: str, keys: Iterable[str | None]) -> str:
+    """What an upstream says of an error, with stars for keys: there are servers that say what they
+    were sent.
+
+    >>> without_keys("not for sk-0123456789", ["sk-0123456789", None])
+    'not for ***'
+    """
+    for key in keys:
+        if key is not None and len(key) >= _SHORTEST_KEY:
+            said = said.replace(key, "***")
+    return said
 
 
 @dataclass(frozen=True, slots=True)

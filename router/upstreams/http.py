@@ -18,7 +18,7 @@ from router.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from router.upstreams.base import SHORTEST_KEY, Timeouts
+from router.upstreams.base import Timeouts, without_keys
 from router.upstreams.connections import ConnectError, Connections, CutError, Origin, Response
 from router.upstreams.hints import without_hints
 from router.upstreams.proxies import proxy_of
@@ -33,6 +33,7 @@ _HEADERS = {
 }
 _STRICT = ("api.openai.com", "eu.api.openai.com", "us.api.openai.com")
 """Hosts that refuse what they do not know within a message."""
+_AS_IT_IS = "surrogateescape"
 _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -48,7 +49,7 @@ class HttpUpstream:
         self.model = model
         self.timeouts = timeouts
         self._authorization = f"Bearer {api_key}" if api_key else None
-        self._secret = api_key.encode() if api_key and len(api_key) >= SHORTEST_KEY else None
+        self._api_key = api_key
         url = urlsplit(base_url)
         root = url.path.rstrip("/")
         query = f"?{url.query}" if url.query else ""
@@ -125,9 +126,8 @@ class HttpUpstream:
         if response.status == 401 and (self._authorization or authorization is None):
             # The caller has nothing to do with it.
             raise UpstreamKeyError
-        if self._secret is not None:
-            # There are servers that say in an error what they were sent.
-            said = said.replace(self._secret, b"***")
+        # Whatever is not UTF-8 passes as it is.
+        said = without_keys(said.decode(errors=_AS_IT_IS), [self._api_key]).encode(errors=_AS_IT_IS)
         retry = {
             name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers
         }

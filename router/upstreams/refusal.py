@@ -27,7 +27,7 @@ from router.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from router.upstreams.base import SHORTEST_KEY
+from router.upstreams.base import without_keys
 
 _TYPES = {
     403: "permission_error",
@@ -68,9 +68,9 @@ def translated(error: Exception, api_key: str | None) -> UpstreamError:
         if isinstance(cause, openai.APIStatusError) and _is_openai_s(cause):
             return _refused(cause.response, too_long, api_key)
         if isinstance(cause, httpx.TransportError) or _is_openai_s(cause):
-            said = _without_keys(str(cause) or type(cause).__name__, api_key)
+            said = _shown(str(cause) or type(cause).__name__, api_key)
             return UpstreamUnreachableError(f"The upstream cannot be reached: {said}")
-    said = _without_keys(_own_words(error), api_key)
+    said = _shown(_own_words(error), api_key)
     if any(map(_is_of_translation, causes)):
         said = f"The request cannot be put to this provider: {said}"
         return UpstreamRefusedError(HTTPStatus.BAD_REQUEST, _error(400, said, None))
@@ -108,7 +108,7 @@ def _refused(response: _Response, too_long: bool, api_key: str | None) -> Upstre
     retry = {name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers}
     return UpstreamRefusedError(
         response.status_code,
-        _error(response.status_code, _without_keys(str(message), api_key), code),
+        _error(response.status_code, _shown(str(message), api_key), code),
         retry or _retry_info(said),
     )
 
@@ -152,12 +152,10 @@ def _own_words(error: Exception) -> str:
     return said[:_LONGEST]
 
 
-def _without_keys(said: str, api_key: str | None) -> str:
-    keys = [value for name, value in os.environ.items() if name.endswith("_API_KEY")]
-    for key in (api_key or "", *keys):
-        if len(key) >= SHORTEST_KEY:
-            said = said.replace(key, "***")
-    return said
+def _shown(said: str, api_key: str | None) -> str:
+    """Without our keys, those that litellm finds in the environment among them."""
+    found = (value for name, value in os.environ.items() if name.endswith("_API_KEY"))
+    return without_keys(said, (api_key, *found))
 
 
 def _error(status: int, message: str, code: str | None) -> bytes:
