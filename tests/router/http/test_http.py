@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import select
 import socket
 import time
 import zlib
@@ -122,9 +121,8 @@ def test_long_bodies_and_many_requests_on_one_connection_are_no_heads(
 IMPATIENT = "from router import endpoint; endpoint.SILENCE_S = 0.5; " + PROTEGE
 
 
-@pytest.mark.parametrize("drips", [False, True])
 def test_callers_that_stop_in_the_middle_of_a_body_keep_nobody_out(
-    upstream: StubUpstream, tmp_path: Path, drips: bool
+    upstream: StubUpstream, tmp_path: Path
 ) -> None:
     config = tmp_path / "protege.yaml"
     config.write_text("{limits: {in_flight: 2}, loop: {enabled: false}}")
@@ -137,12 +135,52 @@ def test_callers_that_stop_in_the_middle_of_a_body_keep_nobody_out(
         url = f"{server.url}/chat/completions"
         assert eventually(lambda: httpx.post(url, content=asking("a cat")).status_code == 429)
         for caller in silent:
-            while drips and not select.select([caller], [], [], 0.1)[0]:
-                caller.sendall(b" ")
             answered = caller.recv(10_000)
             assert answered.startswith(b"HTTP/1.1 408 ")
             assert b'"code":"request_timeout"' in answered
         assert httpx.post(url, content=asking("a cat")).status_code == 200
+
+
+def test_callers_that_drip_a_body_keep_nobody_out(upstream: StubUpstream, tmp_path: Path) -> None:
+    config = tmp_path / "protege.yaml"
+    config.write_text("{limits: {in_flight: 1}, loop: {enabled: false}}")
+    flags = (*teacher_flags(upstream), "--config", str(config))
+    with Server(tmp_path / "data", *flags, program=IMPATIENT) as server:
+        at = (HOST, urlsplit(server.url).port or 0)
+        url = f"{server.url}/chat/completions"
+        with socket.create_connection(at, timeout=0.1) as caller:
+            caller.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n{")
+            assert eventually(lambda: httpx.post(url, content=asking("a cat")).status_code == 429)
+            answered = _dripped(caller)
+            assert answered.startswith(b"HTTP/1.1 408 ")
+            assert b'"code":"request_timeout"' in answered
+            assert httpx.post(url, content=asking("a cat")).status_code == 200
+
+
+def _dripped(caller: socket.socket) -> bytes:
+    """What the server says at last to a byte every tenth of a second."""
+    for _each in range(50):
+        caller.sendall(b" ")
+        try:
+            return caller.recv(10_000)
+        except TimeoutError:
+            continue
+    return b""
+
+
+def test_a_body_that_is_slow_but_comes_is_waited_for(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    with Server(tmp_path / "data", *teacher_flags(upstream), program=IMPATIENT) as server:
+        at = (HOST, urlsplit(server.url).port or 0)
+        body = asking("a cat" + 6000 * " ")
+        with socket.create_connection(at, timeout=10) as caller:
+            caller.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body))
+            # Three times as long as anybody may say nothing, at some 4 kB a second.
+            for start in range(0, len(body), 400):
+                caller.sendall(body[start : start + 400])
+                time.sleep(0.1)
+            assert caller.recv(10_000).startswith(b"HTTP/1.1 200 ")
 
 
 # Paths
