@@ -29,6 +29,11 @@ _DEFAULTS = {
 """libpq's parameters, where the URL does not give them."""
 
 
+LOCK_WAIT_S = 5.0
+"""How long a statement waits for a lock of somebody else's, such as an ALTER TABLE's: as long as
+for a connection. What it does then may take any time: a report of years is no fault."""
+
+
 def connect(database: SecretStr) -> Engine:
     """An engine for the database behind a URL. Nothing has been sent to it yet.
 
@@ -43,6 +48,7 @@ def connect(database: SecretStr) -> Engine:
         hide_parameters=True,
     )
     event.listen(engine, "connect", _write_no_nul)
+    event.listen(engine, "connect", _wait_for_locks)
     return engine
 
 
@@ -68,6 +74,12 @@ _NOT_A_URL = ConfigError(
 
 def _write_no_nul(connection: Any, _record: Any) -> None:
     connection.adapters.register_dumper(str, _NoNul)
+
+
+def _wait_for_locks(connection: Any, _record: Any) -> None:
+    # Not among libpq's parameters: poolers such as PgBouncer refuse connections that have it there.
+    connection.execute(f"SET lock_timeout = '{round(1000 * LOCK_WAIT_S)}ms'")
+    connection.commit()
 
 
 class _NoNul(StrDumper):

@@ -36,6 +36,9 @@ shares the database."""
 MOST_GATHERING = 4
 """Processes beyond so many do not make it longer."""
 
+_LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code where a lock was waited for as long as ``telemetry.postgres`` allows."""
+
 CHECKPOINT = 100
 """One in so many records goes through the thread all the same, where SQLite makes its checkpoints:
 they wait for the disk."""
@@ -189,12 +192,19 @@ def _is_of_one(error: Exception) -> bool:
     if isinstance(error, ProgrammingError):
         return False
     # PostgreSQL's class of program limits: a value may be too long for an index.
-    too_long = str(getattr(getattr(error, "orig", None), "sqlstate", "")).startswith("54")
+    too_long = _sqlstate(error).startswith("54")
     return too_long or not isinstance(error, OperationalError)
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether a connection broke, or none could be made."""
+    """Whether a connection broke, none could be made, or somebody else has locked a table."""
     return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or error.statement is None
+        error.connection_invalidated
+        or error.statement is None
+        or _sqlstate(error) == _LOCK_NOT_AVAILABLE
     )
+
+
+def _sqlstate(error: Exception) -> str:
+    """PostgreSQL's code of what went wrong; empty where there is none."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""

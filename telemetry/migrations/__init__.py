@@ -18,9 +18,16 @@ _FIRST = "0001"
 """The schema of databases that do not say their revision."""
 
 _ALONE = {
-    "sqlite": "BEGIN IMMEDIATE",
-    # The number is arbitrary: no other lock of the database may have it.
-    "postgresql": "SELECT pg_advisory_xact_lock(5788263109)",
+    "sqlite": ("BEGIN IMMEDIATE",),
+    "postgresql": (
+        # Another process's migration of a large database takes its time.
+        "SET LOCAL lock_timeout = '10min'",
+        # The number is arbitrary: no other lock of the database may have it.
+        "SELECT pg_advisory_xact_lock(5788263109)",
+        # A long statement in a table that is to be changed is worth a wait too, but all others wait
+        # behind this one.
+        "SET LOCAL lock_timeout = '1min'",
+    ),
 }
 """Begins a transaction that one process at a time is in."""
 
@@ -41,7 +48,8 @@ def upgrade(engine: Engine) -> None:
         if _revision(connection) == HEAD:
             return
     with engine.begin() as connection:
-        connection.exec_driver_sql(_ALONE[engine.dialect.name])
+        for statement in _ALONE[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
         revision = _revision(connection)
         if revision is None:
             metadata.create_all(connection)

@@ -154,6 +154,32 @@ async def test_a_database_that_stays_away(server: Server, postgres_cluster: Clus
     assert 2 <= errors.count("the students cannot be read") <= 4
 
 
+async def test_a_table_that_somebody_has_locked_is_an_outage(
+    upstream: StubUpstream, postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    database = postgres_cluster.empty("altered")
+    store = Store(tmp_path, database)
+    environment = {"PROTEGE_DATABASE": database.get_secret_value()}
+    with Server(tmp_path, *teacher_flags(upstream), **environment) as server:
+        async with server.async_client(timeout=40, max_retries=0) as client:
+            await ask(client, "a cat")
+            with store.engine.connect() as connection:
+                connection.execute(text("LOCK TABLE exchanges"))
+                report = run_cli("report", "--data", str(tmp_path), **environment)
+                with pytest.raises(openai.InternalServerError) as caught:
+                    await ask(client, "a cat 2")
+                assert caught.value.code == "store_unavailable"
+                _, line = await asyncio.to_thread(report.communicate, timeout=20)
+                assert line.startswith("protege: the store failed: canceling statement due to lock")
+                assert len(line.splitlines()) == 1
+                # The trainer says so too, and goes on.
+                waits = "the store cannot be read: LockNotAvailable: canceling statement"
+                assert await asyncio.to_thread(eventually, lambda: waits in "".join(server.errors))
+            assert (await ask(client, "a cat 3"))[2] == "cat"
+        assert not any("Traceback" in line for line in server.errors)
+    store.close()
+
+
 async def test_callers_who_wait_for_a_table_keep_nobody_else(
     upstream: StubUpstream, postgres_cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -21,13 +21,14 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Engine, MetaData, Table, create_engine, inspect, make_url
 
-from telemetry import migrations
+from telemetry import migrations, postgres
 from telemetry.audits import AuditTally
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.figures import sums
 from telemetry.rollup import roll_up
 from telemetry.schema import metadata
 from telemetry.store import Store, StoreError
+from tests.postgres import Cluster
 
 FIRST = Path(__file__).parent / "first_schema.sql"
 """The schema before revisions were counted, as SQLite shows it."""
@@ -244,6 +245,23 @@ def test_many_that_start_at_once(engine: Engine, open_store: Open, old: bool) ->
                 assert choices(store, "e")[0]["message"] == {"refusal": "no"}
             store.close()
     assert differences(engine) == []
+
+
+def test_an_upgrade_waits_for_what_is_under_way(
+    postgres_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "LOCK_WAIT_S", 0.1)
+    database = postgres_cluster.empty()
+    engine = postgres.connect(database)
+    create_first(engine)
+    other = engine.connect()
+    other.exec_driver_sql("LOCK TABLE exchanges IN ACCESS SHARE MODE")
+    leaves = threading.Timer(0.6, other.close)
+    leaves.start()
+    Store(tmp_path, database).close()
+    leaves.join()
+    assert differences(engine) == []
+    engine.dispose()
 
 
 def test_a_new_file_that_another_process_is_at(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.exc import DataError, OperationalError
 
+from telemetry import postgres
 from telemetry import writer as writing
 from telemetry.exchange import Exchange
 from telemetry.store import Audit, Store
@@ -206,6 +207,32 @@ async def test_a_restart_of_the_database_loses_nothing(
     assert len(store.teacher_answers("t")) == len(writes)
     await writer.close()
     store.close()
+
+
+async def test_a_table_that_somebody_has_locked(
+    postgres_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres_cluster.empty()
+    others = Store(tmp_path, database)
+    monkeypatch.setattr(postgres, "LOCK_WAIT_S", 0.2)
+    store = Store(tmp_path, database)
+    writer = Writer(store)
+    with others.engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE exchanges")
+        writes = [writer.write(exchange(f"e{number}")) for number in range(3)]
+        await asyncio.sleep(0.7)
+        assert not any(write.done() for write in writes)
+    await asyncio.gather(*writes)
+    assert len(store.teacher_answers("t")) == 3
+    monkeypatch.setattr(writing, "PATIENCE_S", 0.3)
+    with others.engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE exchanges")
+        async with asyncio.timeout(5):
+            with pytest.raises(OperationalError, match="lock timeout"):
+                await writer.write(exchange("given up"))
+    await writer.close()
+    store.close()
+    others.close()
 
 
 async def test_a_database_that_stays_away(
