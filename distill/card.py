@@ -45,7 +45,7 @@ class DataCard:
     from_: Annotated[str | None, Field(alias="from")] = None
     until: str | None = None
     teachers: Mapping[str, int] = field(default_factory=dict)
-    """Answers by model, the most first."""
+    """Answers by model, the most first; a former teacher's, which are left out, are not counted."""
     audits: int = 0
     imported: int = 0
     corrected: int = 0

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from distill.card import DataCard
 from distill.data.consistency import consistency
 from distill.data.dataset import Dataset
+from distill.data.teachers import Teachers
 from distill.students.base import LEAST_SUPPORT
 from telemetry.exchange import Exchange
 
@@ -27,7 +28,12 @@ def card(data: Dataset, exchanges: Sequence[Exchange], left_out: Mapping[str, in
         for answer, times in labels.most_common(_MOST_LABELS)
         if times >= LEAST_SUPPORT
     }
-    teachers = Counter(exchange.model for exchange in exchanges if exchange.route == "teacher")
+    todays = Teachers.of(exchanges).models
+    teachers = Counter(
+        exchange.model
+        for exchange in exchanges
+        if exchange.route == "teacher" and exchange.model in todays
+    )
     groups = {example.group for example in data.examples}
     return DataCard(
         version=data.version,
