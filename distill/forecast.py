@@ -2,7 +2,8 @@
 
 It is made of what serves: dataset, training runs, gate, thresholds, audits and demotion. The
 answers on record are the teacher's. What is left out is what takes time: network, processes, the
-wait for a training run, and runs that fall due by the clock.
+wait for a training run, and runs that fall due by the clock; and those that fall due since an
+instruction or the teacher has changed.
 """
 
 from __future__ import annotations
@@ -289,7 +290,7 @@ class Play:
         """Retrain if that is due."""
         answers = {_TASK: self._answers}
         states = {_TASK: self._state}
-        if not schedule.due(answers, states, self._state.trained_at, self._loop, last={}):
+        if not schedule.due(answers, states, self._state.trained_at, self._loop, {}, changed={}):
             return
         self._train()
         if self._tune():

@@ -34,22 +34,28 @@ def due(
     now: float,
     loop: LoopSettings,
     last: Mapping[str, LastRun],
-) -> list[str]:
-    """Tasks to retrain at Unix time ``now``, the most overdue for its cost first.
+    changed: Mapping[str, str],
+) -> dict[str, str]:
+    """Tasks to retrain at Unix time ``now`` and why, the most overdue for its cost first.
 
     ``answers`` counts each task's usable teacher answers. A task is due at its first ``loop.first``
     answers, then each time they have grown by the factor ``loop.growth``, and with any that came or
-    went once ``loop.interval_s`` has passed since its last run. ``last`` holds each task's last
-    run, where there was one: a quick one should not wait for long ones, nor a task that can be
-    learnt for those that cannot, and these come to their turn as their answers pile up.
+    went once ``loop.interval_s`` has passed since its last run. One that has ``changed``, as those
+    words say, so that its next run would learn something else, is due at once. ``last`` holds each
+    task's last run, where there was one: a quick one should not wait for long ones,
+    nor a task that can be learnt for those that cannot, and these come to their turn as their
+    answers pile up.
     """
-    overdue = {}
+    overdue, reasons = {}, {}
     for task, count in answers.items():
         state = states.get(task, TaskState(task))
         enough = max(float(loop.first), state.trained_on * loop.growth)
         waited = now - state.trained_at >= loop.interval_s
         # Answers that have become too old to be kept change what there is to learn as well.
         stale = loop.first <= min(count, state.trained_on) and count != state.trained_on and waited
-        if count >= enough or stale:
+        why = f"it has {count} answers" if count >= enough else changed.get(task)
+        if why is not None or stale:
+            reasons[task] = why or f"its last run was {now - state.trained_at:.0f} s ago"
             overdue[task] = count / enough / last.get(task, LastRun()).price
-    return sorted(overdue, key=lambda task: overdue[task], reverse=True)
+    urgent = sorted(overdue, key=lambda task: overdue[task], reverse=True)
+    return {task: reasons[task] for task in urgent}

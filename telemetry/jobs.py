@@ -107,8 +107,11 @@ def add(engine: Engine, job: Job, message: str) -> None:
         _add(connection, job, message)
 
 
-def begin(engine: Engine, state: TaskState, now: float, model: Base = "auto") -> Job | None:
-    """A job of the loop's own for the task of ``state``, claimed from its beginning.
+def begin(
+    engine: Engine, state: TaskState, now: float, model: Base = "auto", why: str | None = None
+) -> Job | None:
+    """A job of the loop's own for the task of ``state``, claimed from its beginning; ``why``, in
+    words, is what its first event tells.
 
     None where another trainer of the same store is at it, or was since ``state`` was read. What
     takes long is made beside other jobs.
@@ -118,7 +121,8 @@ def begin(engine: Engine, state: TaskState, now: float, model: Base = "auto") ->
     with engine.begin() as connection:
         if locked(connection, task) != state or _is_under_way(connection, job, now):
             return None
-        _add(connection, job, "The learning loop began to train.")
+        began = "The learning loop began to train"
+        _add(connection, job, f"{began}: {why}." if why else f"{began}.")
     return job
 
 

@@ -175,6 +175,13 @@ class Roster:
         """All students of ``task``, oldest first."""
         return self._students(students.c.task == task)
 
+    def newest(self, task: str) -> StudentRecord | None:
+        """The student of ``task`` that was made last."""
+        ours = select(students).where(students.c.task == task)
+        with self._engine.connect() as connection:
+            row = connection.execute(ours.order_by(students.c.created.desc()).limit(1)).first()
+        return None if row is None else StudentRecord(**row._mapping)
+
     def every_student(self) -> list[StudentRecord]:
         """The students of all tasks, oldest first."""
         return self._students()

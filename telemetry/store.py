@@ -133,6 +133,9 @@ _TEXTS = (
 
 _FORGOTTEN: dict[str, None] = dict.fromkeys(_TEXTS)
 
+_IN_REACH = 5_000
+"""Newest answers of a task among which those of its teacher's models are looked for."""
+
 _BATCH = 500
 """Exchanges that are forgotten in one transaction."""
 
@@ -228,6 +231,32 @@ class Store:
             newest = [*connection.execute(asked), *connection.execute(imported)]
         newest.sort(key=attrgetter("created", "id"), reverse=True)
         return [Exchange(**row._mapping) for row in newest[:most]][::-1]
+
+    def newest_models(self, task: str, since: float, most: int) -> list[str]:
+        """The models of the newest ``most`` usable answers that the teacher gave to callers of
+        ``task``, made from Unix time ``since`` on; the newest first. Those that lie behind
+        thousands of audits or imported pairs are not looked for."""
+        of = exchanges.c
+        query = (
+            select(of.created, of.route, of.model)
+            .where(*USABLE, of.task == task, of.created >= since)
+            .order_by(of.created.desc())
+            .limit(_IN_REACH)
+            .subquery()
+        )
+        theirs = select(query.c.model).where(query.c.route == "teacher")
+        with self.engine.connect() as connection:
+            newest = theirs.order_by(query.c.created.desc()).limit(most)
+            return list(connection.scalars(newest))
+
+    def newest_requests(self, task: str, since: float, most: int) -> list[str]:
+        """The newest ``most`` requests of ``task`` that have a usable teacher answer, made from
+        Unix time ``since`` on; the newest first."""
+        of = exchanges.c
+        ours = (*USABLE, REQUESTS, of.task == task, of.created >= since)
+        query = select(of.request).where(*ours).order_by(of.created.desc()).limit(most)
+        with self.engine.connect() as connection:
+            return list(connection.scalars(query))
 
     def left_out(self, task: str, since: float = 0.0) -> dict[str, int]:
         """Answers to ``task`` from Unix time ``since`` on that are not among the teacher's that can

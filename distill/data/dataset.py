@@ -183,6 +183,13 @@ def build(exchanges: Sequence[Exchange], private: PrivateData = "off") -> Datase
     )
 
 
+def asked_under(request: str | None) -> str | None:
+    """The name of the instruction that a stored ``request`` has; None where it is none that a
+    student is ever asked, or cannot be read."""
+    body = _body(request)
+    return None if body is None or needs_teacher(body) else read_prompt(body).instruction
+
+
 def common_head(texts: Sequence[str]) -> str:
     """The beginning that all ``texts`` share, up to the end of a word; empty if it is short."""
     first, last = min(texts, default=""), max(texts, default="")

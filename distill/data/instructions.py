@@ -9,13 +9,13 @@ for a while. Where an application writes each request's own, none of this can be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _MOST = 8
 """Instructions that may be told apart,"""
 _COVERED = 0.95
 """where those that are asked most often make up this share of the requests."""
-_NEWEST = 200
+NEWEST = 200
 """Requests among which an instruction in use is found."""
 _BEGINNING = 100
 """The first requests of a task, or the older half, have no new ones."""
@@ -33,5 +33,15 @@ def in_use(asked: Sequence[str]) -> frozenset[str] | None:
         return None
     settled = set(asked[: max(len(asked) // 2, _BEGINNING)])
     return frozenset(
-        each for each in set(asked[-_NEWEST:]) if each in settled or counts[each] >= _ENOUGH
+        each for each in set(asked[-NEWEST:]) if each in settled or counts[each] >= _ENOUGH
+    )
+
+
+def unknown(newest: Sequence[str], known: Collection[str]) -> frozenset[str]:
+    """The instructions that students who have learnt under those that are ``known`` should learn
+    under next: a quarter of a task's ``newest`` requests, in any order, had each of them."""
+    return frozenset(
+        each
+        for each, times in Counter(newest[:NEWEST]).items()
+        if each not in known and times >= _ENOUGH
     )

@@ -16,6 +16,7 @@ from distill.schedule import LastRun
 from distill.students.encoder import EncoderError, forget_before
 from distill.trainer.aside import Aside
 from distill.trainer.attempt import Attempts
+from distill.trainer.changed import Changed
 from distill.trainer.encoder_tuning import EncoderTuning
 from distill.trainer.encoders import Encoders
 from distill.trainer.handover import TrainerSettings
@@ -65,6 +66,7 @@ class Trainer:
         self._retraining = Retraining(self._store, settings, self._shelf, attempts)
         tuning = EncoderTuning(self._store, settings, self._encoders, attempts)
         self._aside = Aside(self._store, self._kinds, self._retraining, tuning)
+        self._changed = Changed(self._store, settings.loop.first)
         self._last: dict[str, LastRun] = {}
         """The last label run of each task."""
         self._hurried: dict[str, float] = {}
@@ -158,36 +160,45 @@ class Trainer:
         due = self._due(answers, states, now)
         comes = self._encoders.comes
         crowded = len(due) > 1 and self._encoders.general is not None
+        later = {
+            task: why for task, why in self._put_off(answers, states).items() if task not in due
+        }
         # What another trainer of this store is at is left to it.
-        for task in [*due, *self._put_off(answers, states)]:
+        for task, why in (due | later).items():
             state = states.get(task, TaskState(task))
-            job = jobs.begin(engine, state, now)
+            job = jobs.begin(engine, state, now, why=why)
             if job is not None:
+                logger.info("%s is trained: %s", task, why)
                 first = not state.trained_on
                 return _Turn(job, answers[task], hurried=comes or (crowded and first))
         return None
 
     def _due(
         self, answers: Mapping[str, int], states: Mapping[str, TaskState], now: float
-    ) -> list[str]:
-        """Tasks to retrain at Unix time ``now``, the most urgent first, by the number of their
-        ``answers`` and their ``states``."""
-        due = schedule.due(answers, states, now, self._settings.loop, self._last)
+    ) -> dict[str, str]:
+        """Tasks to retrain at Unix time ``now`` and why, the most urgent first, by the number of
+        their ``answers`` and their ``states``."""
+        changed = self._changed.since_last_run(answers, states, now)
+        due = schedule.due(answers, states, now, self._settings.loop, self._last, changed)
         # What was tuned for minutes is not to wait for still more answers.
-        renewed = [
-            task for task in answers if self._encoders.is_new(states.get(task, TaskState(task)))
-        ]
-        return [*renewed, *due]
+        renewed = {
+            task: "it has an encoder of its own"
+            for task in answers
+            if self._encoders.is_new(states.get(task, TaskState(task)))
+        }
+        return renewed | {task: why for task, why in due.items() if task not in renewed}
 
-    def _put_off(self, answers: Mapping[str, int], states: Mapping[str, TaskState]) -> list[str]:
-        """Tasks that have yet to be retrained with the encoder, now that there is one."""
+    def _put_off(
+        self, answers: Mapping[str, int], states: Mapping[str, TaskState]
+    ) -> dict[str, str]:
+        """Tasks that have yet to be retrained with the encoder, now that there is one, and why."""
         if self._encoders.comes:
-            return []
-        return [
-            task
+            return {}
+        return {
+            task: "its last run read n-grams alone"
             for task, epoch in self._hurried.items()
             if task in answers and states.get(task, TaskState(task)).epoch == epoch
-        ]
+        }
 
     def _try_hosted(self, task: str, answers: int) -> None:
         """Put the hosted models to the test of which there are enough new tryouts."""

@@ -97,9 +97,9 @@ def test_what_is_too_old_teaches_nobody_and_is_forgotten(tmp_path):
 def test_a_student_is_trained_again_when_what_it_learnt_is_gone():
     loop = LoopSettings(first=100, interval_s=60)
     states = {"a": TaskState("a", trained_on=300, trained_at=1000.0)}
-    assert schedule.due({"a": 200}, states, 1030.0, loop, {}) == []
-    assert schedule.due({"a": 200}, states, 1060.0, loop, {}) == ["a"]
-    assert schedule.due({"a": 90}, states, 1060.0, loop, {}) == []
+    assert list(schedule.due({"a": 200}, states, 1030.0, loop, {}, {})) == []
+    assert list(schedule.due({"a": 200}, states, 1060.0, loop, {}, {})) == ["a"]
+    assert list(schedule.due({"a": 90}, states, 1060.0, loop, {}, {})) == []
 
 
 @pytest.mark.parametrize(("suspects", "some"), [("drop", True), ("keep", False)])

@@ -159,35 +159,58 @@ def test_the_schedule_is_geometric():
     loop = LoopSettings(first=100, growth=1.5, interval_s=60)
     states = {"b": TaskState("b", trained_on=100, trained_at=1000.0)}
     answers = {"a": 99, "b": 149}
-    assert schedule.due(answers, states, 1001.0, loop, {}) == []
-    assert schedule.due({"a": 100, "b": 400}, states, 1001.0, loop, {}) == ["b", "a"]
+    assert list(schedule.due(answers, states, 1001.0, loop, {}, {})) == []
+    assert list(schedule.due({"a": 100, "b": 400}, states, 1001.0, loop, {}, {})) == ["b", "a"]
 
 
 def test_the_timer_retrains_a_task_with_any_new_answers():
     loop = LoopSettings(first=100, growth=1.5, interval_s=60)
     states = {"a": TaskState("a", trained_on=100, trained_at=1000.0)}
-    assert schedule.due({"a": 101}, states, 1059.0, loop, {}) == []
-    assert schedule.due({"a": 101}, states, 1060.0, loop, {}) == ["a"]
-    assert schedule.due({"a": 100}, states, 9999.0, loop, {}) == []
-    assert schedule.due({"new": 5}, {}, 9999.0, loop, {}) == []
+    assert list(schedule.due({"a": 101}, states, 1059.0, loop, {}, {})) == []
+    assert list(schedule.due({"a": 101}, states, 1060.0, loop, {}, {})) == ["a"]
+    assert list(schedule.due({"a": 100}, states, 9999.0, loop, {}, {})) == []
+    assert list(schedule.due({"new": 5}, {}, 9999.0, loop, {}, {})) == []
+
+
+def test_what_has_changed_is_due_at_once():
+    loop = LoopSettings(first=100, growth=1.5, interval_s=60)
+    states = {"a": TaskState("a", trained_on=100, trained_at=1000.0)}
+    answers, changed = {"a": 101}, {"a": "its teacher is newer now"}
+    assert schedule.due(answers, states, 1001.0, loop, {}, changed) == changed
+
+
+def test_what_is_due_is_told_why():
+    loop = LoopSettings(first=100, growth=1.5, interval_s=60)
+    states = {"a": TaskState("a", trained_on=100, trained_at=1000.0)}
+    told = [schedule.due({"a": count}, states, 1060.0, loop, {}, {})["a"] for count in (101, 150)]
+    assert told == ["its last run was 60 s ago", "it has 150 answers"]
 
 
 def test_a_quick_run_does_not_wait_for_a_long_one():
     loop = LoopSettings(first=100)
     answers = {"long": 120, "quick": 100}
     last = {"long": LastRun(5.0), "quick": LastRun(0.2)}
-    assert schedule.due(answers, {}, 0.0, loop, last) == ["quick", "long"]
+    assert list(schedule.due(answers, {}, 0.0, loop, last, {})) == ["quick", "long"]
     # Its turn comes as answers pile up.
-    assert schedule.due({**answers, "long": 3000}, {}, 0.0, loop, last) == ["long", "quick"]
+    assert list(schedule.due({**answers, "long": 3000}, {}, 0.0, loop, last, {})) == [
+        "long",
+        "quick",
+    ]
 
 
 def test_a_task_that_can_be_learnt_does_not_wait_for_one_that_cannot():
     loop = LoopSettings(first=100)
     last = {"vain": LastRun(2.0, hope=0.3), "learnt": LastRun(2.0, hope=0.95)}
-    assert schedule.due({"vain": 250, "learnt": 100}, {}, 0.0, loop, last) == ["learnt", "vain"]
+    assert list(schedule.due({"vain": 250, "learnt": 100}, {}, 0.0, loop, last, {})) == [
+        "learnt",
+        "vain",
+    ]
     # Its turn comes as well, however little there is to hope.
     last["vain"] = LastRun(2.0, hope=0.0)
-    assert schedule.due({"vain": 1200, "learnt": 100}, {}, 0.0, loop, last) == ["vain", "learnt"]
+    assert list(schedule.due({"vain": 1200, "learnt": 100}, {}, 0.0, loop, last, {})) == [
+        "vain",
+        "learnt",
+    ]
 
 
 def test_a_run_tells_what_there_is_to_hope_of_the_next():

@@ -51,7 +51,7 @@ def test_it_finds_the_lags_of_runs_at_the_products_schedule(gaps, delays, loop):
     seen, free_at = 0, 0
     for wait, takes in delays:
         counts = range(len(answered) + 1)
-        due = (n for n in counts if schedule.due({"t": n}, {"t": state(seen)}, 0, loop, {}))
+        due = (n for n in counts if schedule.due({"t": n}, {"t": state(seen)}, 0, loop, {}, {}))
         enough = next(due, None)
         if enough is None:
             break

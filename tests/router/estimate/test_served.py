@@ -111,7 +111,7 @@ def recorded(data: Path) -> list[Any]:
 
 def due(store: Store) -> bool:
     answers, states = store.teacher_answer_counts(), store.roster.task_states()
-    return bool(schedule.due(answers, states, 0.0, load().loop, last={}))
+    return bool(schedule.due(answers, states, 0.0, load().loop, last={}, changed={}))
 
 
 @pytest.fixture(scope="module")
