@@ -20,9 +20,9 @@ from distill.trainer.loop import Trainer
 from telemetry import jobs
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.store import Store
+from tests.distill.data.test_instructions import PLAIN, POLITE, asked, named
+from tests.distill.data.test_teachers import newer
 from tests.distill.synthetic import AT_ONCE, exchange, exchanges, stream
-from tests.distill.test_instructions import PLAIN, POLITE, asked, named
-from tests.distill.test_teachers import newer
 from tests.postgres import Cluster
 
 OLD = exchanges(stream(400))
