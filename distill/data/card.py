@@ -28,11 +28,11 @@ def card(data: Dataset, exchanges: Sequence[Exchange], left_out: Mapping[str, in
         for answer, times in labels.most_common(_MOST_LABELS)
         if times >= LEAST_SUPPORT
     }
-    todays = Teachers.of(exchanges).models
+    todays = Teachers.of(exchanges)
     teachers = Counter(
         exchange.model
         for exchange in exchanges
-        if exchange.route == "teacher" and exchange.model in todays
+        if exchange.route == "teacher" and todays.gave(exchange)
     )
     groups = {example.group for example in data.examples}
     return DataCard(
