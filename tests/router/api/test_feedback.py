@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -16,7 +18,7 @@ from distill.runs.label import retrain
 from telemetry.exchange import Exchange, TaskState
 from tests.distill.synthetic import exchange as exchange_about
 from tests.distill.synthetic import stream
-from tests.router.server import Server
+from tests.router.server import Server, eventually
 from tests.router.taught import SENTENCES, promote
 from tests.router.upstream import StubUpstream
 
@@ -125,18 +127,28 @@ def test_an_exchange_goes_by_its_completion(server: Server, upstream: StubUpstre
     assert give(server, exchange=own, thumb="up").json()["exchange"] == answer._request_id
 
 
-def test_a_students_answer_may_be_judged_at_once(upstream: StubUpstream, server: Server) -> None:
+@pytest.fixture
+def served_task(server: Server) -> Iterator[str]:
+    """A task that a student serves for as long as one test: the server is for many."""
     task = f"judged-{next(_numbers)}"
     store = server.store()
     promote(store, server.data, task, task=task)
+    yield task
+    assert store.roster.demote(task, task, "taken out of service", time.time())
     store.close()
+    assert eventually(lambda: task not in [model.id for model in server.client().models.list()])
+
+
+def test_a_students_answer_may_be_judged_at_once(
+    upstream: StubUpstream, server: Server, served_task: str
+) -> None:
     client = server.client()
 
     def ask() -> Any:
         return client.chat.completions.with_raw_response.create(
             model="auto",
             messages=[{"role": "user", "content": SENTENCES[0]}],
-            metadata={"task": task},
+            metadata={"task": served_task},
         )
 
     while (answer := ask()).headers["x-protege-route"] != "student":
