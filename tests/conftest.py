@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from pydantic import SecretStr
 
 from tests import postgres
 from tests.router.upstream import StubUpstream
@@ -17,6 +18,15 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[postgres.Cluster]:
     yield from postgres.cluster()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> SecretStr | None:
+    """A store's ``database``: an empty one."""
+    if request.param == "sqlite":
+        return None
+    cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
+    return cluster.empty()
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from telemetry.store import Store
-from tests.postgres import Cluster
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> SecretStr | None:
-    """A store's ``database``: an empty one."""
-    if request.param == "sqlite":
-        return None
-    cluster: Cluster = request.getfixturevalue("postgres_cluster")
-    return cluster.empty()
 
 
 @pytest.fixture

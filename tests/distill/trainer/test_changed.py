@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import event
 
 from config.settings import LoopSettings, PolicySettings
@@ -23,7 +24,6 @@ from telemetry.store import Store
 from tests.distill.data.test_instructions import PLAIN, POLITE, asked, named
 from tests.distill.data.test_teachers import newer
 from tests.distill.synthetic import AT_ONCE, exchange, exchanges, stream
-from tests.postgres import Cluster
 
 OLD = exchanges(stream(400))
 
@@ -145,12 +145,8 @@ def test_an_instruction_that_is_asked_again_is_learnt_again(tmp_path: Path) -> N
     assert learnt(loop).data.instructions == tuple(sorted([named(PLAIN), named(POLITE)]))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    database = None
-    if request.param == "postgres":
-        cluster: Cluster = request.getfixturevalue("postgres_cluster")
-        database = cluster.empty()
+@pytest.fixture
+def store(tmp_path: Path, database: SecretStr | None) -> Iterator[Store]:
     store = Store(tmp_path, database)
     yield store
     store.close()

@@ -28,7 +28,6 @@ from router.commands.policy import policy_app
 from router.whatif.named import UnknownPolicyError, named
 from telemetry.exchange import Exchange, StudentRecord, TaskState
 from telemetry.store import Store
-from tests.postgres import Cluster
 from tests.router.conftest import teacher_flags
 from tests.router.server import Server, eventually, run_cli
 from tests.router.taught import SENTENCES, TASK, opposite, promote
@@ -70,15 +69,12 @@ def fill(store: Store, seed: int = 0) -> list[Exchange]:
     return exchanges
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
 def log(
-    request: pytest.FixtureRequest, data: Path, monkeypatch: pytest.MonkeyPatch
+    database: SecretStr | None, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[Exchange]]:
     """What is in the store that commands find by ``--data``, or by the environment."""
-    database: SecretStr | None = None
-    if request.param == "postgres":
-        cluster: Cluster = request.getfixturevalue("postgres_cluster")
-        database = cluster.empty()
+    if database is not None:
         monkeypatch.setenv("PROTEGE_DATABASE", database.get_secret_value())
     store = Store(data, database)
     yield fill(store)

@@ -17,15 +17,6 @@ from telemetry.exchange import Exchange
 from telemetry.prices import Usage
 from telemetry.store import Store
 from tests.distill.synthetic import exchange
-from tests.postgres import Cluster
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> SecretStr | None:
-    if request.param == "sqlite":
-        return None
-    cluster: Cluster = request.getfixturevalue("postgres_cluster")
-    return cluster.empty()
 
 
 def stored(data: Path, database: SecretStr | None, exchanges: list[Exchange]) -> Stored:
